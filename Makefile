@@ -1,0 +1,71 @@
+# `make help` lists the targets. Each sets up what it needs in a virtual environment of its own.
+
+PYTHON ?= python3
+# The TensorFlow wheel is an extra: cpu, tensorflow or cuda, as in `make install EXTRAS=cuda,io,test`.
+EXTRAS ?= cpu,io,test
+LATEST_EXTRAS ?= cpu,test
+GIN_FILE ?= gin/quickstart.gin
+TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL
+
+VENV := .venv
+LATEST_VENV := .venv-latest
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-latest test test-fast test-latest test-latest-fast lint format \
+	quickstart plan clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## Set up .venv: TensorFlow 2.17, tensorflow-io, tools for tests (constraints.txt)
+
+install-latest: $(LATEST_VENV)/.installed ## Set up .venv-latest: the newest TensorFlow (constraints-latest.txt)
+
+# The stamp is written last: an installation that failed half-way is done again.
+$(VENV)/.installed: setup.py constraints.txt
+	$(call check_python,12)
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@
+
+$(LATEST_VENV)/.installed: setup.py constraints-latest.txt
+	$(call check_python,13)
+	$(PYTHON) -m venv $(LATEST_VENV)
+	$(LATEST_VENV)/bin/python -m pip install --disable-pip-version-check -c constraints-latest.txt -e '.[$(LATEST_EXTRAS)]'
+	@touch $@
+
+# Otherwise pip would only say that it finds no such TensorFlow.
+check_python = @$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, $(1)) or sys.exit( \
+	"The pinned versions need Python 3.11 to 3.$(1). Found " + sys.version.split()[0] + \
+	". Name another one: make PYTHON=python3.11 ...")'
+
+lint: install ## Check style and format
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+test: lint ## Check style and run all tests
+	$(VENV)/bin/python -m pytest
+
+test-fast: lint ## The same without the long end-to-end runs
+	$(VENV)/bin/python -m pytest -m 'not slow'
+
+test-latest: install-latest ## Run all tests on the newest TensorFlow
+	$(LATEST_VENV)/bin/python -m pytest
+
+test-latest-fast: install-latest ## The same without the long end-to-end runs
+	$(LATEST_VENV)/bin/python -m pytest -m 'not slow'
+
+quickstart: install ## Train a small model on synthetic videos
+	$(VENV)/bin/python tools/train.py --gin_file=gin/quickstart.gin
+
+plan: install ## Preview the schedule of an experiment: make plan GIN_FILE=gin/i3d_charades.gin
+	$(VENV)/bin/python tools/plan.py --gin_file=$(GIN_FILE)
+
+format: install ## Format the code and apply safe fixes
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean: ## Remove virtual environments, caches and build files, but neither runs/ nor data/
+	rm -rf $(VENV) $(LATEST_VENV) build dist *.egg-info .hypothesis .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,237 @@
+"""What a multigrid run does besides its steps: normalization groups, logs, the end."""
+
+import collections
+import statistics
+import time
+from collections.abc import Mapping
+
+import keras
+from absl import logging
+
+from keras_multigrid import input_wait
+from keras_multigrid.learning_rate import MultigridLearningRate
+from keras_multigrid.schedule import Grid, MultigridSchedule
+
+
+class MultigridCallback(keras.callbacks.Callback):
+    """Sets normalization groups at the borders of phases, logs to TensorBoard, ends training.
+
+    Grid and learning rate come from the step alone; this callback decides neither. It works with
+    stock `model.fit` and any model that pools globally. Layers whose `groups` is a variable
+    (`SubBatchNormalization`) get as many groups as the long cycle's batch on one replica holds runs
+    of `clips_per_group` clips (paper, section 3.4). Training stops after `schedule.total_steps`.
+
+    TensorBoard shows by step: learning rate, batch size, frames, crop, clips per second, the share
+    of time spent waiting for input, loss and metrics; and once: a picture of the schedule.
+
+    Args:
+        schedule: the `MultigridSchedule`; None takes the one of the optimizer's
+            `MultigridLearningRate`.
+        log_dir: where TensorBoard's files go; None writes none.
+        log_every: steps from one point of the curves to the next.
+        clips_per_group: clips that share normalization statistics on each replica.
+        texts: name to text, shown in TensorBoard once.
+
+    Raises:
+        ValueError: when training begins, if there is no schedule, or if the model or the replicas
+            cannot take one of its grids.
+
+    Example:
+
+    >>> model.fit(batches, steps_per_epoch=schedule.total_steps, callbacks=[MultigridCallback()])
+    """
+
+    def __init__(
+        self,
+        schedule: MultigridSchedule | None = None,
+        log_dir: str | None = "logs",
+        *,
+        log_every: int = 10,
+        clips_per_group: int = 8,
+        texts: Mapping[str, str] | None = None,
+    ):
+        super().__init__()
+        self._given_schedule = schedule
+        self._log_dir = log_dir
+        self._log_every = log_every
+        self._clips_per_group = clips_per_group
+        self._texts = texts or {}
+        self._writer = None
+        self._seconds: dict[Grid, list[float]] = collections.defaultdict(list)
+
+    @property
+    def clips_per_second(self) -> dict[Grid, float]:
+        """Throughput at each grid seen so far, by the median time of its steps."""
+        return {
+            grid: grid.batch_size / statistics.median(seconds)
+            for grid, seconds in self._seconds.items()
+        }
+
+    def on_train_begin(self, logs=None):
+        self.schedule = self._given_schedule or _schedule_of(self.model)
+        self._replicas = _num_replicas(self.model)
+        _check_grids(self.schedule, self.model, self._replicas)
+        self._grouped_layers = [
+            layer
+            for layer in self.model._flatten_layers()
+            # Convolutions have a number called groups: only a variable can follow the schedule.
+            if isinstance(getattr(layer, "groups", None), keras.Variable)
+        ]
+        self._groups = None
+        self._set_groups(self._step())
+        self._warn_if_cut_short()
+        self._open_writer()
+        self._interval = _Interval()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._begun = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        # Reading the step waits for the device: only now is the step's work done.
+        step = self._step()
+        seconds = time.perf_counter() - self._begun
+        grid = self.schedule.grid(step - 1)
+        self._seconds[grid].append(seconds)
+        self._interval.add(grid, seconds)
+        if step % self._log_every == 0:
+            self._log_step(step - 1, grid, logs or {})
+        self._set_groups(step)
+        if step >= self.schedule.total_steps:
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        results = {name: value for name, value in (logs or {}).items() if name.startswith("val_")}
+        self._write({f"validation/{name[4:]}": value for name, value in results.items()})
+
+    def on_train_end(self, logs=None):
+        if self._writer is None:
+            return
+        from keras_multigrid import figures
+
+        picture = figures.to_array(figures.draw_throughput(self.clips_per_second))
+        self._writer.add_image("throughput", picture, self._step(), dataformats="HWC")
+        self._writer.close()
+        self._writer = None
+
+    def _step(self) -> int:
+        return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+
+    def _set_groups(self, step: int) -> None:
+        clips = self.schedule.phase(step).base.batch_size / self._replicas
+        groups = max(1, round(clips / self._clips_per_group))
+        if groups != self._groups:
+            for layer in self._grouped_layers:
+                layer.groups.assign(groups)
+            self._groups = groups
+
+    def _open_writer(self) -> None:
+        if self._log_dir is None:
+            return
+        # Only where something is written: neither is needed to train.
+        from tensorboardX import SummaryWriter
+
+        from keras_multigrid import figures
+
+        self._writer = SummaryWriter(self._log_dir)
+        policy = _policy_of(self.model) or MultigridLearningRate(self.schedule, 1.0)
+        picture = figures.to_array(figures.draw_schedule(policy))
+        self._writer.add_image("schedule", picture, 0, dataformats="HWC")
+        for name, text in self._texts.items():
+            self._writer.add_text(name, text, 0)
+        self._writer.flush()
+
+    def _log_step(self, step: int, grid: Grid, logs: Mapping[str, float]) -> None:
+        policy = _policy_of(self.model)
+        rate = self.model.optimizer.learning_rate if policy is None else policy(step)
+        self._write(
+            {
+                "multigrid/learning_rate": keras.ops.convert_to_numpy(rate),
+                "multigrid/batch_size": grid.batch_size,
+                "multigrid/frames": grid.num_frames,
+                "multigrid/crop": grid.crop_size,
+                "multigrid/clips_per_second": self._interval.clips_per_second,
+                "multigrid/input_wait_share": self._interval.input_wait_share,
+                **{f"train/{name}": value for name, value in logs.items()},
+            },
+            step,
+        )
+        self._interval = _Interval()
+
+    def _write(self, scalars: Mapping[str, float], step: int | None = None) -> None:
+        if self._writer is None:
+            return
+        step = self._step() if step is None else step
+        for name, value in scalars.items():
+            self._writer.add_scalar(name, float(value), step)
+
+    def _warn_if_cut_short(self) -> None:
+        steps, epochs = self.params.get("steps"), self.params.get("epochs")
+        if steps is not None and epochs is not None and steps * epochs < self.schedule.total_steps:
+            logging.warning(
+                "fit will end after %d steps, before the schedule does. Use steps_per_epoch * "
+                "epochs >= schedule.total_steps, which is %d.",
+                steps * epochs,
+                self.schedule.total_steps,
+            )
+
+
+class _Interval:
+    """What happened since the last point of the curves."""
+
+    def __init__(self):
+        self._clips = 0
+        self._seconds = 0.0
+        self._waited_before = input_wait.seconds()
+
+    def add(self, grid: Grid, seconds: float) -> None:
+        self._clips += grid.batch_size
+        self._seconds += seconds
+
+    @property
+    def clips_per_second(self) -> float:
+        return self._clips / self._seconds
+
+    @property
+    def input_wait_share(self) -> float:
+        return (input_wait.seconds() - self._waited_before) / self._seconds
+
+
+def _policy_of(model: keras.Model) -> MultigridLearningRate | None:
+    optimizer = model.optimizer
+    # Mixed precision wraps the optimizer that holds the learning rate.
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    policy = getattr(optimizer, "_learning_rate", None)
+    return policy if isinstance(policy, MultigridLearningRate) else None
+
+
+def _schedule_of(model: keras.Model) -> MultigridSchedule:
+    policy = _policy_of(model)
+    if policy is None:
+        raise ValueError(
+            "MultigridCallback found no schedule: the optimizer's learning rate must be a "
+            "MultigridLearningRate. Use keras.optimizers.SGD(MultigridLearningRate(schedule, 0.1)), "
+            "or MultigridCallback(schedule)."
+        )
+    return policy.schedule
+
+
+def _num_replicas(model: keras.Model) -> int:
+    strategy = getattr(model, "distribute_strategy", None)
+    return strategy.num_replicas_in_sync if strategy is not None else 1
+
+
+def _check_grids(schedule: MultigridSchedule, model: keras.Model, replicas: int) -> None:
+    """Every grid, before the first step: not after two days."""
+    min_frames = getattr(model, "min_frames", 1)
+    for grid in schedule.grids:
+        if grid.num_frames < min_frames:
+            raise ValueError(
+                f"{type(model).__name__} takes clips of at least {min_frames} frames. "
+                f"Received: a schedule with the grid {grid}. Use a base grid of more frames, or a "
+                "`long_cycle` with larger shares of them."
+            )
+        if grid.batch_size % replicas:
+            raise ValueError(
+                f"Every batch must be a multiple of the {replicas} replicas. Received: a schedule "
+                f"with the grid {grid}. Use a base batch size that is a multiple of {replicas}."
+            )

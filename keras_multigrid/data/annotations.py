@@ -1,0 +1,472 @@
+"""Lists of videos and their labels, from folders and from text files."""
+
+import functools
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+VIDEO_SUFFIXES = (
+    ".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"
+)  # fmt: skip
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+# Takes paths relative to the root, returns for each whether it belongs to the validation part.
+SplitRule = Callable[[Sequence[str]], Sequence[bool]]
+Path = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoRecord:
+    """One video and its label; nothing is read before it is needed.
+
+    Args:
+        path: video file, or folder of frame images.
+        label: class index; a tuple of class indices where a video may show several classes.
+        frame_paths: frame images in order; empty: `path` is decoded.
+        frame_labels: class indices of each frame, as many as `frame_paths`; empty: not known.
+
+    Example:
+
+    >>> VideoRecord(path="walk/denis_walk.avi", label=7).label
+    7
+    """
+
+    path: str
+    label: int | tuple[int, ...]
+    frame_paths: tuple[str, ...] = ()
+    frame_labels: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoSet:
+    """Training and validation videos over one list of classes.
+
+    Args:
+        train: training videos.
+        validation: validation videos.
+        class_names: name of each class; a label is a position in it.
+        multi_label: labels are tuples of classes.
+
+    Example:
+
+    >>> walk = VideoRecord(path="walk.mp4", label=1)
+    >>> VideoSet(train=[walk], validation=[walk], class_names=("run", "walk")).num_classes
+    2
+    """
+
+    train: Sequence[VideoRecord]
+    validation: Sequence[VideoRecord]
+    class_names: tuple[str, ...]
+    multi_label: bool = False
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+
+_FOLDER_LAYOUT = """Expected layout:
+    root/
+      run/                 one folder for each class
+        denis_run.avi      a video file,
+        eli_run/           or a folder of frames: 000001.jpg, 000002.jpg, ...
+      walk/
+        ..."""
+
+
+def class_folders(root: Path, *, validation: SplitRule | Path) -> VideoSet:
+    """Read a folder that holds one folder of videos for each class.
+
+        root/walk/denis_walk.avi     a video file,
+        root/walk/eli_walk/          or a folder of frame images
+
+    The classes are the sorted folder names. Hidden files and files of other kinds are ignored.
+
+    Args:
+        root: the folder.
+        validation: a split rule such as `by_group(...)`, which takes the videos' paths relative to
+            `root`; or a second folder of the same layout and classes.
+
+    Raises:
+        FileNotFoundError: a folder is missing or holds no folders.
+        ValueError: the two folders' classes differ, or a part is empty.
+
+    Example:
+
+    >>> videos = class_folders("weizmann", validation=by_group(r"/(\\w+)_", fold=0, folds=3))
+    """
+    class_names = _class_names(root, setting="root")
+    paths, records = _scan_classes(root, class_names)
+    if callable(validation):
+        return _video_set(*_split(paths, records, validation), class_names)
+    _check_same_classes(class_names, _class_names(validation, setting="validation"))
+    return _video_set(records, _scan_classes(validation, class_names)[1], class_names)
+
+
+def _class_names(root: Path, *, setting: str) -> tuple[str, ...]:
+    names = []
+    if os.path.isdir(root):
+        with os.scandir(root) as entries:
+            names = sorted(e.name for e in entries if e.name[0] != "." and e.is_dir())
+    if not names:
+        raise FileNotFoundError(
+            f"`{setting}` must be a folder of class folders. Received: '{root}', which is missing "
+            f"or holds no folders. Set `{setting}` to where the videos are. {_FOLDER_LAYOUT}"
+        )
+    return tuple(names)
+
+
+def _scan_classes(root: Path, class_names: tuple[str, ...]) -> tuple[list[str], list[VideoRecord]]:
+    paths, records = [], []
+    for label, class_name in enumerate(class_names):
+        for name in _scan_videos(os.path.join(root, class_name)):
+            paths.append(f"{class_name}/{name}")
+            records.append(VideoRecord(path=os.path.join(root, paths[-1]), label=label))
+    return paths, records
+
+
+def _scan_videos(folder: str) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.name[0] != "." and _is_video(entry))
+
+
+def _is_video(entry: os.DirEntry) -> bool:
+    # The name is asked first: it costs no call to the file system.
+    if entry.name.lower().endswith(VIDEO_SUFFIXES):
+        return entry.is_file()
+    if not entry.is_dir():
+        return False
+    with os.scandir(entry.path) as frames:
+        return any(frame.name.lower().endswith(IMAGE_SUFFIXES) for frame in frames)
+
+
+def _check_same_classes(train: tuple[str, ...], validation: tuple[str, ...]) -> None:
+    if train != validation:
+        raise ValueError(
+            "`root` and `validation` must hold the same classes. "
+            f"Only in `root`: {sorted(set(train) - set(validation))}. "
+            f"Only in `validation`: {sorted(set(validation) - set(train))}. "
+            "Add or remove these folders (an empty one counts)."
+        )
+
+
+def by_pattern(pattern: str) -> SplitRule:
+    """Validate on the videos whose path matches.
+
+    Args:
+        pattern: regular expression, searched for anywhere in the path relative to the root.
+
+    Example:
+
+    >>> by_pattern("/(daria|denis)_")(["walk/denis_walk.avi", "walk/eli_walk.avi"])
+    [True, False]
+    """
+    regex = re.compile(pattern)
+    return lambda paths: [regex.search(path) is not None for path in paths]
+
+
+def by_fraction(fraction: float, *, seed: int = 0) -> SplitRule:
+    """Validate on about this share of the videos, chosen by a hash of each path.
+
+    A video stays in its part when others come or go.
+
+    Args:
+        fraction: share of validation videos, between 0 and 1.
+        seed: another seed, another choice.
+
+    Example:
+
+    >>> by_fraction(0.2)(["walk/denis_walk.avi", "walk/eli_walk.avi"])
+    [True, False]
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(
+            f"`fraction` must lie between 0 and 1. Received: fraction={fraction}. "
+            "Use 0.2 to validate on a fifth of the videos."
+        )
+    return lambda paths: [_uniform(f"{seed}/{path}") < fraction for path in paths]
+
+
+def by_group(pattern: str, *, fold: int, folds: int) -> SplitRule:
+    """Validate on every `folds`-th group of videos, so that no group is in both parts.
+
+    Args:
+        pattern: regular expression whose first group names the video's group (actor, source, ...),
+            searched for in the path relative to the root.
+        fold: which part of the groups to validate on, in [0, folds).
+        folds: number of parts.
+
+    Example, sorted groups i validate where i % folds == fold:
+
+    >>> by_group(r"/(\\w+)_", fold=0, folds=2)(["run/ida_run.avi", "run/eli_run.avi"])
+    [False, True]
+    """
+    regex = re.compile(pattern)
+    if regex.groups < 1:
+        raise ValueError(
+            f"`pattern` must have a group in parentheses. Received: pattern='{pattern}'. Put the "
+            r"part that names the group in parentheses: r'/(\w+)_'."
+        )
+    if not 0 <= fold < folds or folds < 2:
+        raise ValueError(
+            f"`fold` must be in [0, folds), with at least 2 folds. Received: fold={fold}, "
+            f"folds={folds}. Use fold=0, folds=3 to validate on a third of the groups."
+        )
+
+    def rule(paths: Sequence[str]) -> list[bool]:
+        groups = [_group(regex, path) for path in paths]
+        chosen = set(sorted(set(groups))[fold::folds])
+        return [group in chosen for group in groups]
+
+    return rule
+
+
+def _group(regex: re.Pattern, path: str) -> str:
+    match = regex.search(path)
+    if match is None or match[1] is None:
+        raise ValueError(
+            f"`pattern` must name the group of every video. Received: pattern='{regex.pattern}', "
+            f"which does not match '{path}'. Change the pattern or move the video."
+        )
+    return match[1]
+
+
+def _uniform(text: str) -> float:
+    # Python's own hash differs from run to run.
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def _split(
+    paths: list[str], records: list[VideoRecord], rule: SplitRule
+) -> tuple[list[VideoRecord], list[VideoRecord]]:
+    parts = [], []
+    for record, is_validation in zip(records, rule(paths), strict=True):
+        parts[bool(is_validation)].append(record)
+    return parts
+
+
+def _video_set(
+    train: Sequence[VideoRecord],
+    validation: Sequence[VideoRecord],
+    class_names: tuple[str, ...],
+    *,
+    multi_label: bool = False,
+) -> VideoSet:
+    if not train or not validation:
+        raise ValueError(
+            "There must be videos to train and to validate on. "
+            f"Received: {len(train)} training and {len(validation)} validation videos. "
+            "Check the data's layout and what `validation` chooses."
+        )
+    return VideoSet(
+        train=tuple(train),
+        validation=tuple(validation),
+        class_names=class_names,
+        multi_label=multi_label,
+    )
+
+
+_LIST_LAYOUT = """Expected: a text file, one video and its label a line:
+    walk/denis_walk.avi 7
+    run/eli run 2.avi 3"""
+
+_FRAME_HEADER = "original_vido_id video_id frame_id path labels"
+_FRAME_LIST_LAYOUT = f"""Expected: a text file, one frame a line:
+    {_FRAME_HEADER}
+    46GP8 0 0 46GP8/46GP8-000001.jpg "23,154"
+    46GP8 0 1 46GP8/46GP8-000002.jpg \"\""""
+
+
+def path_label_lists(
+    train: Path,
+    *,
+    validation: SplitRule | Path,
+    root: Path = "",
+    class_names: Sequence[str] | None = None,
+) -> VideoSet:
+    """Read text lists of one `path label` a line.
+
+        # comments and blank lines are ignored
+        walk/denis_walk.avi 7
+        run/eli run 2.avi 3           a path may contain spaces, a label may not
+
+    Args:
+        train: list of the training videos.
+        validation: list of the validation videos; or a split rule such as `by_fraction(0.1)`, which
+            takes the paths as they stand in `train`.
+        root: folder that the paths are relative to; full paths and remote ones stay as they are.
+        class_names: names of the classes. Labels are then names or numbers below
+            `len(class_names)`; None: labels are numbers, and so are the names.
+
+    Raises:
+        FileNotFoundError: a list or `root` is missing.
+        ValueError: a line is wrong (the message has its number and text), or a part is empty.
+
+    Example:
+
+    >>> videos = path_label_lists("train.txt", validation="val.txt", root="kinetics")
+    """
+    index_of = None if class_names is None else {name: i for i, name in enumerate(class_names)}
+    _check_root(root)
+    read = functools.partial(_read_labels, root=root, index_of=index_of)
+    parts = _parts(read, train, validation)
+    if class_names is None:
+        highest = max((record.label for part in parts for record in part), default=-1)
+        class_names = [str(label) for label in range(highest + 1)]
+    return _video_set(*parts, tuple(class_names))
+
+
+def _parts(
+    read: Callable[..., tuple[list[str], list[VideoRecord]]],
+    train: Path,
+    validation: SplitRule | Path,
+) -> tuple[list[VideoRecord], list[VideoRecord]]:
+    paths, records = read(train, setting="train")
+    if callable(validation):
+        return _split(paths, records, validation)
+    return records, read(validation, setting="validation")[1]
+
+
+def _read_labels(
+    file: Path, *, setting: str, root: Path, index_of: dict[str, int] | None
+) -> tuple[list[str], list[VideoRecord]]:
+    paths, records = [], []
+    for number, line in _lines(file, setting=setting, layout=_LIST_LAYOUT):
+        path, *label = line.rsplit(maxsplit=1)
+        try:
+            record = VideoRecord(path=_join(root, path), label=_label(label, index_of))
+        except ValueError as error:
+            raise _bad_line(file, number, line, error) from None
+        paths.append(path)
+        records.append(record)
+    return paths, records
+
+
+def _label(fields: list[str], index_of: dict[str, int] | None) -> int:
+    if not fields:
+        raise ValueError("it must be a path, a space and a label")
+    text = fields[0]
+    if index_of is not None and text in index_of:
+        return index_of[text]
+    if not text.isdecimal():
+        kind = "a number" if index_of is None else "a number or one of `class_names`"
+        raise ValueError(f"the label '{text}' must be {kind}")
+    label = int(text)
+    if index_of is not None and label >= len(index_of):
+        raise ValueError(f"the label {label} must be below {len(index_of)}, the number of classes")
+    return label
+
+
+def charades_frame_lists(
+    train: Path, *, validation: SplitRule | Path, root: Path = "", num_classes: int = 157
+) -> VideoSet:
+    """Read the official frame lists of Charades, one frame a line.
+
+        original_vido_id video_id frame_id path labels
+        46GP8 0 0 46GP8/46GP8-000001.jpg "23,154"
+        46GP8 0 1 46GP8/46GP8-000002.jpg ""
+
+    A video's label is the union of its frames' labels.
+
+    Args:
+        train: list of the training frames.
+        validation: list of the validation frames; or a split rule such as `by_fraction(0.1)`, which
+            takes the folder of each video's first frame as it stands in `train`.
+        root: folder that the paths are relative to; full paths and remote ones stay as they are.
+        num_classes: number of classes; labels lie below it.
+
+    Raises:
+        FileNotFoundError: a list or `root` is missing.
+        ValueError: a line is wrong (the message has its number and text), or a part is empty.
+
+    Example:
+
+    >>> videos = charades_frame_lists("train.csv", validation="val.csv", root="charades/frames")
+    """
+    _check_root(root)
+    read = functools.partial(_read_frames, root=root, num_classes=num_classes)
+    class_names = tuple(map(str, range(num_classes)))
+    return _video_set(*_parts(read, train, validation), class_names, multi_label=True)
+
+
+def _read_frames(
+    file: Path, *, setting: str, root: Path, num_classes: int
+) -> tuple[list[str], list[VideoRecord]]:
+    frames: dict[str, tuple[list[str], list[tuple[int, ...]]]] = {}
+    # Millions of frames share some thousand sets of labels: each is kept once.
+    known: dict[str, tuple[int, ...]] = {}
+    lines = _lines(file, setting=setting, layout=_FRAME_LIST_LAYOUT)
+    _skip_header(file, lines)
+    for number, line in lines:
+        try:
+            video, _, _, path, text = line.split()
+            if text not in known:
+                known[text] = _frame_labels(text, num_classes)
+        except ValueError as error:
+            raise _bad_line(file, number, line, f"expected `{_FRAME_HEADER}`: {error}") from None
+        paths, labels = frames.setdefault(video, ([], []))
+        paths.append(path)
+        labels.append(known[text])
+    folders = [os.path.dirname(paths[0]) for paths, _ in frames.values()]
+    return folders, [_frame_record(root, *video) for video in frames.values()]
+
+
+def _skip_header(file: Path, lines: Iterator[tuple[int, str]]) -> None:
+    number, line = next(lines, (1, ""))
+    # The official lists misspell "video"; lists made by others may not.
+    if line.replace("vido", "video") != _FRAME_HEADER.replace("vido", "video"):
+        raise _bad_line(file, number, line, f"the first line must be `{_FRAME_HEADER}`")
+
+
+def _frame_labels(text: str, num_classes: int) -> tuple[int, ...]:
+    labels = [part for part in text.strip('"').split(",") if part]
+    for label in labels:
+        if not label.isdecimal() or int(label) >= num_classes:
+            raise ValueError(f"the label '{label}' must be a number below {num_classes}")
+    return tuple(map(int, labels))
+
+
+def _frame_record(root: Path, paths: list[str], labels: list[tuple[int, ...]]) -> VideoRecord:
+    frame_paths = tuple([_join(root, path) for path in paths])
+    return VideoRecord(
+        path=os.path.dirname(frame_paths[0]),
+        label=tuple(sorted(set().union(*set(labels)))),
+        frame_paths=frame_paths,
+        frame_labels=tuple(labels),
+    )
+
+
+def _lines(file: Path, *, setting: str, layout: str) -> Iterator[tuple[int, str]]:
+    """Number and text of each line that is neither blank nor a comment."""
+    if not os.path.isfile(file):
+        raise FileNotFoundError(
+            f"`{setting}` must be a list of videos. Received: '{file}', which is not a file. "
+            f"Set `{setting}` to where the list is. {layout}"
+        )
+    # File names may be any bytes: surrogates carry them through to the file system.
+    with open(file, encoding="utf-8-sig", errors="surrogateescape") as lines:
+        for number, line in enumerate(lines, 1):
+            line = line.strip()
+            if line and line[0] != "#":
+                yield number, line
+
+
+def _bad_line(file: Path, number: int, line: str, reason: object) -> ValueError:
+    return ValueError(f"{file}, line {number}: {reason}. Received: {line!r}. Correct the line.")
+
+
+def _check_root(root: Path) -> None:
+    root = os.fspath(root)
+    if root and "://" not in root and not os.path.isdir(root):
+        raise FileNotFoundError(
+            f"`root` must be the folder that the lists' paths are relative to. Received: '{root}', "
+            "which is not a folder. Expected layout: the line `walk/denis_walk.avi 7` stands for "
+            f"'{root}/walk/denis_walk.avi'. Set `root` to where the videos are."
+        )
+
+
+def _join(root: Path, path: str) -> str:
+    return path if "://" in path else os.path.join(root, path)

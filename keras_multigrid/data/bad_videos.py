@@ -1,0 +1,70 @@
+"""What happens to videos that cannot be read."""
+
+import os
+import threading
+
+from absl import logging
+
+
+class TooManyBadVideosError(RuntimeError):
+    """More clips had to be replaced than the set share."""
+
+
+class BadVideos:
+    """Counts the clips of unreadable videos and lists each file once with its error.
+
+    Args:
+        list_path: text file to append `path<tab>error` to, one line a file; None for no file.
+        max_share: share of clips that may be replaced before the run stops.
+        min_clips: clips to see before the share is judged.
+
+    Example:
+
+    >>> bad_videos = BadVideos("runs/first/bad_videos.txt")
+    >>> bad_videos.errors
+    {}
+    """
+
+    def __init__(
+        self, list_path: str | None = None, *, max_share: float = 0.05, min_clips: int = 200
+    ):
+        self.list_path = list_path
+        self.max_share = max_share
+        self.min_clips = min_clips
+        self.errors: dict[str, str] = {}
+        self.replaced_clips = 0
+        self.clips = 0
+        self._lock = threading.Lock()
+
+    def count_clip(self) -> None:
+        """Count a clip that was read."""
+        with self._lock:
+            self.clips += 1
+
+    def add(self, path: str, error: Exception) -> None:
+        """Count a clip that could not be read; raise when they are too many."""
+        with self._lock:
+            self.clips += 1
+            self.replaced_clips += 1
+            if path not in self.errors:
+                self.errors[path] = str(error)
+                self._list(path, str(error))
+            self._check()
+
+    def _list(self, path: str, error: str) -> None:
+        logging.warning("Unreadable video, replaced by another clip: %s", error)
+        if self.list_path is not None:
+            os.makedirs(os.path.dirname(self.list_path) or ".", exist_ok=True)
+            with open(self.list_path, "a", encoding="utf-8") as file:
+                file.write(f"{path}\t{' '.join(error.split())}\n")
+
+    def _check(self) -> None:
+        if self.clips < self.min_clips or self.replaced_clips <= self.max_share * self.clips:
+            return
+        first = next(iter(self.errors.values()))
+        where = f" All are listed in {self.list_path}." if self.list_path else ""
+        raise TooManyBadVideosError(
+            f"{self.replaced_clips} of {self.clips} clips came from videos that cannot be read, "
+            f"more than the share of {self.max_share:g} that is allowed. The first: {first}{where} "
+            "Mend or remove these files, or raise `max_share`."
+        )

@@ -1,0 +1,372 @@
+"""The stream of training batches: a pure function of (videos, schedule, seed, step).
+
+    positions ─> video, random numbers ─> decoded frames ─> clip of the step's grid ─> batch
+
+Clips of a step lie side by side in the order of positions. So a parallel map over positions, whose
+order is kept, followed by windows of each step's batch size, gives every step its batch, and work
+goes on across the borders of batches.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from keras_multigrid import input_wait
+from keras_multigrid.data import sampling as sampling_lib
+from keras_multigrid.data import transforms
+from keras_multigrid.data.annotations import VideoRecord
+from keras_multigrid.data.bad_videos import BadVideos
+from keras_multigrid.data.decode import DecodeError, decode_frames, read_video
+from keras_multigrid.data.sampling import ClipSampling
+from keras_multigrid.schedule import Grid, MultigridSchedule
+
+# Replacements tried for one clip before giving up.
+_MAX_REPLACEMENTS = 100
+
+
+def training_batches(
+    videos: Sequence[VideoRecord],
+    schedule: MultigridSchedule,
+    *,
+    seed: int,
+    start_step: int = 0,
+    sampling: ClipSampling = ClipSampling(),
+    num_classes: int | None = None,
+    bad_videos: BadVideos | None = None,
+    keep_decoded: bool = False,
+    workers: int | None = None,
+) -> tf.data.Dataset:
+    """Batches of clips, one a step, without end: the step's grid, whatever the videos' sizes.
+
+    Args:
+        videos: the training videos, as many as `schedule.num_clips`.
+        schedule: gives every step its grid.
+        seed: with the step, decides everything.
+        start_step: the step to begin at; nothing before it is computed.
+        sampling: how clips are taken from videos.
+        num_classes: length of the labels of videos with several classes; None for one class each.
+        bad_videos: counts and lists files that cannot be read.
+        keep_decoded: keep every decoded video in memory: for sets that fit, in frames x height x
+            width x 3 bytes a video.
+        workers: clips read at a time; by default the number of cores.
+
+    Returns:
+        A data set of (clips, labels): float32 (batch, frames, crop, crop, 3), and int32 (batch,) or,
+        with `num_classes`, float32 (batch, num_classes).
+
+    Raises:
+        ValueError: if the number of videos is not the schedule's.
+
+    Example:
+
+    >>> batches = training_batches(videos.train, schedule, seed=0)
+    >>> next(iter(batches))[0].shape == schedule.grid(0).shape
+    True
+    """
+    _check_num_videos(len(videos), schedule)
+    read = _Reader(videos, sampling, num_classes, bad_videos or BadVideos(), keep_decoded)
+    grid_of = _grid_by_position(schedule)
+
+    def load(position):
+        batch_size, num_frames, crop_size = grid_of(position)
+        draws = sampling_lib.draws(seed, position)
+        stride = sampling_lib.choose_stride(
+            draws[sampling_lib.DRAWS.index("stride")],
+            stride=sampling.stride,
+            base_frames=schedule.base.num_frames,
+            num_frames=num_frames,
+        )
+        index = sampling_lib.video_index(position, len(videos), seed)
+        start = draws[sampling_lib.DRAWS.index("start")]
+        frames, label = read.clip(index, num_frames, stride, start, replacement_seed=position)
+        clip = transforms.random_crop(
+            frames,
+            crop_size=crop_size,
+            base_crop_size=schedule.base.crop_size,
+            sampling=sampling,
+            draws=draws,
+        )
+        return batch_size, clip, label
+
+    positions = tf.data.Dataset.range(schedule.clips_before(start_step), np.iinfo(np.int64).max)
+    clips = positions.map(load, num_parallel_calls=workers or os.cpu_count(), deterministic=True)
+    return _measured(_bucketed(clips).prefetch(2))
+
+
+def evaluation_batches(
+    videos: Sequence[VideoRecord],
+    grid: Grid,
+    *,
+    sampling: ClipSampling = ClipSampling(),
+    num_classes: int | None = None,
+    bad_videos: BadVideos | None = None,
+    keep_decoded: bool = False,
+    workers: int | None = None,
+) -> tf.data.Dataset:
+    """Every video once: the clip in its middle, at the fixed stride, cropped in the centre.
+
+    Always at the baseline's grid, so that figures of different phases can be compared. Videos that
+    cannot be read are left out and counted. The last batch may be smaller.
+
+    Args:
+        grid: shape of the batches: the schedule's `base`.
+        others: as of `training_batches`.
+
+    Returns:
+        A finite data set of (clips, labels), as of `training_batches`.
+    """
+    read = _Reader(videos, sampling, num_classes, bad_videos or BadVideos(), keep_decoded)
+
+    def load(index):
+        num_frames = tf.constant(grid.num_frames, tf.int64)
+        frames, label = read.centre_clip(index, num_frames)
+        clip = transforms.centre_crop(frames, crop_size=grid.crop_size, sampling=sampling)
+        return clip, label
+
+    indices = tf.data.Dataset.range(len(videos))
+    clips = indices.map(load, num_parallel_calls=workers or os.cpu_count(), deterministic=True)
+    # Unreadable videos come as clips without frames.
+    readable = clips.filter(lambda clip, label: tf.shape(clip)[0] > 0)
+    return readable.batch(grid.batch_size).prefetch(2)
+
+
+def resample(
+    schedule: MultigridSchedule,
+    *,
+    seed: int = 0,
+    start_step: int = 0,
+    sampling: ClipSampling = ClipSampling(),
+    workers: int | None = None,
+) -> Callable[[tf.data.Dataset], tf.data.Dataset]:
+    """A transformation of any data set of decoded videos to multigrid batches.
+
+    Args:
+        schedule: gives every step its grid.
+        seed: of the random crops, strides and mirroring.
+        start_step: the step to begin at. Exact if the data set has the same order each epoch.
+        sampling: how clips are taken from videos. Colours of uint8 videos are normalized; those of
+            float videos are left as they are.
+        workers: clips resampled at a time; by default the number of cores.
+
+    Returns:
+        A function for `tf.data.Dataset.apply`. It takes a data set of (video, label), one video an
+        element, (frames, height, width, 3) uint8 or float, each of its own length and size, and
+        gives one without end of (clips, labels), one batch a step.
+
+    Example:
+
+    >>> batches = videos.apply(resample(schedule))
+    >>> model.fit(batches, steps_per_epoch=schedule.total_steps, callbacks=[MultigridCallback()])
+    """
+    grid_of = _grid_by_position(schedule)
+
+    def load(position, video, label):
+        batch_size, num_frames, crop_size = grid_of(position)
+        draws = sampling_lib.draws(seed, position)
+        stride = sampling_lib.choose_stride(
+            draws[sampling_lib.DRAWS.index("stride")],
+            stride=sampling.stride,
+            base_frames=schedule.base.num_frames,
+            num_frames=num_frames,
+        )
+        indices = sampling_lib.random_indices(
+            tf.shape(video, tf.int64)[0],
+            tf.range(num_frames),
+            stride=stride,
+            draw=draws[sampling_lib.DRAWS.index("start")],
+            xp=tf,
+        )
+        clip = transforms.random_crop(
+            tf.gather(video, indices),
+            crop_size=crop_size,
+            base_crop_size=schedule.base.crop_size,
+            sampling=sampling,
+            draws=draws,
+        )
+        return batch_size, clip, label
+
+    def transform(videos: tf.data.Dataset) -> tf.data.Dataset:
+        _check_decoded_videos(videos, schedule)
+        first = schedule.clips_before(start_step)
+        positions = tf.data.Dataset.range(first, np.iinfo(np.int64).max)
+        stream = videos.repeat().skip(first % schedule.num_clips)
+        numbered = tf.data.Dataset.zip((positions, stream)).map(lambda p, v: (p, *v))
+        clips = numbered.map(load, num_parallel_calls=workers or os.cpu_count(), deterministic=True)
+        return _measured(_bucketed(clips).prefetch(2))
+
+    return transform
+
+
+class _Reader:
+    """Reads clips in TensorFlow graphs; replaces those that cannot be read."""
+
+    def __init__(self, videos, sampling, num_classes, bad_videos, keep_decoded):
+        self._videos = videos
+        self._sampling = sampling
+        self._num_classes = num_classes
+        self._bad_videos = bad_videos
+        self._decoded = {} if keep_decoded else None
+
+    def clip(self, index, num_frames, stride, start, *, replacement_seed):
+        """(uint8 (t, height, width, 3), label) of a clip that starts at a random frame."""
+
+        def read(index, num_frames, stride, start, seed):
+            def select(video_frames):
+                return sampling_lib.random_indices(
+                    video_frames, np.arange(num_frames), stride=stride, draw=start
+                )
+
+            return self._read_or_replace(int(index), select, int(seed))
+
+        return self._in_graph(read, index, num_frames, stride, start, replacement_seed)
+
+    def centre_clip(self, index, num_frames):
+        """(uint8 (t, height, width, 3), label) of the middle clip; t is 0 if it is unreadable."""
+
+        def read(index, num_frames):
+            def select(video_frames):
+                return sampling_lib.centre_indices(
+                    video_frames, np.arange(num_frames), stride=self._sampling.stride
+                )
+
+            record = self._videos[index]
+            try:
+                return self._read(record, select)
+            except DecodeError as error:
+                self._bad_videos.add(record.path, error)
+                # One pixel keeps the crop's arithmetic valid.
+                return np.zeros((0, 1, 1, 3), np.uint8), self._label(record, ())
+
+        return self._in_graph(read, index, num_frames)
+
+    def _in_graph(self, read, *arguments):
+        label_type = tf.int32 if self._num_classes is None else tf.float32
+        frames, label = tf.numpy_function(read, arguments, (tf.uint8, label_type))
+        frames.set_shape((None, None, None, 3))
+        label.set_shape(() if self._num_classes is None else (self._num_classes,))
+        return frames, label
+
+    def _read_or_replace(self, index, select, seed):
+        record = self._videos[index]
+        for attempt in range(_MAX_REPLACEMENTS):
+            try:
+                return self._read(record, select)
+            except DecodeError as error:
+                self._bad_videos.add(record.path, error)
+                # Chosen from (seed, position): every worker and every resumed run agrees.
+                generator = np.random.default_rng((seed, attempt))
+                record = self._videos[int(generator.integers(len(self._videos)))]
+        raise DecodeError(
+            f"{_MAX_REPLACEMENTS} videos in a row cannot be read; the last: {record.path}. "
+            "Check that the data set is where its annotations say."
+        )
+
+    def _read(self, record, select):
+        if self._sampling.still:
+            choose, select = select, lambda n: sampling_lib.still_indices(n, choose(n))
+        if self._decoded is None:
+            frames, indices = decode_frames(record, select)
+        else:
+            if record.path not in self._decoded:
+                self._decoded[record.path] = read_video(record)
+            video = self._decoded[record.path]
+            indices = select(len(video))
+            frames = video[indices]
+        self._bad_videos.count_clip()
+        return frames, self._label(record, indices)
+
+    def _label(self, record, indices):
+        if self._num_classes is None:
+            return np.int32(record.label)
+        classes = record.label
+        if record.frame_labels and len(indices):
+            # Charades: everything that goes on inside the clip's span.
+            span = record.frame_labels[indices[0] : indices[-1] + 1]
+            classes = sorted(set().union(*span))
+        label = np.zeros(self._num_classes, np.float32)
+        label[np.asarray(classes, np.int64)] = 1.0
+        return label
+
+
+def _grid_by_position(schedule: MultigridSchedule) -> Callable[[tf.Tensor], tuple]:
+    """(batch size, frames, crop) of the step that the clip at a position belongs to, in TensorFlow.
+
+    Phases are few: as constants they make this a search, a modulo and a search.
+    """
+    phases = schedule.phases
+    first_clips = [phase.first_clip for phase in phases]
+    # Clips of one turn of the short cycle up to and with each of its steps.
+    ends = [np.cumsum([grid.batch_size for grid in phase.short_cycle]) for phase in phases]
+    crops = [[grid.crop_size for grid in phase.short_cycle] for phase in phases]
+    batches = [[grid.batch_size for grid in phase.short_cycle] for phase in phases]
+
+    def grid_of(position):
+        first_clips_, ends_, crops_, batches_ = (
+            tf.constant(np.asarray(values, np.int64))
+            for values in (first_clips, ends, crops, batches)
+        )
+        phase = tf.reduce_sum(tf.cast(position >= first_clips_, tf.int32)) - 1
+        turn = (position - first_clips_[phase]) % ends_[phase][-1]
+        place = tf.reduce_sum(tf.cast(turn >= ends_[phase], tf.int32))
+        frames = tf.constant([phase.base.num_frames for phase in phases], tf.int64)
+        return batches_[phase][place], frames[phase], crops_[phase][place]
+
+    return grid_of
+
+
+def _bucketed(clips: tf.data.Dataset) -> tf.data.Dataset:
+    """Batches of (batch size, clip, label) elements, each of its own size.
+
+    Steps come one after the other, so the batch size is key enough: a window is full before the
+    next step's first clip arrives.
+    """
+    return clips.group_by_window(
+        key_func=lambda batch_size, clip, label: batch_size,
+        reduce_func=lambda batch_size, window: window.map(
+            lambda batch_size, clip, label: (clip, label)
+        ).batch(batch_size),
+        window_size_func=lambda batch_size: batch_size,
+    )
+
+
+def _measured(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """The same batches; the time that their consumer waits for each goes to `input_wait`."""
+
+    def add_wait(asked, *batch):
+        wait = tf.timestamp() - asked
+        tf.numpy_function(input_wait.add, [wait], [])
+        return batch
+
+    # zip asks its inputs in turn: the clock is read when a batch is asked for.
+    clock = tf.data.Dataset.counter().map(lambda _: tf.timestamp())
+    measured = tf.data.Dataset.zip((clock, batches)).map(
+        lambda asked, batch: add_wait(asked, *batch)
+    )
+    options = tf.data.Options()
+    # A prefetch put in behind the clock would hide the wait.
+    options.experimental_optimization.inject_prefetch = False
+    return measured.with_options(options)
+
+
+def _check_num_videos(num_videos: int, schedule: MultigridSchedule) -> None:
+    if num_videos != schedule.num_clips:
+        raise ValueError(
+            "The schedule must be made for the number of training videos. "
+            f"Received: {num_videos} videos, schedule.num_clips={schedule.num_clips}. "
+            f"Set MultigridSchedule.num_clips = {num_videos}."
+        )
+
+
+def _check_decoded_videos(videos: tf.data.Dataset, schedule: MultigridSchedule) -> None:
+    spec = videos.element_spec
+    if not isinstance(spec, tuple) or len(spec) != 2 or spec[0].shape.rank not in (4, None):
+        raise ValueError(
+            "The data set must give (video, label), one video an element, a video being (frames, "
+            f"height, width, 3). Received: element_spec={spec}. Take `.batch()` away, and map other "
+            "forms with `videos.map(lambda example: (example['video'], example['label']))`."
+        )
+    num_videos = int(videos.cardinality())
+    if num_videos >= 0:
+        _check_num_videos(num_videos, schedule)

@@ -1,0 +1,129 @@
+"""Which frames make a clip, and every random number of it.
+
+A clip is known by its position in the stream of training clips: its random numbers come from
+(seed, position) alone, so any worker can draw them, in any order.
+"""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+# The random numbers of a clip, by name and place in `draws`.
+DRAWS = ("stride", "start", "scale", "top", "left", "flip")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClipSampling:
+    """How clips are taken from videos; the published Kinetics settings are the defaults.
+
+    Args:
+        stride: source frames from one frame of a clip to the next, at the baseline's grid.
+            Grids with fewer frames take a stride between this and `stride * T // t`.
+        min_scale: shortest short side that a video is scaled to before the crop, in pixels, at the
+            baseline's crop; smaller crops scale it down with them. Validation uses this one.
+        max_scale: longest short side, the same for all grids.
+        flip: whether to mirror half of the training clips. Not for labels that tell left from right.
+        mean: subtracted from colours in [0, 1].
+        std: what they are divided by then.
+        still: repeat one frame instead of a clip: a control that shows what looks alone tell.
+
+    Raises:
+        ValueError: if a size is not positive or the scales are not in order.
+
+    Example:
+
+    >>> ClipSampling(stride=8, min_scale=256, max_scale=320)
+    """
+
+    stride: int = 2
+    min_scale: int = 256
+    max_scale: int = 320
+    flip: bool = True
+    mean: float = 0.45
+    std: float = 0.225
+    still: bool = False
+
+    def __post_init__(self):
+        for name in ("stride", "min_scale", "max_scale", "std"):
+            if not getattr(self, name) > 0:
+                raise ValueError(
+                    f"`{name}` must be positive. Received: {name}={getattr(self, name)!r}."
+                )
+        if self.min_scale > self.max_scale:
+            raise ValueError(
+                "`min_scale` must not exceed `max_scale`. "
+                f"Received: min_scale={self.min_scale}, max_scale={self.max_scale}."
+            )
+
+
+def draws(seed: int, position: tf.Tensor) -> tf.Tensor:
+    """The random numbers of the clip at `position`: int64 (len(DRAWS),), in [0, 2**31 - 1)."""
+    numbers = tf.random.stateless_uniform(
+        (len(DRAWS),),
+        seed=tf.stack([tf.constant(seed, tf.int64), tf.cast(position, tf.int64)]),
+        maxval=2**31 - 1,
+        dtype=tf.int32,
+        # The same numbers on every device.
+        alg="philox",
+    )
+    return tf.cast(numbers, tf.int64)
+
+
+def video_index(position: tf.Tensor, num_videos: int, seed: int) -> tf.Tensor:
+    """The video that the clip at `position` comes from: int64 in [0, num_videos).
+
+    Each epoch, `num_videos` positions, takes every video once in an order of its own.
+    """
+    epoch = position // num_videos
+    # Shuffle indices, not clips: a buffer of clips would not fit, and would be state.
+    return tf.random.experimental.index_shuffle(
+        position % num_videos,
+        seed=tf.stack([tf.constant(seed, tf.int64), epoch]),
+        max_index=tf.constant(num_videos - 1, tf.int64),
+    )
+
+
+def choose_stride(draw, *, stride: int, base_frames: int, num_frames):
+    """A stride in [stride, stride * base_frames // num_frames], as likely each.
+
+    Fewer frames span less of the video, but not as much less as their number.
+    """
+    longest = stride * base_frames // num_frames
+    return stride + draw % (longest - stride + 1)
+
+
+def random_indices(video_frames, offsets, *, stride, draw, xp=np):
+    """Frames of a clip that starts anywhere in the video.
+
+        video   0 1 2 3 4 5 6 7 8 9
+        clip      x   x   x   x         offsets 0 1 2 3, stride 2, span 7, start 1
+
+    Args:
+        video_frames: frames in the video.
+        offsets: 0, 1, ..., t - 1.
+        stride: source frames from one to the next.
+        draw: a random integer.
+        xp: the array library of the arguments, numpy or `tf`.
+
+    Returns:
+        (t,) indices. A video shorter than the span repeats its last frame: 3 frames at stride 2
+        give 0, 2, 2, 2.
+    """
+    starts = xp.maximum(video_frames - _span(offsets, stride) + 1, 1)
+    return xp.minimum(draw % starts + offsets * stride, video_frames - 1)
+
+
+def centre_indices(video_frames, offsets, *, stride, xp=np):
+    """Frames of the clip in the middle of the video; arguments as of `random_indices`."""
+    start = xp.maximum(video_frames - _span(offsets, stride), 0) // 2
+    return xp.minimum(start + offsets * stride, video_frames - 1)
+
+
+def still_indices(video_frames, offsets):
+    """The middle frame of the video, as often as there are offsets."""
+    return offsets * 0 + video_frames // 2
+
+
+def _span(offsets, stride):
+    return offsets[-1] * stride + 1

@@ -1,0 +1,258 @@
+"""Pictures: a schedule, the speed of its grids, accuracy over time.
+
+Figures are made without pyplot: no global state, no window, safe beside the user's own plots.
+"""
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from keras import ops
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import (
+    FixedLocator,
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+    StrMethodFormatter,
+)
+
+from keras_multigrid.learning_rate import MultigridLearningRate
+from keras_multigrid.schedule import Grid, MultigridSchedule
+
+# Colours of Okabe and Ito, which colour-blind readers can tell apart.
+BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#A6568B"
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#56B4E9", "#E69F00", "#555555")
+INK, FAINT = "#333333", "#D9D9D9"
+# Opacity under a line, and of the range of the short cycle.
+SOLID, BAND = 0.32, 0.14
+
+LR_SAMPLES = 800
+DPI = 120
+
+
+def draw_schedule(learning_rate: MultigridLearningRate) -> Figure:
+    """Clips per batch, frames, crop and learning rate over the steps of a training.
+
+    Lines are the long cycle's base grids; lighter bands are the range of the short cycle. Thin
+    vertical lines are the borders of phases.
+
+    Args:
+        learning_rate: the learning rate of the training, which holds its schedule.
+    """
+    schedule = learning_rate.schedule
+    figure = Figure(figsize=(9, 6.6), dpi=DPI, facecolor="white", layout="constrained")
+    axes = figure.subplots(4, 1, sharex=True, height_ratios=(1.6, 1, 1, 1.6))
+    for axis in axes:
+        _style(axis)
+        for phase in schedule.phases[:-1]:
+            axis.axvline(phase.end_step, color=FAINT, linewidth=0.8, zorder=0)
+    _draw_clips(axes[0], schedule)
+    _draw_frames(axes[1], schedule)
+    _draw_crop(axes[2], schedule)
+    _draw_learning_rate(axes[3], learning_rate)
+    _mark_baseline(axes, schedule)
+    axes[-1].set_xlabel("step", color=INK)
+    axes[-1].xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes[-1].xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    title = _schedule_title(schedule)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK)
+    figure.align_ylabels(axes)
+    return figure
+
+
+def draw_throughput(clips_per_second: Mapping[Grid, float]) -> Figure:
+    """Bars of the clips that a model trains on per second, one for each grid.
+
+    Beside them: megavoxels (clips * frames * height * width / 10^6) per second. The schedule
+    assumes that they are much the same for every grid.
+
+    Args:
+        clips_per_second: grid to clips per second, from top to bottom; empty where nothing was
+            measured.
+    """
+    grids, speeds = list(clips_per_second), list(clips_per_second.values())
+    figure = Figure(figsize=(8, 1 + 0.36 * len(grids)), dpi=DPI, facecolor="white")
+    figure.set_layout_engine("constrained")
+    axis = figure.subplots()
+    _style(axis, grid="x")
+    axis.barh(range(len(grids)), speeds, height=0.62, color=BLUE, zorder=2)
+    for row, (grid, speed) in enumerate(clips_per_second.items()):
+        megavoxels = speed * grid.num_frames * grid.crop_size**2 / 1e6
+        text = f"  {speed:,.4g} clips/s, {megavoxels:,.3g} megavoxels/s"
+        axis.text(speed, row, text, va="center", color=INK, fontsize=9)
+    axis.set_yticks(range(len(grids)), [str(grid) for grid in grids])
+    axis.invert_yaxis()
+    # Room for the text beside the longest bar.
+    axis.set_xlim(0, max(speeds, default=1) * 1.5)
+    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axis.set_xlabel("clips per second", color=INK)
+    axis.set_title("Training speed by grid", fontweight="bold", color=INK)
+    return figure
+
+
+def draw_curves(
+    curves: Mapping[str, Iterable[tuple[Sequence[float], Sequence[float]]]],
+) -> Figure:
+    """Validation accuracy over wall-clock time, a thin line for each run.
+
+    Args:
+        curves: label to the runs under it (one for each seed), each a pair of lists: seconds since
+            the start, and accuracy in [0, 1] at that time.
+    """
+    figure = Figure(figsize=(8, 4.5), dpi=DPI, facecolor="white", layout="constrained")
+    axis = figure.subplots()
+    _style(axis)
+    for index, (label, runs) in enumerate(curves.items()):
+        colour = COLOURS[index % len(COLOURS)]
+        for seed, (seconds, accuracies) in enumerate(runs):
+            name = label if seed == 0 else None
+            axis.plot(
+                seconds, accuracies, color=colour, label=name, linewidth=1, marker="o", ms=2.5
+            )
+    axis.set_xlim(left=0)
+    axis.set_ylim(0, 1.02)
+    axis.set_xlabel("seconds", color=INK)
+    axis.set_ylabel("validation accuracy", color=INK)
+    if curves:
+        axis.legend(loc="lower right", frameon=False, labelcolor=INK)
+    return figure
+
+
+def to_png(figure: Figure) -> bytes:
+    """A figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    return buffer.getvalue()
+
+
+def to_array(figure: Figure) -> np.ndarray:
+    """A figure as pixels, uint8 (height, width, 3)."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _draw_clips(axis: Axes, schedule: MultigridSchedule) -> None:
+    base = [phase.base.batch_size for phase in schedule.phases]
+    most = [max(grid.batch_size for grid in phase.short_cycle) for phase in schedule.phases]
+    axis.set_yscale("log", base=2)
+    bottom = min(base) / 2
+    _fill(axis, schedule, bottom, base, colour=BLUE)
+    line = _stairs(axis, schedule, base, colour=BLUE)
+    band = _fill(axis, schedule, base, most, colour=BLUE, alpha=BAND)
+    axis.set_ylim(bottom, max(most) * 1.25)
+    octaves = range((max(most) // base[-1]).bit_length())
+    _tick_at(axis, [base[-1] * 2**octave for octave in octaves])
+    axis.set_ylabel("clips per batch", color=INK)
+    if most != base:
+        axis.legend(
+            [line, band],
+            ["base grid", "range of the short cycle"],
+            loc="lower right",
+            bbox_to_anchor=(1, 1),
+            borderaxespad=0,
+            ncols=2,
+            fontsize=9,
+            frameon=False,
+            labelcolor=INK,
+        )
+
+
+def _draw_frames(axis: Axes, schedule: MultigridSchedule) -> None:
+    frames = [phase.base.num_frames for phase in schedule.phases]
+    _fill(axis, schedule, 0, frames, colour=GREEN)
+    _stairs(axis, schedule, frames, colour=GREEN)
+    axis.set_ylim(0, max(frames) * 1.15)
+    _tick_at(axis, sorted({0, *frames}))
+    axis.set_ylabel("frames", color=INK)
+
+
+def _draw_crop(axis: Axes, schedule: MultigridSchedule) -> None:
+    crops = [phase.base.crop_size for phase in schedule.phases]
+    least = [min(grid.crop_size for grid in phase.short_cycle) for phase in schedule.phases]
+    _fill(axis, schedule, 0, least, colour=PURPLE)
+    _fill(axis, schedule, least, crops, colour=PURPLE, alpha=BAND)
+    _stairs(axis, schedule, crops, colour=PURPLE)
+    axis.set_ylim(0, max(crops) * 1.15)
+    _tick_at(axis, sorted({0, *least, *crops}))
+    axis.set_ylabel("crop in pixels", color=INK)
+
+
+def _draw_learning_rate(axis: Axes, learning_rate: MultigridLearningRate) -> None:
+    schedule = learning_rate.schedule
+    edges = _edges(schedule)
+    even = np.linspace(0, schedule.total_steps, LR_SAMPLES).round()
+    steps = np.unique([*even, *edges, *(edge - 1 for edge in edges[1:])])
+    # One vectorized call: a thousand single ones take seconds.
+    rates = ops.convert_to_numpy(ops.vectorized_map(learning_rate, steps))
+    axis.plot(steps, rates, color=ORANGE, linewidth=1.6, drawstyle="steps-post")
+    axis.set_yscale("log", nonpositive="clip")
+    # A cosine ends at 0: four decades show as much, unless a phase begins lower.
+    begins = rates[np.isin(steps, edges[1:-1]) & (rates > 0)]
+    bottom = max(rates.min(), min([*begins, rates.max() * 1e-4]))
+    axis.set_ylim(bottom / 1.8, rates.max() * 1.8)
+    decades = np.log10(rates.max() / bottom)
+    axis.yaxis.set_major_locator(LogLocator(subs=(1,) if decades > 1 else (1, 2, 5)))
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_ylabel("learning rate", color=INK)
+
+
+def _mark_baseline(axes: Sequence[Axes], schedule: MultigridSchedule) -> None:
+    """The end of the baseline: a dotted line where it fits, else its steps in words."""
+    steps, total = schedule.baseline_steps, schedule.total_steps
+    fits = steps <= total * 1.15
+    axes[-1].set_xlim(0, max(total, steps) if fits else total)
+    if steps == total:
+        return
+    remark = f"baseline: {steps:,} steps →"
+    if fits:
+        remark = f"dotted line: end of the baseline, {steps:,} steps"
+        for axis in axes:
+            axis.axvline(steps, color=INK, linestyle=":", linewidth=1.4)
+    corner = axes[-1].transAxes
+    axes[-1].text(0.99, 0.94, remark, transform=corner, ha="right", va="top", color=INK)
+
+
+def _schedule_title(schedule: MultigridSchedule) -> str:
+    steps, total = schedule.baseline_steps, schedule.total_steps
+    if not (schedule.long_cycle or schedule.short_cycle):
+        return f"Baseline without cycles: {total:,} steps"
+    if total < steps:
+        compared = f"{steps / total:.1f} times fewer than the baseline's {steps:,}"
+    else:
+        compared = f"{total / steps:.1f} times the baseline's {steps:,}"
+    return f"Multigrid schedule: {total:,} steps, {compared}"
+
+
+def _edges(schedule: MultigridSchedule) -> list[int]:
+    return [0, *(phase.end_step for phase in schedule.phases)]
+
+
+def _stairs(axis: Axes, schedule: MultigridSchedule, values: Sequence[int], *, colour: str):
+    return axis.stairs(
+        values, _edges(schedule), baseline=None, color=colour, linewidth=1.6, zorder=3
+    )
+
+
+def _fill(axis: Axes, schedule: MultigridSchedule, low, high, *, colour: str, alpha=SOLID):
+    edges = _edges(schedule)
+    return axis.stairs(high, edges, baseline=low, fill=True, color=colour, alpha=alpha, linewidth=0)
+
+
+def _tick_at(axis: Axes, values: Sequence[int]) -> None:
+    axis.yaxis.set_major_locator(FixedLocator(values))
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+
+
+def _style(axis: Axes, grid: str = "y") -> None:
+    """Thin and quiet, whatever the user's matplotlib settings."""
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.spines[["left", "bottom"]].set_color(INK)
+    axis.tick_params(colors=INK, labelsize=9)
+    axis.grid(axis=grid, color=FAINT, linewidth=0.5)
+    axis.set_axisbelow(True)

@@ -1,0 +1,147 @@
+"""The learning rate of every step of a multigrid schedule."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_multigrid.schedule import MultigridSchedule, Phase
+
+
+@keras.saving.register_keras_serializable(package="keras_multigrid")
+class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
+    """The baseline's learning rate, carried over to a multigrid schedule.
+
+    The rate scales linearly with the clips of the long cycle's base grid (paper, section 3.3); the
+    short cycle never changes it. Any step can be asked for on its own, whole or fractional.
+
+    Args:
+        schedule: the `MultigridSchedule` to follow.
+        learning_rate: the baseline's. A float is cut by `schedule.decay` at every boundary of the
+            schedule, as published. A keras `LearningRateSchedule` (or the config of one) is read at
+            the baseline's step that the multigrid step stands for, between 0 and
+            `schedule.baseline_steps`: give it the baseline's own `decay_steps`.
+        warmup_epochs: epochs of this schedule over which the rate rises linearly to the one that
+            follows the warm-up. Kept as the baseline has it, not rescaled.
+        warmup_start: learning rate of step 0 when there is a warm-up.
+
+    Raises:
+        ValueError: if a setting is of the wrong kind or out of range.
+
+    Example:
+
+    >>> schedule = MultigridSchedule(
+    ...     base=Grid(batch_size=8, num_frames=16, crop_size=112),
+    ...     num_clips=1000, epochs=20, boundaries=(10, 15))
+    >>> model.compile(keras.optimizers.SGD(MultigridLearningRate(schedule, 0.1)), ...)
+    """
+
+    def __init__(
+        self,
+        schedule: MultigridSchedule,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+        warmup_epochs: float = 0,
+        warmup_start: float = 0.0,
+    ):
+        super().__init__()
+        if isinstance(schedule, dict):
+            schedule = MultigridSchedule.from_config(schedule)
+        if isinstance(learning_rate, dict):
+            learning_rate = keras.optimizers.schedules.deserialize(learning_rate)
+        self.schedule = schedule
+        self.learning_rate = learning_rate
+        self.warmup_epochs = warmup_epochs
+        self.warmup_start = warmup_start
+        self._check()
+        # 64 bits keep whole steps exact and warm-up as printed by the reference; JAX has only 32.
+        self._dtype = "float32" if keras.backend.backend() == "jax" else "float64"
+
+    def __call__(self, step):
+        """The learning rate of `step`, a scalar tensor (float64; float32 on JAX).
+
+        Args:
+            step: a scalar, the number of steps trained before this one.
+        """
+        step = ops.cast(step, self._dtype)
+        rate = self._without_warmup(step)
+        if not self.warmup_epochs:
+            return rate
+        epoch = self._interpolate(step, "first_epoch", "end_epoch")
+        target = self._without_warmup(self._constant(self._warmup_end_step()))
+        ramp = self.warmup_start + (target - self.warmup_start) * epoch / self.warmup_epochs
+        return ops.where(epoch < self.warmup_epochs, ramp, rate)
+
+    def get_config(self) -> dict[str, Any]:
+        policy = self.learning_rate
+        if isinstance(policy, keras.optimizers.schedules.LearningRateSchedule):
+            policy = keras.optimizers.schedules.serialize(policy)
+        return {
+            "schedule": self.schedule.get_config(),
+            "learning_rate": policy,
+            "warmup_epochs": self.warmup_epochs,
+            "warmup_start": self.warmup_start,
+        }
+
+    def _without_warmup(self, step):
+        if isinstance(self.learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+            progress = ops.minimum(self._interpolate(step, "first_progress", "end_progress"), 1.0)
+            policy = self.learning_rate(progress * self.schedule.baseline_steps)
+            return ops.cast(policy, self._dtype) * self._of_phase(step, "relative_batch_size")
+        return self.learning_rate * self._of_phase(step, "relative_learning_rate")
+
+    def _interpolate(self, step, first: str, end: str):
+        """A quantity that runs from `first` to `end` over the steps of each phase."""
+        start = self._of_phase(step, "first_step")
+        share = (step - start) / (self._of_phase(step, "end_step") - start)
+        at_start = self._of_phase(step, first)
+        return at_start + share * (self._of_phase(step, end) - at_start)
+
+    def _of_phase(self, step, name: str):
+        """A field of the phase that `step` lies in. A few constants: no search in Python."""
+        phases = self.schedule.phases
+        ends = self._constant([phase.end_step for phase in phases[:-1]])
+        index = ops.sum(ops.cast(step >= ends, "int32"))
+        return ops.take(self._constant([getattr(phase, name) for phase in phases]), index)
+
+    def _constant(self, values):
+        return ops.convert_to_tensor(values, dtype=self._dtype)
+
+    def _warmup_end_step(self) -> float:
+        """The step, perhaps fractional, at which the warm-up ends."""
+        phase = _phase_at_epoch(self.schedule, self.warmup_epochs)
+        share = (self.warmup_epochs - phase.first_epoch) / (phase.end_epoch - phase.first_epoch)
+        return phase.first_step + share * phase.num_steps
+
+    def _check(self) -> None:
+        if not isinstance(self.schedule, MultigridSchedule):
+            raise ValueError(
+                f"`schedule` must be a MultigridSchedule. Received: schedule={self.schedule!r}."
+            )
+        policy = isinstance(self.learning_rate, keras.optimizers.schedules.LearningRateSchedule)
+        if not policy and not _is_number(self.learning_rate, above=0):
+            raise ValueError(
+                "`learning_rate` must be a positive float or a keras LearningRateSchedule. "
+                f"Received: learning_rate={self.learning_rate!r}."
+            )
+        for name in ("warmup_epochs", "warmup_start"):
+            if not _is_number(getattr(self, name)):
+                raise ValueError(
+                    f"`{name}` must be a number, not negative. "
+                    f"Received: {name}={getattr(self, name)!r}."
+                )
+        if self.warmup_epochs >= self.schedule.phases[-1].end_epoch:
+            raise ValueError(
+                "`warmup_epochs` must be shorter than the schedule, "
+                f"{self.schedule.phases[-1].end_epoch:g} epochs. "
+                f"Received: warmup_epochs={self.warmup_epochs!r}."
+            )
+
+
+def _phase_at_epoch(schedule: MultigridSchedule, epoch: float) -> Phase:
+    return next(phase for phase in schedule.phases if epoch < phase.end_epoch)
+
+
+def _is_number(value: object, above: float | None = None) -> bool:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return 0 <= value < float("inf") and (above is None or value > above)

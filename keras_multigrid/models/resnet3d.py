@@ -1,0 +1,129 @@
+"""Blocks of the published 3-D residual networks, shared by all models.
+
+Layers carry the names of the published checkpoints' keys: `s2.pathway0_res0.branch2.a`.
+"""
+
+from collections.abc import Sequence
+
+import keras
+
+from keras_multigrid.models.sub_batch_normalization import SubBatchNormalization
+
+# Bottleneck blocks of stages 2 to 5.
+BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+
+
+def weight_regularizer(weight_decay: float):
+    """The penalty whose gradient is `weight_decay * w`; None for 0."""
+    return keras.regularizers.L2(weight_decay / 2) if weight_decay else None
+
+
+def conv(x, filters: int, kernel: Sequence[int], *, stride=(1, 1, 1), weight_decay=0.0, name: str):
+    """3-D convolution without bias, padded by `kernel // 2` on both sides.
+
+    Keras's "same" pads unevenly at stride 2, which the published weights do not expect.
+    """
+    padding = "same"
+    if max(stride) > 1:
+        x = pad(x, kernel, name=f"{name}_pad")
+        padding = "valid"
+    return keras.layers.Conv3D(
+        filters,
+        tuple(kernel),
+        strides=tuple(stride),
+        padding=padding,
+        use_bias=False,
+        kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
+        kernel_regularizer=weight_regularizer(weight_decay),
+        name=name,
+    )(x)
+
+
+def pad(x, kernel: Sequence[int], *, name: str):
+    """Zeros on both sides of every axis that `kernel` spans."""
+    sizes = tuple(size // 2 for size in kernel)
+    return keras.layers.ZeroPadding3D(sizes, name=name)(x) if any(sizes) else x
+
+
+def normalize(x, *, gamma_initializer="ones", name: str):
+    return SubBatchNormalization(gamma_initializer=gamma_initializer, name=name)(x)
+
+
+def stem(x, *, width: int, temporal_kernel: int, weight_decay: float, name: str):
+    """Convolution k x 7 x 7 at spatial stride 2, then max pooling 1 x 3 x 3 at stride 2."""
+    kernel = (temporal_kernel, 7, 7)
+    x = conv(
+        x, width, kernel, stride=(1, 2, 2), weight_decay=weight_decay, name=f"{name}_stem.conv"
+    )
+    x = normalize(x, name=f"{name}_stem.bn")
+    x = keras.layers.ReLU(name=f"{name}_stem.relu")(x)
+    # Zeros serve as padding of the maximum: what comes out of a ReLU is never below.
+    x = pad(x, (1, 3, 3), name=f"{name}_stem.pool_pad")
+    return keras.layers.MaxPooling3D((1, 3, 3), strides=(1, 2, 2), name=f"{name}_stem.pool")(x)
+
+
+def bottleneck(
+    x,
+    *,
+    inner: int,
+    temporal_kernel: int,
+    stride: int,
+    weight_decay: float,
+    name: str,
+):
+    """T x 1 x 1, then 1 x 3 x 3 with the stride, then 1 x 1 x 1 convolution, and a shortcut."""
+    outer, strides = 4 * inner, (1, stride, stride)
+    shortcut = x
+    if x.shape[-1] != outer or stride > 1:
+        shortcut = conv(
+            x, outer, (1, 1, 1), stride=strides, weight_decay=weight_decay, name=f"{name}.branch1"
+        )
+        shortcut = normalize(shortcut, name=f"{name}.branch1_bn")
+    layers = (
+        ("a", inner, (temporal_kernel, 1, 1), (1, 1, 1)),
+        ("b", inner, (1, 3, 3), strides),
+        ("c", outer, (1, 1, 1), (1, 1, 1)),
+    )
+    for letter, filters, kernel, layer_stride in layers:
+        branch = f"{name}.branch2.{letter}"
+        x = conv(x, filters, kernel, stride=layer_stride, weight_decay=weight_decay, name=branch)
+        # The block starts as the identity, which large learning rates need.
+        gamma = "zeros" if letter == "c" else "ones"
+        x = normalize(x, gamma_initializer=gamma, name=f"{branch}_bn")
+        if letter != "c":
+            x = keras.layers.ReLU(name=f"{branch}_relu")(x)
+    x = keras.layers.Add(name=f"{name}.add")([x, shortcut])
+    return keras.layers.ReLU(name=f"{name}.relu")(x)
+
+
+def stage(
+    x, *, inner: int, temporal_kernels: Sequence[int], stride: int, weight_decay: float, name: str
+):
+    """Bottleneck blocks, one for each temporal kernel; the first one strides."""
+    for index, temporal_kernel in enumerate(temporal_kernels):
+        x = bottleneck(
+            x,
+            inner=inner,
+            temporal_kernel=temporal_kernel,
+            stride=stride if index == 0 else 1,
+            weight_decay=weight_decay,
+            name=f"{name}_res{index}",
+        )
+    return x
+
+
+def head(
+    x, *, classes: int, dropout: float, weight_decay: float, activation: str | None
+):
+    """Dropout and a dense classifier on globally pooled features."""
+    if dropout:
+        x = keras.layers.Dropout(dropout, name="head.dropout")(x)
+    return keras.layers.Dense(
+        classes,
+        activation=activation,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        kernel_regularizer=weight_regularizer(weight_decay),
+        # Scores stay float32 under mixed precision: a softmax over float16 overflows.
+        dtype="float32",
+        name="head.projection",
+    )(x)

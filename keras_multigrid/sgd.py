@@ -1,0 +1,31 @@
+"""Stochastic gradient descent as the published recipes have it."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_multigrid")
+class ReferenceSGD(keras.optimizers.SGD):
+    """SGD whose velocity does not contain the learning rate.
+
+    Keras: `v = momentum * v - lr * g; w += v`. Here, as in the reference implementation and PyTorch:
+    `v = momentum * v + g; w -= lr * v`. As long as the learning rate stays, they are the same. When
+    it jumps, as at each border of multigrid phases, Keras's velocity still moves at the old rate for
+    some `1 / (1 - momentum)` steps; this one follows at once.
+
+    Args: those of `keras.optimizers.SGD`.
+
+    Example:
+
+    >>> ReferenceSGD(0.1, momentum=0.9, nesterov=True)
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        if self.momentum == 0:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        gradient = ops.cast(gradient, variable.dtype)
+        velocity = self.momentums[self._get_variable_index(variable)]
+        self.assign(velocity, velocity * self.momentum + gradient)
+        direction = gradient + velocity * self.momentum if self.nesterov else velocity
+        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * direction)

@@ -1,0 +1,226 @@
+"""A whole training run: settings in, one fit, a report out."""
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
+from absl import logging
+
+from keras_multigrid import input_wait
+from keras_multigrid.callbacks import MultigridCallback
+from keras_multigrid.data.annotations import VideoSet
+from keras_multigrid.data.bad_videos import BadVideos
+from keras_multigrid.data.pipeline import evaluation_batches, training_batches
+from keras_multigrid.data.sampling import ClipSampling
+from keras_multigrid.learning_rate import MultigridLearningRate
+from keras_multigrid.schedule import MultigridSchedule
+
+_CHECKPOINT = "checkpoint.weights.h5"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report:
+    """How a run went.
+
+    Args:
+        steps: steps trained, over all sessions of the run.
+        baseline_steps: steps that the baseline would have taken.
+        seconds: wall-clock of this session's fit, validation included.
+        metrics: results on the validation videos at the baseline's grid.
+        still_metrics: the same with one frame repeated, if asked for.
+        clips_per_second: throughput by grid, named like "8 x 16 x 48²".
+        input_wait_share: share of the fit that was spent waiting for input.
+        bad_videos: path to error of every unreadable file.
+        replaced_clips: training clips that were replaced because of them, or left out of validation.
+    """
+
+    steps: int
+    baseline_steps: int
+    seconds: float
+    metrics: Mapping[str, float]
+    still_metrics: Mapping[str, float] | None
+    clips_per_second: Mapping[str, float]
+    input_wait_share: float
+    bad_videos: Mapping[str, str]
+    replaced_clips: int
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.steps:,} steps in {self.seconds:.0f} s, {self.baseline_steps / self.steps:.2f} "
+            f"times fewer steps than the baseline's {self.baseline_steps:,}; "
+            f"{self.input_wait_share:.0%} of the time waiting for input",
+            "validation at the base grid: " + _named(self.metrics),
+        ]
+        if self.still_metrics is not None:
+            lines.append("control, one frame repeated:  " + _named(self.still_metrics))
+        lines.append("clips per second by grid (clips x frames x crop²):")
+        lines += [f"  {grid:>20}  {rate:8.1f}" for grid, rate in self.clips_per_second.items()]
+        if self.bad_videos:
+            lines.append(
+                f"{len(self.bad_videos)} unreadable videos, {self.replaced_clips} clips replaced"
+            )
+        return "\n".join(lines)
+
+
+def train(
+    *,
+    run_dir: str,
+    videos: VideoSet,
+    model: Callable[..., keras.Model],
+    optimizer: Callable[[], keras.optimizers.Optimizer],
+    sampling: ClipSampling,
+    seed: int = 0,
+    validations: int = 10,
+    keep_decoded: bool = False,
+    still_control: bool = False,
+    max_bad_share: float = 0.05,
+    log_every: int = 10,
+    workers: int | None = None,
+    jit_compile: bool = False,
+    texts: Callable[[], Mapping[str, str]] = dict,
+) -> Report:
+    """Train a model by the schedule of its learning rate.
+
+    A run folder that holds a checkpoint goes on from it.
+
+    Args:
+        run_dir: folder for checkpoints, TensorBoard's files and the report.
+        videos: training and validation videos.
+        model: makes the model; called with `classes` and `classifier_activation`.
+        optimizer: makes the optimizer, whose learning rate is a `MultigridLearningRate`.
+        sampling: how clips are taken from videos.
+        seed: of weights, clips and dropout.
+        validations: how often to validate and save; each is the end of a Keras epoch.
+        keep_decoded: keep decoded videos in memory.
+        still_control: at the end, validate with one frame repeated too: what do looks alone tell?
+        max_bad_share: share of clips of unreadable videos at which the run stops.
+        log_every: steps from one point of TensorBoard's curves to the next.
+        workers: clips read at a time; by default the number of cores.
+        jit_compile: compile steps with XLA, anew for each grid. Pays on GPU alone.
+        texts: called when all is built; file name to text, saved with the run and shown in
+            TensorBoard: the settings.
+
+    Returns:
+        The `Report`, also saved as `report.json`.
+
+    Raises:
+        ValueError: if settings do not fit each other, before any video is read.
+    """
+    keras.utils.set_random_seed(seed)
+    network = _compiled(model, optimizer, videos, jit_compile=jit_compile)
+    schedule = _schedule(network)
+    bad_videos = BadVideos(os.path.join(run_dir, "bad_videos.txt"), max_share=max_bad_share)
+    reading = {
+        "sampling": sampling,
+        "num_classes": videos.num_classes if videos.multi_label else None,
+        "bad_videos": bad_videos,
+        "keep_decoded": keep_decoded,
+        "workers": workers,
+    }
+    start_step = _restore(network, run_dir)
+    batches = training_batches(
+        videos.train, schedule, seed=seed, start_step=start_step, **reading
+    )
+    validation = evaluation_batches(videos.validation, schedule.base, **reading)
+    callback = MultigridCallback(log_dir=run_dir, log_every=log_every, texts=_save(texts(), run_dir))
+    begun, waited = time.perf_counter(), input_wait.seconds()
+    if start_step < schedule.total_steps:
+        _fit(network, batches, validation, schedule, validations, [callback], run_dir, start_step)
+    seconds = time.perf_counter() - begun
+    still = None
+    if still_control:
+        reading["sampling"] = dataclasses.replace(sampling, still=True)
+        still = _evaluate(network, evaluation_batches(videos.validation, schedule.base, **reading))
+    report = Report(
+        steps=int(network.optimizer.iterations),
+        baseline_steps=schedule.baseline_steps,
+        seconds=seconds,
+        metrics=_evaluate(network, validation),
+        still_metrics=still,
+        clips_per_second={str(grid): rate for grid, rate in callback.clips_per_second.items()},
+        input_wait_share=(input_wait.seconds() - waited) / seconds,
+        bad_videos=bad_videos.errors,
+        replaced_clips=bad_videos.replaced_clips,
+    )
+    network.save(os.path.join(run_dir, "model.keras"))
+    _save({"report.json": json.dumps(dataclasses.asdict(report), indent=1)}, run_dir)
+    return report
+
+
+def _compiled(model, optimizer, videos: VideoSet, *, jit_compile: bool) -> keras.Model:
+    """The network, compiled for one or several classes a video."""
+    network = model(
+        classes=videos.num_classes,
+        classifier_activation="sigmoid" if videos.multi_label else "softmax",
+    )
+    if videos.multi_label:
+        # The mean over classes of the area under precision and recall: mean average precision.
+        metric = keras.metrics.AUC(
+            curve="PR", multi_label=True, num_labels=videos.num_classes, name="mAP"
+        )
+        loss = "binary_crossentropy"
+    else:
+        metric, loss = "accuracy", "sparse_categorical_crossentropy"
+    network.compile(optimizer(), loss=loss, metrics=[metric], jit_compile=jit_compile)
+    return network
+
+
+def _schedule(network: keras.Model) -> MultigridSchedule:
+    policy = getattr(network.optimizer, "_learning_rate", None)
+    if not isinstance(policy, MultigridLearningRate):
+        raise ValueError(
+            "`optimizer` must have a MultigridLearningRate. "
+            f"Received: learning_rate={policy!r}. Set the optimizer's `learning_rate` to "
+            "MultigridLearningRate(schedule, ...)."
+        )
+    return policy.schedule
+
+
+def _restore(network: keras.Model, run_dir: str) -> int:
+    """Load the run's checkpoint, if there is one; the step to go on from."""
+    path = os.path.join(run_dir, _CHECKPOINT)
+    if not os.path.exists(path):
+        return 0
+    network.optimizer.build(network.trainable_variables)
+    network.load_weights(path)
+    step = int(network.optimizer.iterations)
+    logging.info("Going on from step %d of %s.", step, path)
+    return step
+
+
+def _fit(network, batches, validation, schedule, validations, callbacks, run_dir, start_step):
+    steps_per_epoch = -(-schedule.total_steps // validations)
+    network.fit(
+        batches,
+        steps_per_epoch=steps_per_epoch,
+        epochs=-(-schedule.total_steps // steps_per_epoch),
+        initial_epoch=start_step // steps_per_epoch,
+        validation_data=validation,
+        callbacks=[
+            *callbacks,
+            # Weights, optimizer and its step: all that a run is.
+            keras.callbacks.ModelCheckpoint(
+                os.path.join(run_dir, _CHECKPOINT), save_weights_only=True
+            ),
+        ],
+    )
+
+
+def _evaluate(network: keras.Model, batches) -> dict[str, float]:
+    results = network.evaluate(batches, return_dict=True, verbose=0)
+    return {name: float(value) for name, value in results.items()}
+
+
+def _save(texts: Mapping[str, str], run_dir: str) -> Mapping[str, str]:
+    os.makedirs(run_dir, exist_ok=True)
+    for name, text in texts.items():
+        with open(os.path.join(run_dir, name), "w", encoding="utf-8") as file:
+            file.write(text)
+    return texts
+
+
+def _named(metrics: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())

@@ -1,0 +1,64 @@
+"""Package metadata and requirements.
+
+Requirements are ranges; the tested sets of exact versions are in constraints.txt (TensorFlow 2.17,
+the newest that tensorflow-io works with) and constraints-latest.txt (the newest TensorFlow).
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+README = Path(__file__).parent / "README.md"
+
+setup(
+    name="keras-multigrid",
+    version="0.1.0",
+    description="Multigrid training of video models with Keras 3 and TensorFlow.",
+    long_description=README.read_text(encoding="utf-8") if README.exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    keywords="keras tensorflow video action-recognition multigrid training",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+    packages=find_packages(include=["keras_multigrid*"]),
+    python_requires=">=3.10",
+    # TensorFlow is an extra, not a requirement: `tensorflow` and `tensorflow-cpu` are two wheels of
+    # one library, and requiring either would overwrite the files of the other.
+    install_requires=[
+        "absl-py>=1.4",
+        "av>=14",
+        "gin-config>=0.5",
+        "keras>=3.10,<4",
+        "matplotlib>=3.7",
+        "numpy>=1.26",
+        "pillow>=10",  # tensorboardX writes images with it, but does not declare it.
+        "tensorboard>=2.16",  # TensorFlow 2.21 no longer brings it.
+        "tensorboardX>=2.6",
+    ],
+    extras_require={
+        "tensorflow": ["tensorflow>=2.16"],
+        "cpu": ["tensorflow-cpu>=2.16"],
+        "cuda": ["tensorflow[and-cuda]>=2.16"],
+        # Remote paths (s3, http, ...). Its native parts load on TensorFlow <= 2.17 only, which it
+        # does not declare: install it with `-c constraints.txt`.
+        "io": ["tensorflow-io==0.37.1"],
+        "test": [
+            "hypothesis>=6.100",
+            "pytest>=8",
+            "ruff>=0.9",
+            # An S3 server on the loopback. flask and flask-cors are what it needs to serve S3:
+            # moto[server] would bring the dependencies of every AWS service.
+            "flask>=3",
+            "flask-cors>=5",
+            "moto[s3]>=5",
+        ],
+    },
+)

@@ -1,0 +1,344 @@
+import subprocess
+import sys
+import time
+
+import pytest
+
+from keras_multigrid.data.annotations import (
+    VideoRecord,
+    VideoSet,
+    by_fraction,
+    by_group,
+    by_pattern,
+    charades_frame_lists,
+    class_folders,
+    path_label_lists,
+)
+
+
+def write(path, text=""):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def labels_by_path(records, root):
+    return {record.path.removeprefix(f"{root}/"): record.label for record in records}
+
+
+@pytest.fixture
+def weizmann(tmp_path):
+    root = tmp_path / "weizmann"
+    for name in (
+        "walk/ida_walk.avi",
+        "walk/denis_walk.avi",
+        "run/denis_run.MP4",
+        "run/README",
+        "run/.DS_Store",
+        "run/._denis_run.avi",
+        "run/eli_run/000001.jpg",
+        "run/eli_run/000002.jpg",
+        "run/no_frames/notes.txt",
+        ".git/config",
+        "labels.txt",
+    ):
+        write(root / name)
+    return root
+
+
+def test_class_folders_takes_videos_and_frame_folders_in_sorted_order(weizmann):
+    videos = class_folders(weizmann, validation=by_pattern("/denis_"))
+    assert videos.class_names == ("run", "walk")
+    assert videos.num_classes == 2
+    assert not videos.multi_label
+    assert videos.train == (
+        VideoRecord(path=f"{weizmann}/run/eli_run", label=0),
+        VideoRecord(path=f"{weizmann}/walk/ida_walk.avi", label=1),
+    )
+    assert videos.validation == (
+        VideoRecord(path=f"{weizmann}/run/denis_run.MP4", label=0),
+        VideoRecord(path=f"{weizmann}/walk/denis_walk.avi", label=1),
+    )
+
+
+def test_class_folders_gives_the_split_rule_relative_paths(weizmann):
+    seen = []
+
+    def first_of(paths):
+        seen.extend(paths)
+        return [True, False, False, False]
+
+    class_folders(str(weizmann), validation=first_of)
+    assert seen == [
+        "run/denis_run.MP4",
+        "run/eli_run",
+        "walk/denis_walk.avi",
+        "walk/ida_walk.avi",
+    ]
+
+
+def test_class_folders_with_a_second_root(weizmann, tmp_path):
+    second = tmp_path / "validation"
+    write(second / "run" / "new.webm")
+    write(second / "walk" / "new.webm")
+    videos = class_folders(weizmann, validation=second)
+    assert len(videos.train) == 4
+    assert labels_by_path(videos.validation, second) == {"run/new.webm": 0, "walk/new.webm": 1}
+
+
+def test_class_folders_names_classes_that_differ(weizmann, tmp_path):
+    second = tmp_path / "validation"
+    write(second / "run" / "new.webm")
+    write(second / "jump" / "new.webm")
+    with pytest.raises(ValueError, match=r"Only in `root`: \['walk'\].*`validation`: \['jump'\]"):
+        class_folders(weizmann, validation=second)
+
+
+def test_missing_folders_are_named_with_the_layout_and_the_setting(weizmann, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"(?s)`root`.*/nowhere'.*denis_run\.avi"):
+        class_folders(tmp_path / "nowhere", validation=by_pattern("denis"))
+    with pytest.raises(FileNotFoundError, match=r"(?s)`validation`.*/nowhere'.*denis_run\.avi"):
+        class_folders(weizmann, validation=str(tmp_path / "nowhere"))
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"/bare', which is missing or holds no folders"):
+        class_folders(tmp_path / "bare", validation=by_pattern("denis"))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "counts"), [("nobody", "4 training and 0 val"), ("", "0 training and 4 val")]
+)
+def test_an_empty_part_is_an_error(weizmann, pattern, counts):
+    with pytest.raises(ValueError, match=f"Received: {counts}"):
+        class_folders(weizmann, validation=by_pattern(pattern))
+
+
+def test_a_rule_must_answer_for_every_path(weizmann):
+    with pytest.raises(ValueError, match="shorter"):
+        class_folders(weizmann, validation=lambda paths: [True])
+
+
+def test_by_pattern_searches_anywhere():
+    assert by_pattern("val|test")(["a/val_1.avi", "b/1.avi", "test/2.avi"]) == [True, False, True]
+
+
+def test_by_group_keeps_groups_together():
+    # Sorted groups: ann, bob, cyd, dan. Fold 1 of 2 takes the second and the fourth.
+    paths = ["run/dan_1.avi", "run/ann_1.avi", "walk/dan_2.avi", "walk/cyd_1.avi", "walk/bob_1.avi"]
+    assert by_group(r"/([a-z]+)_", fold=1, folds=2)(paths) == [True, False, True, False, True]
+    assert by_group(r"/([a-z]+)_", fold=0, folds=2)(paths) == [False, True, False, True, False]
+    assert by_group(r"/([a-z]+)_", fold=2, folds=3)(paths) == [False, False, False, True, False]
+
+
+def test_by_group_names_a_path_without_a_group():
+    with pytest.raises(ValueError, match=r"does not match 'run/7\.avi'"):
+        by_group(r"/([a-z]+)_", fold=0, folds=2)(["run/ann_1.avi", "run/7.avi"])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fold", "folds", "message"),
+    [
+        ("ann", 0, 2, "must have a group in parentheses"),
+        ("(ann)", 2, 2, "fold=2, folds=2"),
+        ("(ann)", -1, 2, "fold=-1, folds=2"),
+        ("(ann)", 0, 1, "fold=0, folds=1"),
+    ],
+)
+def test_by_group_checks_its_settings(pattern, fold, folds, message):
+    with pytest.raises(ValueError, match=message):
+        by_group(pattern, fold=fold, folds=folds)
+
+
+def test_by_fraction_depends_on_each_path_alone():
+    # blake2b of "0/a.mp4" etc. as a share of 2**64: a 0.147, b 0.700, c 0.905, d 0.467.
+    # With seed 7: a 0.188, b 0.239, c 0.001, d 0.167.
+    paths = ["a.mp4", "b.mp4", "c.mp4", "d.mp4"]
+    assert by_fraction(0.5)(paths) == [True, False, False, True]
+    assert by_fraction(0.5)(paths[::-1]) == [True, False, False, True]
+    assert by_fraction(0.5)(["d.mp4"]) == [True]
+    assert by_fraction(0.175, seed=7)(paths) == [False, False, True, True]
+
+
+def test_by_fraction_takes_about_its_share():
+    chosen = by_fraction(0.2)([f"{i}.mp4" for i in range(10_000)])
+    assert 1_880 < sum(chosen) < 2_120  # three standard deviations of 40
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 20])
+def test_by_fraction_checks_its_range(fraction):
+    with pytest.raises(ValueError, match=f"Received: fraction={fraction}"):
+        by_fraction(fraction)
+
+
+def test_path_label_lists(tmp_path):
+    train = write(
+        tmp_path / "train.txt",
+        "# made by hand\n\nwalk/denis.avi 7\nrun/eli run 2.avi\t3\r\n/data/x.mp4 0\ns3://b/y.mp4 1",
+    )
+    validation = write(tmp_path / "val.txt", "\ufeffwalk/ida.avi 9\n")
+    videos = path_label_lists(train, validation=validation, root=tmp_path)
+    assert [(record.path, record.label) for record in videos.train] == [
+        (f"{tmp_path}/walk/denis.avi", 7),
+        (f"{tmp_path}/run/eli run 2.avi", 3),
+        ("/data/x.mp4", 0),
+        ("s3://b/y.mp4", 1),
+    ]
+    assert videos.validation == (VideoRecord(path=f"{tmp_path}/walk/ida.avi", label=9),)
+    assert videos.class_names == ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+
+
+def test_path_label_lists_split_by_a_rule_on_the_paths_as_written(tmp_path):
+    train = write(tmp_path / "all.txt", "a/1.mp4 0\nb/1.mp4 1\na/2.mp4 0\n")
+    videos = path_label_lists(train, validation=by_pattern("^b/"), root="s3://bucket/videos")
+    assert [record.path for record in videos.train] == [
+        "s3://bucket/videos/a/1.mp4",
+        "s3://bucket/videos/a/2.mp4",
+    ]
+    assert [record.path for record in videos.validation] == ["s3://bucket/videos/b/1.mp4"]
+
+
+def test_path_label_lists_with_class_names(tmp_path):
+    train = write(tmp_path / "train.txt", "1.mp4 walk\n2.mp4 run\n3.mp4 2\n")
+    videos = path_label_lists(train, validation=train, class_names=["run", "walk", "ride a bike"])
+    assert [record.label for record in videos.train] == [1, 0, 2]
+    assert [record.path for record in videos.train] == ["1.mp4", "2.mp4", "3.mp4"]
+    assert videos.class_names == ("run", "walk", "ride a bike")
+
+
+@pytest.mark.parametrize(
+    ("line", "class_names", "reason"),
+    [
+        ("1.mp4", None, "it must be a path, a space and a label"),
+        ("1.mp4 walk", None, "the label 'walk' must be a number"),
+        ("1.mp4 -1", None, "the label '-1' must be a number"),
+        ("1.mp4 1.5", None, "the label '1.5' must be a number"),
+        ("1.mp4 jump", ("run", "walk"), "the label 'jump' must be a number or one of"),
+        ("1.mp4 2", ("run", "walk"), "the label 2 must be below 2"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path, line, class_names, reason):
+    train = write(tmp_path / "train.txt", f"# header\n0.mp4 0\n{line}\n")
+    with pytest.raises(ValueError) as error:
+        path_label_lists(train, validation=by_fraction(0.5), class_names=class_names)
+    assert f"{train}, line 3: {reason}" in str(error.value)
+    assert f"Received: '{line}'" in str(error.value)
+
+
+def test_missing_lists_and_roots_are_named_with_the_setting(tmp_path):
+    good = write(tmp_path / "good.txt", "a.mp4 0\n")
+    missing = tmp_path / "missing.txt"
+    with pytest.raises(FileNotFoundError, match=r"(?s)`train`.*missing\.txt.*denis_walk\.avi 7"):
+        path_label_lists(missing, validation=good)
+    with pytest.raises(FileNotFoundError, match=r"(?s)`validation`.*missing\.txt"):
+        path_label_lists(good, validation=missing)
+    with pytest.raises(FileNotFoundError, match=r"(?s)`root`.*/nowhere'"):
+        path_label_lists(good, validation=good, root=tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r'(?s)`train`.*missing\.txt.*"23,154"'):
+        charades_frame_lists(missing, validation=good)
+    with pytest.raises(FileNotFoundError, match=r"(?s)`root`.*/nowhere'"):
+        charades_frame_lists(good, validation=good, root=tmp_path / "nowhere")
+
+
+def test_an_empty_list_is_an_error(tmp_path):
+    good, empty = write(tmp_path / "good.txt", "a.mp4 0\n"), write(tmp_path / "empty.txt", "# no\n")
+    with pytest.raises(ValueError, match="1 training and 0 validation"):
+        path_label_lists(good, validation=empty)
+    with pytest.raises(ValueError, match="0 training and 1 validation"):
+        path_label_lists(empty, validation=good)
+    with pytest.raises(ValueError, match="0 training and 0 validation"):
+        path_label_lists(empty, validation=by_fraction(0.5))
+
+
+CHARADES = """original_vido_id video_id frame_id path labels
+46GP8 0 0 46GP8/46GP8-000001.jpg ""
+46GP8 0 1 46GP8/46GP8-000002.jpg "23,154"
+N11GT 1 0 N11GT/N11GT-000001.jpg "4"
+46GP8 0 2 46GP8/46GP8-000003.jpg "23,6"
+"""
+
+
+def test_charades_frame_lists(tmp_path):
+    train = write(tmp_path / "train.csv", CHARADES)
+    validation = write(tmp_path / "val.csv", CHARADES.replace("vido", "video"))
+    videos = charades_frame_lists(train, validation=validation, root=tmp_path)
+    assert videos.multi_label
+    assert videos.num_classes == 157
+    assert videos.class_names[156] == "156"
+    assert videos.train == (
+        VideoRecord(
+            path=f"{tmp_path}/46GP8",
+            label=(6, 23, 154),
+            frame_paths=(
+                f"{tmp_path}/46GP8/46GP8-000001.jpg",
+                f"{tmp_path}/46GP8/46GP8-000002.jpg",
+                f"{tmp_path}/46GP8/46GP8-000003.jpg",
+            ),
+            frame_labels=((), (23, 154), (23, 6)),
+        ),
+        VideoRecord(
+            path=f"{tmp_path}/N11GT",
+            label=(4,),
+            frame_paths=(f"{tmp_path}/N11GT/N11GT-000001.jpg",),
+            frame_labels=((4,),),
+        ),
+    )
+    assert videos.validation == videos.train
+
+
+def test_charades_frames_share_their_labels(tmp_path):
+    lines = [f'A 0 {i} A/{i}.jpg "3,5"\n' for i in range(4)] + ['B 1 0 B/0.jpg "3,5"\n']
+    train = write(tmp_path / "train.csv", CHARADES.splitlines()[0] + "\n" + "".join(lines))
+    videos = charades_frame_lists(train, validation=by_pattern("B"))
+    labels = [*videos.train[0].frame_labels, *videos.validation[0].frame_labels]
+    assert labels == [(3, 5)] * 5
+    assert len({id(label) for label in labels}) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("46GP8 0 3 46GP8/4.jpg", "not enough values"),
+        ('46GP8 0 3 46GP8/4.jpg "1" x', "too many values"),
+        ('46GP8 0 3 46GP8/4.jpg "1,157"', "the label '157' must be a number below 157"),
+        ('46GP8 0 3 46GP8/4.jpg "one"', "the label 'one' must be a number below 157"),
+    ],
+)
+def test_a_bad_charades_line_is_named(tmp_path, line, reason):
+    train = write(tmp_path / "train.csv", f"{CHARADES}{line}\n")
+    with pytest.raises(ValueError) as error:
+        charades_frame_lists(train, validation=by_fraction(0.5))
+    assert f"{train}, line 6: " in str(error.value)
+    assert reason in str(error.value)
+    assert line in str(error.value)
+
+
+def test_a_charades_list_needs_its_header(tmp_path):
+    train = write(tmp_path / "train.csv", CHARADES.split("\n", 1)[1])
+    with pytest.raises(ValueError, match=r"train\.csv, line 1: the first line must be `original"):
+        charades_frame_lists(train, validation=train)
+
+
+def test_a_hundred_thousand_lines_load_within_seconds(tmp_path):
+    lines = "".join(f"class_{i % 400}/video {i}.mp4 {i % 400}\n" for i in range(100_000))
+    train = write(tmp_path / "train.txt", lines)
+    start = time.perf_counter()
+    videos = path_label_lists(train, validation=by_fraction(0.1), root=tmp_path)
+    assert time.perf_counter() - start < 5  # about 0.4 s on one idle core
+    assert len(videos.train) + len(videos.validation) == 100_000
+    assert videos.num_classes == 400
+
+
+def test_records_are_frozen():
+    record = VideoRecord(path="a.mp4", label=0)
+    with pytest.raises(AttributeError):
+        record.label = 1
+    videos = VideoSet(train=[record], validation=[record], class_names=("a",))
+    with pytest.raises(AttributeError):
+        videos.multi_label = True
+
+
+def test_annotations_need_neither_tensorflow_nor_keras():
+    code = (
+        "import sys, keras_multigrid.data.annotations;"
+        "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras', 'gin')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,159 @@
+import dataclasses
+import struct
+
+import keras
+import numpy as np
+import pytest
+
+from keras_multigrid import figures
+from keras_multigrid.learning_rate import MultigridLearningRate
+from keras_multigrid.schedule import Grid, MultigridSchedule
+
+KINETICS = MultigridSchedule(
+    base=Grid(batch_size=64, num_frames=32, crop_size=224),
+    num_clips=239_975,
+    epochs=239,
+    boundaries=(94, 154, 196),
+    round_to_epochs=True,
+)
+SMALL = MultigridSchedule(
+    base=Grid(batch_size=8, num_frames=16, crop_size=48),
+    num_clips=1800,
+    epochs=8,
+    boundaries=(4, 6),
+)
+
+
+def texts(axis) -> list[str]:
+    return [text.get_text() for text in axis.texts]
+
+
+def upright_lines(axis, style: str) -> list[float]:
+    lines = [line for line in axis.lines if line.get_linestyle() == style]
+    return [line.get_xdata()[0] for line in lines if len(set(line.get_xdata())) == 1]
+
+
+def test_published_schedule():
+    figure = figures.draw_schedule(
+        MultigridLearningRate(KINETICS, 0.1, warmup_epochs=34, warmup_start=0.01)
+    )
+    assert figure.get_suptitle() == (
+        "Multigrid schedule: 261,659 steps, 3.4 times fewer than the baseline's 896,011"
+    )
+    clips, frames, crop, rate = figure.axes
+    assert rate.get_xlim() == (0, 261_659)
+    assert list(clips.get_yticks()) == [64, 128, 256, 512, 1024]
+    assert list(frames.get_yticks()) == [0, 8, 16, 32]
+    assert list(crop.get_yticks()) == [0, 112, 158, 224]
+    for axis in figure.axes:
+        assert len(upright_lines(axis, "-")) == 13
+        assert upright_lines(axis, ":") == []
+    assert texts(rate) == ["baseline: 896,011 steps →"]
+
+
+def test_learning_rate_line():
+    figure = figures.draw_schedule(
+        MultigridLearningRate(KINETICS, 0.1, warmup_epochs=34, warmup_start=0.01)
+    )
+    (line,) = (line for line in figure.axes[-1].lines if len(line.get_xdata()) > 2)
+    assert len(line.get_xdata()) >= 600
+    rates = dict(zip(line.get_xdata(), line.get_ydata(), strict=True))
+    assert rates[0] == pytest.approx(0.01)
+    assert rates[25_622] == pytest.approx(0.8)
+    assert rates[25_623] == pytest.approx(0.4)
+    assert rates[261_659] == pytest.approx(1e-4)
+    low, high = figure.axes[-1].get_ylim()
+    assert 1e-5 < low < 1e-4
+    assert 0.8 < high < 8
+
+
+def test_baseline_without_cycles():
+    figure = figures.draw_schedule(MultigridLearningRate(SMALL.baseline(), 0.05))
+    assert figure.get_suptitle() == "Baseline without cycles: 1,800 steps"
+    assert figure.axes[0].get_legend() is None
+    assert list(figure.axes[0].get_yticks()) == [8]
+    assert figure.axes[0].get_xlim() == (0, 1800)
+    assert texts(figure.axes[-1]) == []
+    assert upright_lines(figure.axes[0], "-") == [900, 1350]
+
+
+def test_end_of_the_baseline_is_marked_where_it_fits():
+    long = dataclasses.replace(KINETICS, epoch_factor=6.0)
+    figure = figures.draw_schedule(MultigridLearningRate(long, 0.1))
+    assert "1.2 times the baseline's 896,011" in figure.get_suptitle()
+    for axis in figure.axes:
+        assert upright_lines(axis, ":") == [896_011]
+    assert texts(figure.axes[-1]) == ["dotted line: end of the baseline, 896,011 steps"]
+
+
+def test_cosine_ends_four_decades_below_its_peak():
+    cosine = dataclasses.replace(SMALL, boundaries=())
+    policy = keras.optimizers.schedules.CosineDecay(0.05, cosine.baseline_steps)
+    figure = figures.draw_schedule(MultigridLearningRate(cosine, policy))
+    low, high = figure.axes[-1].get_ylim()
+    assert low == pytest.approx(0.4 * 1e-4 / 1.8)
+    assert high == pytest.approx(0.4 * 1.8)
+
+
+def test_single_step():
+    one = MultigridSchedule(
+        base=Grid(batch_size=8, num_frames=4, crop_size=16),
+        num_clips=8,
+        epochs=1,
+        long_cycle=(),
+        short_cycle=(),
+    )
+    figure = figures.draw_schedule(MultigridLearningRate(one, 0.1))
+    assert figures.to_array(figure).shape == (792, 1080, 3)
+
+
+def test_throughput():
+    figure = figures.draw_throughput(
+        {
+            Grid(batch_size=512, num_frames=8, crop_size=158): 90.0,
+            Grid(batch_size=64, num_frames=32, crop_size=224): 10.0,
+        }
+    )
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == [
+        "512 x 8 x 158²",
+        "64 x 32 x 224²",
+    ]
+    assert [bar.get_width() for bar in axis.patches] == [90.0, 10.0]
+    # 90 * 8 * 158² and 10 * 32 * 224².
+    assert [text.strip() for text in texts(axis)] == [
+        "90 clips/s, 18 megavoxels/s",
+        "10 clips/s, 16.1 megavoxels/s",
+    ]
+    top, bottom = axis.get_ylim()[1], axis.get_ylim()[0]
+    assert top < bottom  # the first grid is at the top
+
+
+def test_throughput_of_nothing_is_an_empty_picture():
+    assert figures.to_png(figures.draw_throughput({})).startswith(b"\x89PNG")
+
+
+def test_curves_share_a_colour_by_label():
+    figure = figures.draw_curves(
+        {
+            "baseline": [([10, 20], [0.2, 0.5]), ([11, 21], [0.3, 0.6])],
+            "multigrid": [([5, 10], [0.4, 0.8])],
+        }
+    )
+    (axis,) = figure.axes
+    first, second, third = (line.get_color() for line in axis.lines)
+    assert first == second != third
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["baseline", "multigrid"]
+    assert axis.get_xlim()[0] == 0
+    assert axis.get_ylim() == (0, 1.02)
+
+
+def test_png_and_array_show_the_same_size():
+    figure = figures.draw_schedule(MultigridLearningRate(SMALL, 0.05))
+    png, pixels = figures.to_png(figure), figures.to_array(figure)
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    assert struct.unpack(">II", png[16:24]) == (1080, 792)
+    assert pixels.shape == (792, 1080, 3)
+    assert pixels.dtype == np.uint8
+    assert tuple(pixels[0, -1]) == (255, 255, 255)
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50

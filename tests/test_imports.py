@@ -1,0 +1,102 @@
+"""What each part of the package may import, read from the source."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "keras_multigrid"
+
+# Part -> what it may import beside the standard library and itself. A folder stands for its files.
+SCHEDULE = {"keras_multigrid.schedule"}
+LEARNING_RATE = {"keras", "keras_multigrid.learning_rate", *SCHEDULE}
+FIGURES = {"numpy", "matplotlib", "keras_multigrid.plan", "keras_multigrid.learning_rate"}
+FIGURES |= SCHEDULE
+CALLBACKS = {"tensorboardX", "keras_multigrid.figures", "keras_multigrid.input_wait"}
+CALLBACKS |= LEARNING_RATE
+MODELS = {"keras", "numpy"}
+DATA = {"tensorflow", "numpy", "av", "absl", "keras_multigrid.input_wait", *SCHEDULE}
+TOP = {"keras_multigrid", *CALLBACKS, *FIGURES, *MODELS, *DATA}
+ALLOWED = {
+    "__init__": {"keras_multigrid"},
+    "schedule": set(),
+    "input_wait": set(),
+    "plan": {"keras_multigrid"},
+    "figures": FIGURES,
+    "learning_rate": LEARNING_RATE,
+    "sgd": {"keras"},
+    "callbacks": CALLBACKS,
+    "models": MODELS,
+    "data": DATA,
+    "distribute": TOP,
+    "training": TOP,
+    "evaluation": TOP,
+}
+
+
+def _imports(source: str) -> set[str]:
+    """Full names of all imported modules, those inside of functions too."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "Name the module in full: relative imports are not followed."
+            # `from keras_multigrid import figures` names a module of the package.
+            if node.module == "keras_multigrid":
+                names |= {f"{node.module}.{alias.name}" for alias in node.names}
+            else:
+                names.add(node.module)
+    return names
+
+
+def _is_in(name: str, modules: set[str]) -> bool:
+    return any(name == module or name.startswith(f"{module}.") for module in modules)
+
+
+FILES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_imports(file):
+    part = Path(file).parts[0].removesuffix(".py")
+    assert part in ALLOWED, f"Add {part} to ALLOWED, with what it may import."
+    allowed = ALLOWED[part] | {f"keras_multigrid.{part}"} | sys.stdlib_module_names
+    imports = _imports((PACKAGE / file).read_text(encoding="utf-8"))
+    assert {name for name in imports if not _is_in(name, allowed)} == set()
+
+
+def test_imports_are_found():
+    source = (
+        "import gin.tf\n"
+        "from keras_multigrid import figures, schedule\n"
+        "def f():\n    from av.video import frame\n"
+    )
+    found = {"gin.tf", "keras_multigrid.figures", "keras_multigrid.schedule", "av.video"}
+    assert _imports(source) == found
+    assert _is_in("keras.ops", {"keras"})
+    assert not _is_in("keras_multigrid.data", {"keras"})
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import keras_multigrid; keras_multigrid.MultigridSchedule",
+        "import keras_multigrid; keras_multigrid.Grid; dir(keras_multigrid)",
+        "from keras_multigrid import MultigridSchedule, Phase",
+    ],
+)
+def test_the_schedule_is_imported_without_tensorflow(statement):
+    code = f"{statement}; import sys; print({{'tensorflow', 'keras', 'numpy'}} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert run.stdout == "set()\n", run.stderr
+
+
+def test_an_unknown_public_name():
+    import keras_multigrid
+
+    with pytest.raises(AttributeError, match="'keras_multigrid' has no attribute 'Multigrid'"):
+        _ = keras_multigrid.Multigrid

@@ -1,0 +1,529 @@
+import dataclasses
+import itertools
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from keras_multigrid.schedule import LONG_CYCLE, SHORT_CYCLE, Grid, MultigridSchedule
+
+KINETICS = {
+    "base": Grid(batch_size=64, num_frames=32, crop_size=224),
+    "num_clips": 239_975,
+    "epochs": 239,
+    "boundaries": (94, 154, 196),
+}
+CHARADES = {
+    "base": Grid(batch_size=16, num_frames=64, crop_size=224),
+    "num_clips": 7_985,
+    "epochs": 57,
+    "boundaries": (41, 49),
+}
+TOY = {
+    "base": Grid(batch_size=16, num_frames=8, crop_size=112),
+    "num_clips": 239_975,
+    "epochs": 16,
+    "boundaries": (8, 12),
+}
+SMALL = {
+    "base": Grid(batch_size=4, num_frames=8, crop_size=32),
+    "num_clips": 500,
+    "epochs": 6,
+    "boundaries": (3, 5),
+}
+
+# What the reference implementation prints for its own settings. For each run the shapes of the long
+# cycle (batch, frames, crop and the (batch, crop) of the short cycle), then, for each phase, its
+# end in epochs, the index of its shape and its relative learning rate.
+KINETICS_SHAPES = (
+    (512, 8, 158, ((1024, 112), (512, 158), (512, 158))),
+    (256, 16, 158, ((512, 112), (256, 158), (256, 158))),
+    (128, 16, 224, ((512, 112), (256, 158), (128, 224))),
+    (64, 32, 224, ((256, 112), (128, 158), (64, 224))),
+)
+CHARADES_SHAPES = (
+    (128, 16, 158, ((256, 112), (128, 158), (128, 158))),
+    (64, 32, 158, ((128, 112), (64, 158), (64, 158))),
+    (32, 32, 224, ((128, 112), (64, 158), (32, 224))),
+    (16, 64, 224, ((64, 112), (32, 158), (16, 224))),
+)
+TOY_SHAPES = (
+    (128, 2, 79, ((256, 56), (128, 79), (128, 79))),
+    (64, 4, 79, ((128, 56), (64, 79), (64, 79))),
+    (32, 4, 112, ((128, 56), (64, 79), (32, 112))),
+    (16, 8, 112, ((64, 56), (32, 79), (16, 112))),
+)
+THREE_STAGES = ((0, 8), (1, 4), (2, 2), (3, 1), (0, 0.8), (1, 0.4), (2, 0.2), (3, 0.1))
+THREE_STAGES += ((0, 0.08), (1, 0.04), (2, 0.02), (3, 0.01), (3, 0.01), (3, 0.001))
+TWO_STAGES = (*THREE_STAGES[:8], (3, 0.1), (3, 0.01))
+KINETICS_ENDS = (73, 110, 142, 158, 205, 228, 248, 259, 291, 308, 322, 329, 343, 358)
+QUICK_ENDS = (49, 73, 95, 105, 136, 152, 166, 172, 194, 205, 215, 219, 229, 239)
+REFERENCE = {
+    "kinetics": (KINETICS, KINETICS_SHAPES, KINETICS_ENDS, THREE_STAGES),
+    "kinetics, factor 1": (
+        {**KINETICS, "epoch_factor": 1.0},
+        KINETICS_SHAPES,
+        QUICK_ENDS,
+        THREE_STAGES,
+    ),
+    "kinetics, short only": (
+        {**KINETICS, "long_cycle": ()},
+        KINETICS_SHAPES,
+        (141, 231, 294, 358),
+        ((3, 1), (3, 0.1), (3, 0.01), (3, 0.001)),
+    ),
+    "charades": (
+        CHARADES,
+        CHARADES_SHAPES,
+        (31, 47, 60, 67, 73, 76, 79, 80, 83, 86),
+        TWO_STAGES,
+    ),
+    "toy": (TOY, TOY_SHAPES, (7, 10, 13, 14, 17, 19, 20, 21, 22, 24), TWO_STAGES),
+}
+
+
+@pytest.mark.parametrize("run", REFERENCE)
+def test_phases_of_the_reference(run):
+    config, shapes, ends, shapes_and_rates = REFERENCE[run]
+    phases = MultigridSchedule(**config, round_to_epochs=True).phases
+    assert tuple(phase.end_epoch for phase in phases) == ends
+    assert tuple(phase.first_epoch for phase in phases) == (0, *ends[:-1])
+    for phase, (shape, rate) in zip(phases, shapes_and_rates, strict=True):
+        batch, frames, crop, short_cycle = shapes[shape]
+        assert phase.base == Grid(batch_size=batch, num_frames=frames, crop_size=crop)
+        assert phase.short_cycle == tuple(
+            Grid(batch_size=batch, num_frames=frames, crop_size=crop) for batch, crop in short_cycle
+        )
+        assert phase.relative_learning_rate == pytest.approx(rate, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "run, total_steps, baseline_steps",
+    [
+        ("kinetics", 261_659, 896_011),
+        ("kinetics, factor 1", 172_833, 896_011),
+        ("kinetics, short only", 574_948, 896_011),
+        ("toy", 73_107, 239_968),
+        # The reference counts 8,177, as each of its 8 replicas rounds up its share of the videos.
+        # Here a batch is one over all replicas.
+        ("charades", 8_147, 28_443),
+    ],
+)
+def test_steps_of_the_reference(run, total_steps, baseline_steps):
+    schedule = MultigridSchedule(**REFERENCE[run][0], round_to_epochs=True)
+    assert schedule.total_steps == total_steps
+    assert schedule.baseline_steps == baseline_steps
+
+
+def test_whole_epochs_hold_as_many_whole_steps_as_their_clips_fill():
+    schedule = MultigridSchedule(**KINETICS, round_to_epochs=True)
+    # 239,975 clips over 682.67, 341.33, 298.67 and 149.33 clips a step.
+    steps = [phase.num_steps / (phase.end_epoch - phase.first_epoch) for phase in schedule.phases]
+    assert steps == [351, 703, 803, 1606] * 3 + [1606] * 2
+
+
+def test_exact_phases_end_at_the_nearest_step():
+    # With mean relative batches 32/3, 16/3, 14/3, 7/3 and 358.5 epochs, in exact fractions. Every
+    # shape gets as many steps as the others of its stage: 25,738.3, then 16,428.7, then 11,500.0.
+    epochs = (73.218903, 109.828354, 141.861624, 157.878259, 204.613729, 227.981464, 248.428232)
+    epochs += (258.651616, 291.366445, 307.723859, 322.036597, 329.192966, 343.846483, 358.5)
+    steps = (25738.339, 51476.678, 77215.017, 102953.357, 119382.084, 135810.811, 152239.538)
+    steps += (168668.265, 180168.374, 191668.483, 203168.592, 214668.701, 238216.543, 261764.385)
+    schedule = MultigridSchedule(**KINETICS)
+    assert [phase.end_epoch for phase in schedule.phases] == pytest.approx(epochs, abs=1e-6)
+    assert [phase.end_step for phase in schedule.phases] == [round(step) for step in steps]
+    assert schedule.total_steps == 261_764
+    assert schedule.baseline_steps == 896_157  # 239 * 239,975 / 64
+
+
+CYCLES = {
+    "both": {},
+    "long only": {"short_cycle": ()},
+    "short only": {"long_cycle": ()},
+    "none": {"long_cycle": (), "short_cycle": ()},
+    "no boundaries": {"boundaries": ()},
+    "no boundaries, three times": {"boundaries": (), "long_cycles": 3},
+}
+
+
+@pytest.mark.parametrize("config", [KINETICS, CHARADES, TOY], ids=["kinetics", "charades", "toy"])
+@pytest.mark.parametrize("cycles", CYCLES)
+def test_exact_phases_consume_the_clips_of_their_epochs(config, cycles):
+    schedule = MultigridSchedule(**{**config, **CYCLES[cycles]})
+    epochs = config["epochs"] * (1.0 if cycles == "none" else 1.5)
+    phases = schedule.phases
+    assert phases[-1].end_epoch == pytest.approx(epochs, rel=1e-12)
+    assert phases[-1].end_progress == pytest.approx(1.0, rel=1e-12)
+    for phase in phases:
+        # Rounding moves a phase's ends by half a step each; its last turn may be incomplete.
+        clips = phase.clips_before(phase.end_step) - phase.first_clip
+        expected = (phase.end_epoch - phase.first_epoch) * config["num_clips"]
+        assert abs(clips - expected) <= max(grid.batch_size for grid in phase.short_cycle)
+    assert schedule.total_clips == pytest.approx(
+        epochs * config["num_clips"], rel=0.01 if config is CHARADES else 1e-3
+    )
+
+
+@pytest.mark.parametrize("short_cycle", [SHORT_CYCLE, ()], ids=["both", "long only"])
+def test_shapes_of_a_stage_share_its_steps(short_cycle):
+    phases = MultigridSchedule(**KINETICS, short_cycle=short_cycle).phases
+    for first in (0, 4, 8):
+        steps = [phase.num_steps for phase in phases[first : first + 4]]
+        assert max(steps) - min(steps) <= 1
+    assert abs(phases[12].num_steps - phases[13].num_steps) <= 1
+
+
+def test_long_cycle_only():
+    schedule = MultigridSchedule(**KINETICS, short_cycle=())
+    # Means 8, 4, 2, 1: 358.5 epochs / (196 + 43 / 3.75) * 94 / 15 * 239,975 / 64 steps.
+    assert schedule.phases[0].num_steps == 40_603
+    assert [str(grid) for grid in schedule.grids] == [
+        "512 x 8 x 158²",
+        "256 x 16 x 158²",
+        "128 x 16 x 224²",
+        "64 x 32 x 224²",
+    ]
+    assert schedule.grid(0) == schedule.grid(1) == schedule.phases[0].base
+
+
+def test_short_cycle_only():
+    schedule = MultigridSchedule(**KINETICS, long_cycle=())
+    assert [phase.end_epoch for phase in schedule.phases] == [141, 231, 294, 358.5]
+    assert schedule.total_steps == 576_101  # 358.5 * 239,975 / 149.33
+    assert [schedule.grid(step).shape for step in range(4)] == [
+        (256, 32, 112, 112, 3),
+        (128, 32, 158, 158, 3),
+        (64, 32, 224, 224, 3),
+        (256, 32, 112, 112, 3),
+    ]
+    assert {phase.relative_batch_size for phase in schedule.phases} == {1}
+
+
+def test_no_cycle_is_the_baseline():
+    schedule = MultigridSchedule(**KINETICS, long_cycle=(), short_cycle=())
+    assert schedule == MultigridSchedule(**KINETICS).baseline()
+    assert schedule.grids == (KINETICS["base"],)
+    assert schedule.total_steps == schedule.baseline_steps == 896_157
+    assert [phase.end_epoch for phase in schedule.phases] == [94, 154, 196, 239]
+    assert [phase.relative_learning_rate for phase in schedule.phases] == pytest.approx(
+        [1, 0.1, 0.01, 0.001]
+    )
+    rounded = MultigridSchedule(**KINETICS, long_cycle=(), short_cycle=(), round_to_epochs=True)
+    assert rounded.total_steps == rounded.baseline_steps == 896_011
+
+
+@pytest.mark.parametrize("turns, steps", [(1, 58_445), (3, 19_482)])
+def test_without_boundaries_the_long_cycle_runs_as_often_as_told(turns, steps):
+    schedule = MultigridSchedule(**{**KINETICS, "boundaries": ()}, long_cycles=turns)
+    phases = schedule.phases
+    # 358.5 epochs * 239,975 / (5.75 * 64) = 233,780 steps, in equal parts.
+    assert schedule.total_steps == 233_780
+    assert [phase.relative_batch_size for phase in phases] == [8, 4, 2, 1] * turns
+    assert all(abs(phase.num_steps - steps) <= 1 for phase in phases)
+    assert {phase.lr_stage for phase in phases} == {0}
+    assert [phase.end_progress for phase in phases] == pytest.approx(
+        [(index + 1) / (4 * turns) for index in range(4 * turns)]
+    )
+
+
+def test_progress_maps_stages_to_those_of_the_baseline():
+    schedule = MultigridSchedule(**KINETICS)
+    # Fine-tuning is cut in the middle of the baseline's last stage, 217.5 = (196 + 239) / 2.
+    epochs = (23.5, 47, 70.5, 94, 109, 124, 139, 154, 164.5, 175, 185.5, 196, 217.5, 239)
+    assert [phase.end_progress for phase in schedule.phases] == pytest.approx(
+        [epoch / 239 for epoch in epochs]
+    )
+    assert schedule.progress(0) == 0
+    assert schedule.progress(schedule.total_steps) == 1
+    assert schedule.progress(10 * schedule.total_steps) == 1
+
+
+SHORT_RECIPE = {
+    "base": Grid(batch_size=16, num_frames=8, crop_size=112),
+    "num_clips": 10_000,
+    "epochs": 4,
+    "boundaries": (1, 2),
+}
+
+
+def test_whole_epochs_erase_phases_of_a_short_recipe():
+    # Real ends: 0.99 1.48 1.92 2.13 | 3.12 3.62 4.05 4.27 | 6, the last in two halves.
+    phases = MultigridSchedule(**SHORT_RECIPE, round_to_epochs=True).phases
+    assert [(phase.end_epoch, phase.relative_batch_size, phase.lr_stage) for phase in phases] == [
+        (1, 8, 0),
+        (2, 2, 0),
+        (3, 8, 1),
+        (4, 4, 1),
+        (5, 1, 1),
+        (6, 1, 2),
+    ]
+    assert [phase.num_steps for phase in phases] == [58, 133, 58, 117, 267, 267]
+
+
+def test_exact_phases_keep_every_phase_of_a_short_recipe():
+    phases = MultigridSchedule(**SHORT_RECIPE).phases
+    assert [phase.relative_batch_size for phase in phases] == [8, 4, 2, 1] * 2 + [1, 1]
+    assert [phase.lr_stage for phase in phases] == [0] * 4 + [1] * 5 + [2]
+    # 2.134 / 23 epochs * 10,000 clips / 16 = 58 steps for every shape of a stage of one epoch.
+    assert [phase.num_steps for phase in phases[:8]] == [58] * 8
+
+
+def test_phases_without_a_step_are_left_out():
+    schedule = MultigridSchedule(**{**SMALL, "num_clips": 20})
+    steps = [phase.num_steps for phase in schedule.phases]
+    assert len(steps) < 10
+    assert min(steps) > 0
+
+
+@pytest.mark.parametrize("round_to_epochs", [False, True], ids=["exact", "whole epochs"])
+@pytest.mark.parametrize("cycles", CYCLES)
+def test_grid_clips_and_phase_of_every_step(cycles, round_to_epochs):
+    schedule = MultigridSchedule(**{**SMALL, **CYCLES[cycles]}, round_to_epochs=round_to_epochs)
+    clips = 0
+    expected_phase = (phase for phase in schedule.phases for _ in range(phase.num_steps))
+    for step, phase in zip(range(schedule.total_steps), expected_phase, strict=True):
+        assert schedule.phase(step) is phase
+        assert schedule.clips_before(step) == clips
+        turn = (step - phase.first_step) % len(phase.short_cycle)
+        assert schedule.grid(step) == phase.short_cycle[turn]
+        clips += schedule.grid(step).batch_size
+    assert schedule.total_clips == clips
+    # Beyond the end the last phase goes on.
+    for step in range(schedule.total_steps, schedule.total_steps + 7):
+        assert schedule.phase(step) is schedule.phases[-1]
+        assert schedule.clips_before(step) == clips
+        clips += schedule.grid(step).batch_size
+
+
+def test_grids_are_listed_once_each_in_order_of_first_use():
+    assert [str(grid) for grid in MultigridSchedule(**SMALL).grids] == [
+        "64 x 2 x 16²",
+        "32 x 2 x 23²",
+        "32 x 4 x 16²",
+        "16 x 4 x 23²",
+        "8 x 4 x 32²",
+        "16 x 8 x 16²",
+        "8 x 8 x 23²",
+        "4 x 8 x 32²",
+    ]
+
+
+def test_short_crops_are_never_larger_than_the_base_grids():
+    schedule = MultigridSchedule(**SMALL, short_cycle=(0.5, 0.9))
+    assert [grid.crop_size for grid in schedule.phases[0].short_cycle] == [16, 23, 23]
+    assert [grid.crop_size for grid in schedule.phases[3].short_cycle] == [16, 29, 32]
+
+
+@pytest.mark.parametrize("method", ["phase", "grid", "clips_before", "epoch", "progress"])
+def test_negative_step(method):
+    with pytest.raises(ValueError, match=r"`step` must not be negative. Received: step=-1"):
+        getattr(MultigridSchedule(**SMALL), method)(-1)
+
+
+@pytest.mark.parametrize("config", [KINETICS, CHARADES, TOY], ids=["kinetics", "charades", "toy"])
+def test_work_of_a_step_is_constant(config):
+    for grid in MultigridSchedule(**config).grids:
+        assert grid.voxels == pytest.approx(config["base"].voxels, rel=0.01)
+
+
+def test_grid():
+    grid = Grid(batch_size=2, num_frames=3, crop_size=5)
+    assert grid.voxels == 150
+    assert grid.shape == (2, 3, 5, 5, 3)
+    assert str(grid) == "2 x 3 x 5²"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        grid.batch_size = 4
+    with pytest.raises(TypeError, match="positional"):
+        Grid(2, 3, 5)
+
+
+def test_schedule_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        MultigridSchedule(**SMALL).epochs = 3
+
+
+def test_lists_make_the_same_schedule_as_tuples():
+    lists = MultigridSchedule(
+        **{**SMALL, "boundaries": [3, 5]},
+        long_cycle=[list(shape) for shape in LONG_CYCLE],
+        short_cycle=list(SHORT_CYCLE),
+    )
+    assert lists == MultigridSchedule(**SMALL)
+    assert hash(lists) == hash(MultigridSchedule(**SMALL))
+    assert lists != MultigridSchedule(**SMALL, epoch_factor=1.0)
+
+
+@st.composite
+def schedules(draw):
+    epochs = draw(st.integers(1, 40))
+    boundaries = draw(st.lists(st.integers(1, epochs), unique=True, max_size=3).map(sorted))
+    boundaries = tuple(boundary for boundary in boundaries if boundary < epochs)
+    config = {
+        "base": Grid(
+            batch_size=draw(st.integers(1, 64)),
+            num_frames=draw(st.integers(4, 64)),
+            crop_size=draw(st.integers(8, 256)),
+        ),
+        "num_clips": draw(st.integers(1, 20_000)),
+        "epochs": epochs,
+        "boundaries": boundaries,
+        "epoch_factor": draw(st.floats(0.5, 3)),
+        "long_cycle": draw(st.sampled_from(((), LONG_CYCLE, ((0.5, 1.0), (1.0, 1.0))))),
+        "short_cycle": draw(st.sampled_from(((), SHORT_CYCLE, (0.6,), (0.3, 0.5, 1.0)))),
+        "round_to_epochs": draw(st.booleans()),
+        "long_cycles": 1 if boundaries else draw(st.integers(1, 3)),
+    }
+    try:
+        return MultigridSchedule(**config)
+    except ValueError as error:
+        assert "has no steps" in str(error)
+        assume(False)
+
+
+random_schedules = settings(max_examples=100, deadline=None, database=None)
+
+
+@random_schedules
+@given(schedules())
+def test_any_schedule_is_made_of_whole_batches(schedule):
+    for grid in schedule.grids:
+        assert grid.batch_size % schedule.base.batch_size == 0
+        assert grid.batch_size >= schedule.base.batch_size
+        assert 1 <= grid.num_frames <= schedule.base.num_frames
+        assert 1 <= grid.crop_size <= schedule.base.crop_size
+
+
+@random_schedules
+@given(schedules())
+def test_any_schedules_phases_follow_one_another(schedule):
+    first = schedule.phases[0]
+    assert first.first_step == first.first_epoch == first.first_clip == first.first_progress == 0
+    assert schedule.phases[-1].end_step == schedule.total_steps
+    for before, after in itertools.pairwise(schedule.phases):
+        assert before.end_step == after.first_step
+        assert before.end_epoch == after.first_epoch
+        assert before.end_progress == after.first_progress
+        assert before.clips_before(before.end_step) == after.first_clip
+    for phase in schedule.phases:
+        assert phase.num_steps > 0
+        assert phase.end_epoch > phase.first_epoch
+        assert phase.short_cycle[-1] == phase.base
+
+
+@random_schedules
+@given(schedules(), st.lists(st.floats(0, 1.2), min_size=2, max_size=20).map(sorted))
+def test_clips_epoch_and_progress_of_any_schedule_rise(schedule, shares):
+    steps = sorted({int(share * schedule.total_steps) for share in shares})
+    for step in steps:
+        batch = schedule.clips_before(step + 1) - schedule.clips_before(step)
+        assert batch == schedule.grid(step).batch_size
+        assert 0 <= schedule.progress(step) <= 1
+    for first, second in itertools.pairwise(steps):
+        assert schedule.clips_before(first) < schedule.clips_before(second)
+        assert schedule.epoch(first) < schedule.epoch(second)
+        assert schedule.progress(first) <= schedule.progress(second)
+
+
+@random_schedules
+@given(schedules())
+def test_any_schedule_comes_back_from_its_json(schedule):
+    copy = MultigridSchedule.from_config(json.loads(json.dumps(schedule.get_config())))
+    assert copy == schedule
+    assert hash(copy) == hash(schedule)
+    assert copy.phases == schedule.phases
+
+
+@pytest.mark.parametrize("name", ["batch_size", "num_frames", "crop_size"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, 8.0, True, "8", None])
+def test_wrong_grid(name, value):
+    sizes = {"batch_size": 8, "num_frames": 8, "crop_size": 32, name: value}
+    with pytest.raises(ValueError, match=f"`{name}` must be a positive integer. Received: {name}="):
+        Grid(**sizes)
+
+
+WRONG = [
+    ("base", (64, 32, 224)),
+    ("base", None),
+    ("num_clips", 0),
+    ("num_clips", 100.0),
+    ("num_clips", True),
+    ("epochs", 0),
+    ("epochs", -3),
+    ("epochs", 6.5),
+    ("epochs", "6"),
+    ("boundaries", 5),
+    ("boundaries", None),
+    ("boundaries", "35"),
+    ("boundaries", (5, 3)),
+    ("boundaries", (3, 3)),
+    ("boundaries", (3, 6)),
+    ("boundaries", (3, 7)),
+    ("boundaries", (0, 3)),
+    ("boundaries", (3, "5")),
+    ("boundaries", (True, 3)),
+    ("boundaries", (3, math.nan)),
+    ("decay", 0),
+    ("decay", -0.1),
+    ("decay", math.inf),
+    ("decay", "0.1"),
+    ("epoch_factor", math.nan),
+    ("epoch_factor", 0.0),
+    ("epoch_factor", True),
+    ("epoch_factor", None),
+    ("long_cycles", 2),  # SMALL has boundaries.
+    ("long_cycles", 0),
+    ("long_cycles", 1.0),
+    ("long_cycle", ((0.25, 0.7), (0.5, 1.0))),
+    ("long_cycle", ((1.0, 1.0), (0.5, 1.0))),
+    ("long_cycle", ((0.5,), (1.0, 1.0))),
+    ("long_cycle", ((0.5, 0.5, 0.5), (1.0, 1.0))),
+    ("long_cycle", ((2.0, 1.0), (1.0, 1.0))),
+    ("long_cycle", ((0.0, 1.0), (1.0, 1.0))),
+    ("long_cycle", ((0.05, 1.0), (1.0, 1.0))),  # 0.4 frames.
+    ("long_cycle", ((0.5, 0.01), (1.0, 1.0))),  # 0.32 pixels.
+    ("long_cycle", ((0.5, math.nan), (1.0, 1.0))),
+    ("long_cycle", (("0.5", 1.0), (1.0, 1.0))),
+    ("long_cycle", (0.5, 1.0)),
+    ("long_cycle", 0.5),
+    ("long_cycle", True),
+    ("long_cycle", None),
+    ("short_cycle", (0.7, 0.5)),
+    ("short_cycle", (0.5, 1.5)),
+    ("short_cycle", (0, 0.5)),
+    ("short_cycle", (0.01,)),  # 0.32 pixels.
+    ("short_cycle", (True,)),
+    ("short_cycle", ("0.5",)),
+    ("short_cycle", 0.5),
+    ("short_cycle", False),
+    ("short_cycle", None),
+    ("round_to_epochs", "no"),
+]
+
+
+@pytest.mark.parametrize("name, value", WRONG, ids=[f"{name}={value}" for name, value in WRONG])
+def test_wrong_setting(name, value):
+    with pytest.raises(ValueError, match=rf"`{name}` .*\bReceived: "):
+        MultigridSchedule(**{**SMALL, name: value})
+
+
+@pytest.mark.parametrize("round_to_epochs", [False, True])
+def test_schedule_without_steps(round_to_epochs):
+    with pytest.raises(ValueError, match=r"no steps: no phase lasts half .* Use more epochs"):
+        MultigridSchedule(
+            base=KINETICS["base"], num_clips=10, epochs=1, round_to_epochs=round_to_epochs
+        )
+
+
+def test_schedule_needs_the_standard_library_only():
+    code = (
+        "import sys, keras_multigrid.schedule; "
+        "print(sorted({'tensorflow', 'keras', 'numpy', 'absl'} & set(sys.modules)))"
+    )
+    root = Path(__file__).parents[1]
+    run = [sys.executable, "-c", code]
+    assert subprocess.run(run, cwd=root, capture_output=True, text=True).stdout == "[]\n"

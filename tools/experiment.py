@@ -1,0 +1,60 @@
+"""gin and the command line, shared by the tools."""
+
+import os
+import sys
+import traceback
+
+# TensorFlow reads it when it is imported: notes on instruction sets hide what matters.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, _ROOT)
+
+import gin  # noqa: E402
+from absl import app, flags  # noqa: E402
+
+flags.DEFINE_multi_string("gin_file", None, "gin files of the experiment, later ones over earlier.")
+flags.DEFINE_multi_string("gin_param", None, "Bindings over those of the files: NAME=VALUE.")
+flags.DEFINE_bool("debug", False, "Show the traceback of errors in settings and data, too.")
+FLAGS = flags.FLAGS
+
+
+def load() -> None:
+    """Read the gin files and parameters of the command line. gin files are code: trust them."""
+    if not FLAGS.gin_file:
+        raise app.UsageError("--gin_file is missing. Use --gin_file=gin/quickstart.gin.")
+    for path in FLAGS.gin_file:
+        if not os.path.exists(path) and not os.path.exists(os.path.join(_ROOT, path)):
+            raise FileNotFoundError(f"--gin_file: there is no file {path!r}.")
+    gin.add_config_file_search_path(_ROOT)
+    gin.parse_config_files_and_bindings(FLAGS.gin_file, FLAGS.gin_param or [])
+
+
+def configured(function_or_class):
+    """The function or class with the parameters that gin gives it."""
+    return gin.get_configurable(function_or_class)
+
+
+def run(main) -> None:
+    """Run a tool. Errors in what the user gave end in one message, without a traceback."""
+
+    def guarded(argv):
+        if len(argv) > 1:
+            raise app.UsageError(f"Unknown arguments: {argv[1:]}.")
+        try:
+            main()
+        except app.UsageError:
+            raise
+        except Exception as error:
+            if FLAGS.debug or not _is_users(error):
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(1)
+
+    app.run(guarded)
+
+
+def _is_users(error: Exception) -> bool:
+    """Whether the error was raised by a check of settings or data: ours or gin's."""
+    raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
+    ours = (os.path.join(_ROOT, "keras_multigrid"), os.path.join(_ROOT, "tools"))
+    return raised_in.startswith((*ours, os.path.dirname(gin.__file__)))

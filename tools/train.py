@@ -1,0 +1,24 @@
+"""Train: python tools/train.py --gin_file=gin/quickstart.gin [--gin_param=NAME=VALUE ...]"""
+
+import experiment
+import gin
+
+
+def main() -> None:
+    experiment.load()
+    from keras_multigrid import training
+
+    report = experiment.configured(training.train)(texts=_settings)
+    print(f"\n{report}")
+
+
+def _settings() -> dict[str, str]:
+    """Everything that was set, and everything that was used, defaults included."""
+    return {
+        "config.gin": gin.config_str(),
+        "operative_config.gin": gin.operative_config_str(),
+    }
+
+
+if __name__ == "__main__":
+    experiment.run(main)
