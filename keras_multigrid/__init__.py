@@ -19,7 +19,7 @@ _PUBLIC = {
 }
 _SUBPACKAGES = ("data", "models")
 
-__all__ = ["__version__", *_PUBLIC, *_SUBPACKAGES]  # noqa: PLE0604
+__all__ = ["__version__", *_PUBLIC, *_SUBPACKAGES]
 
 
 def __getattr__(name: str):

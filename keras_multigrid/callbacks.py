@@ -209,8 +209,8 @@ def _schedule_of(model: keras.Model) -> MultigridSchedule:
     if policy is None:
         raise ValueError(
             "MultigridCallback found no schedule: the optimizer's learning rate must be a "
-            "MultigridLearningRate. Use keras.optimizers.SGD(MultigridLearningRate(schedule, 0.1)), "
-            "or MultigridCallback(schedule)."
+            "MultigridLearningRate. Use MultigridCallback(schedule), or compile with "
+            "keras.optimizers.SGD(MultigridLearningRate(schedule, 0.1))."
         )
     return policy.schedule
 

@@ -11,8 +11,11 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from keras_multigrid.grid import Grid, check_count
+from keras_multigrid.phases import Phase, make_phases
 
 SQRT_HALF = math.sqrt(0.5)
 
@@ -20,109 +23,6 @@ SQRT_HALF = math.sqrt(0.5)
 LONG_CYCLE = ((0.25, SQRT_HALF), (0.5, SQRT_HALF), (0.5, 1.0), (1.0, 1.0))
 # Paper, section 3.2: the two small crops of the short cycle; the third is the base grid's own.
 SHORT_CYCLE = (0.5, SQRT_HALF)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Grid:
-    """Shape of one mini-batch, (batch_size, num_frames, crop_size, crop_size, 3).
-
-    Args:
-        batch_size: clips in the mini-batch, over all replicas.
-        num_frames: frames of each clip.
-        crop_size: height and width of each clip, in pixels.
-
-    Raises:
-        ValueError: if one of them is not a positive integer.
-
-    Example:
-
-    >>> Grid(batch_size=64, num_frames=32, crop_size=224)
-    Grid(batch_size=64, num_frames=32, crop_size=224)
-    """
-
-    batch_size: int
-    num_frames: int
-    crop_size: int
-
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            _check_count(field.name, getattr(self, field.name))
-
-    @property
-    def voxels(self) -> int:
-        """Pixels of the whole mini-batch: the work of a step."""
-        return self.batch_size * self.num_frames * self.crop_size**2
-
-    @property
-    def shape(self) -> tuple[int, int, int, int, int]:
-        """Shape of the mini-batch, channels last."""
-        return (self.batch_size, self.num_frames, self.crop_size, self.crop_size, 3)
-
-    def __str__(self) -> str:
-        return f"{self.batch_size} x {self.num_frames} x {self.crop_size}²"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Phase:
-    """A run of steps with one base grid and one stage of the learning rate.
-
-    Args:
-        first_step: the first step of the phase.
-        end_step: the step after its last.
-        first_epoch: passes over the training videos before the phase; whole with
-            `round_to_epochs`, else a fraction.
-        end_epoch: passes over the training videos at its end.
-        first_clip: clips consumed before the phase.
-        base: grid that the long cycle sets.
-        short_cycle: grids that the steps of the phase take in turn, smallest crop first.
-        lr_stage: how often the baseline has cut its learning rate, 0 at the start.
-        relative_batch_size: clips of the base grid relative to the baseline's.
-        relative_learning_rate: `decay ** lr_stage * relative_batch_size`.
-        first_progress: share of the baseline's training that the phase starts at, in [0, 1].
-        end_progress: share of the baseline's training that it ends at, in [0, 1].
-    """
-
-    first_step: int
-    end_step: int
-    first_epoch: float
-    end_epoch: float
-    first_clip: int
-    base: Grid
-    short_cycle: tuple[Grid, ...]
-    lr_stage: int
-    relative_batch_size: int
-    relative_learning_rate: float
-    first_progress: float
-    end_progress: float
-
-    @property
-    def num_steps(self) -> int:
-        return self.end_step - self.first_step
-
-    @property
-    def clips_per_cycle(self) -> int:
-        """Clips of one turn of the short cycle."""
-        return sum(grid.batch_size for grid in self.short_cycle)
-
-    def grid(self, step: int) -> Grid:
-        """The grid of a step, which may lie beyond the end of the phase."""
-        return self.short_cycle[(step - self.first_step) % len(self.short_cycle)]
-
-    def clips_before(self, step: int) -> int:
-        """Clips consumed by all steps before `step`, which may lie beyond the end of the phase."""
-        turns, rest = divmod(step - self.first_step, len(self.short_cycle))
-        begun = sum(grid.batch_size for grid in self.short_cycle[:rest])
-        return self.first_clip + turns * self.clips_per_cycle + begun
-
-    def epoch(self, step: float) -> float:
-        """Passes over the training videos before `step`, linear within the phase."""
-        share = (step - self.first_step) / self.num_steps
-        return self.first_epoch + share * (self.end_epoch - self.first_epoch)
-
-    def progress(self, step: float) -> float:
-        """Share of the baseline's training that `step` stands for, linear within the phase."""
-        share = (step - self.first_step) / self.num_steps
-        return self.first_progress + share * (self.end_progress - self.first_progress)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,8 +43,8 @@ class MultigridSchedule:
             are cheap: at the default 1.5 the published recipes take 3.4 times fewer steps.
         long_cycle: (frames, crop) of each base grid as shares of the baseline's, in order; `()`
             turns the long cycle off.
-        short_cycle: crops as shares of the baseline's, smallest first, ahead of the base grid's own;
-            `()` turns the short cycle off.
+        short_cycle: crops as shares of the baseline's, smallest first, ahead of the base grid's
+            own; `()` turns the short cycle off.
         round_to_epochs: end every phase at a whole epoch, as the published schedules do. This can
             erase a phase of a short recipe; by default phases end at the nearest step.
         long_cycles: how often to go through the long cycle where there are no boundaries.
@@ -176,11 +76,11 @@ class MultigridSchedule:
 
     def __post_init__(self):
         _check_settings(self)
+        _check_cycles(self)
         # gin and JSON give lists: a frozen value must be hashable.
         object.__setattr__(self, "boundaries", tuple(self.boundaries))
         object.__setattr__(self, "long_cycle", tuple(tuple(shape) for shape in self.long_cycle))
         object.__setattr__(self, "short_cycle", tuple(self.short_cycle))
-        _check_cycles(self)
         if not self.phases:
             raise ValueError(
                 "The schedule has no steps: no phase lasts "
@@ -192,8 +92,7 @@ class MultigridSchedule:
     @functools.cached_property
     def phases(self) -> tuple[Phase, ...]:
         """All phases, in order; those too short for a single step are left out."""
-        lengths = _phase_lengths(self)
-        return _whole_epochs(self, lengths) if self.round_to_epochs else _exact(self, lengths)
+        return make_phases(self)
 
     @property
     def total_steps(self) -> int:
@@ -258,182 +157,6 @@ class MultigridSchedule:
         return cls(**{**config, "base": Grid(**config["base"])})
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Length:
-    """A phase before rounding: what it is and how long it lasts, in epochs."""
-
-    epochs: float
-    shape: tuple[float, float]
-    lr_stage: int
-    end_progress: float
-
-
-def _phase_lengths(schedule: MultigridSchedule) -> list[_Length]:
-    """Real-valued phases; both ways of rounding start from this list."""
-    if schedule.long_cycle:
-        return _long_cycle_lengths(schedule)
-    factor = schedule.epoch_factor if schedule.short_cycle else 1.0
-    ends = (*schedule.boundaries, schedule.epochs)
-    return [
-        _Length(
-            epochs=(end - start) * factor,
-            shape=(1.0, 1.0),
-            lr_stage=stage,
-            end_progress=end / schedule.epochs,
-        )
-        for stage, (start, end) in enumerate(itertools.pairwise((0, *ends)))
-    ]
-
-
-def _long_cycle_lengths(schedule: MultigridSchedule) -> list[_Length]:
-    """Paper, section 3.3: all base grids of a stage get the same number of steps."""
-    means = [_mean_relative_batch(schedule, shape) for shape in schedule.long_cycle]
-    lengths = []
-    for stage, (start, end) in enumerate(_long_cycle_stages(schedule)):
-        for index, (shape, mean) in enumerate(zip(schedule.long_cycle, means, strict=True)):
-            progress = start + (end - start) * (index + 1) / len(means)
-            lengths.append(
-                _Length(
-                    epochs=(end - start) * mean / sum(means),
-                    shape=shape,
-                    lr_stage=stage if schedule.boundaries else 0,
-                    end_progress=progress / schedule.epochs,
-                )
-            )
-    lengths += _fine_tuning(schedule, saving=sum(means) / len(means), mean=means[-1])
-    scale = schedule.epochs * schedule.epoch_factor / sum(length.epochs for length in lengths)
-    return [dataclasses.replace(length, epochs=length.epochs * scale) for length in lengths]
-
-
-def _long_cycle_stages(schedule: MultigridSchedule) -> Iterator[tuple[float, float]]:
-    """First and end epoch of the baseline for every turn of the long cycle."""
-    if schedule.boundaries:
-        return itertools.pairwise((0, *schedule.boundaries))
-    turns = schedule.long_cycles
-    return itertools.pairwise(schedule.epochs * turn / turns for turn in range(turns + 1))
-
-
-def _fine_tuning(schedule: MultigridSchedule, *, saving: float, mean: float) -> list[_Length]:
-    """The baseline's last stage at the last grid: half at the LR before the cut, half after it."""
-    if not schedule.boundaries:
-        return []
-    stages, last = len(schedule.boundaries), schedule.boundaries[-1]
-    epochs = (schedule.epochs - last) / saving * mean
-    middle = (last + schedule.epochs) / 2
-    shape = schedule.long_cycle[-1]
-    return [
-        _Length(epochs=epochs / 2, shape=shape, lr_stage=stage, end_progress=end / schedule.epochs)
-        for stage, end in ((stages - 1, middle), (stages, schedule.epochs))
-    ]
-
-
-def _mean_relative_batch(schedule: MultigridSchedule, shape: tuple[float, float]) -> float:
-    """Mean clips over the short cycle relative to the baseline's, as published.
-
-    The short crops enter unrounded, the base grid's own rounded.
-    """
-    base = schedule.base
-    frames, crop = _frames_and_crop(base, shape)
-    crops = [base.crop_size * share for share in schedule.short_cycle] + [crop]
-    work = base.num_frames * base.crop_size**2
-    return sum(round(work / (frames * crop**2)) for crop in crops) / len(crops)
-
-
-def _frames_and_crop(base: Grid, shape: tuple[float, float]) -> tuple[int, int]:
-    return round(base.num_frames * shape[0]), round(base.crop_size * shape[1])
-
-
-def _base_grid(schedule: MultigridSchedule, shape: tuple[float, float]) -> tuple[Grid, int]:
-    """Grid of a long-cycle shape and its clips relative to the baseline's."""
-    base = schedule.base
-    frames, crop = _frames_and_crop(base, shape)
-    relative = round(base.num_frames * base.crop_size**2 / (frames * crop**2))
-    grid = Grid(batch_size=relative * base.batch_size, num_frames=frames, crop_size=crop)
-    return grid, relative
-
-
-def _short_cycle(schedule: MultigridSchedule, base: Grid) -> tuple[Grid, ...]:
-    """Paper, section 3.2: small crops with more clips, never larger than the base grid's crop."""
-    small = (round(schedule.base.crop_size * share) for share in schedule.short_cycle)
-    crops = [min(crop, base.crop_size) for crop in small] + [base.crop_size]
-    return tuple(
-        Grid(
-            batch_size=base.batch_size * round((base.crop_size / crop) ** 2),
-            num_frames=base.num_frames,
-            crop_size=crop,
-        )
-        for crop in crops
-    )
-
-
-def _exact(schedule: MultigridSchedule, lengths: Sequence[_Length]) -> tuple[Phase, ...]:
-    """Phases that end at the nearest step."""
-    phases, epochs, steps = [], 0.0, 0.0
-    for length in lengths:
-        base, _ = _base_grid(schedule, length.shape)
-        grids = _short_cycle(schedule, base)
-        mean_batch = sum(grid.batch_size for grid in grids) / len(grids)
-        epochs += length.epochs
-        steps += length.epochs * schedule.num_clips / mean_batch
-        _append(phases, schedule, length, end_step=round(steps), end_epoch=epochs)
-    return tuple(phases)
-
-
-def _whole_epochs(schedule: MultigridSchedule, lengths: Sequence[_Length]) -> tuple[Phase, ...]:
-    """Phases that end at whole epochs, each of as many whole steps as its clips fill."""
-    phases, end_step, end_epoch = [], 0, 0
-    for length, end in zip(lengths, _rounded_ends(schedule, lengths), strict=True):
-        base, _ = _base_grid(schedule, length.shape)
-        grids = _short_cycle(schedule, base)
-        clips = sum(grid.batch_size for grid in grids)
-        end_step += (end - end_epoch) * (schedule.num_clips * len(grids) // clips)
-        end_epoch = end
-        _append(phases, schedule, length, end_step=end_step, end_epoch=end_epoch)
-    return tuple(phases)
-
-
-def _rounded_ends(schedule: MultigridSchedule, lengths: Sequence[_Length]) -> list[int]:
-    """Whole epochs at which the phases end, by the published rules."""
-    ends = list(itertools.accumulate(length.epochs for length in lengths))
-    if not schedule.long_cycle:
-        return [int(end) for end in ends]
-    ends = [round(end) for end in ends]
-    if schedule.boundaries:
-        # Fine-tuning is rounded as one phase, then halved downwards.
-        ends[-2] = (ends[-3] + ends[-1]) // 2
-    return ends
-
-
-def _append(phases, schedule, length: _Length, *, end_step: int, end_epoch: float) -> None:
-    """Add the phase that ends at `end_step`, unless rounding left it no step."""
-    last = phases[-1] if phases else None
-    first_step = last.end_step if last else 0
-    if end_step == first_step:
-        return
-    base, relative = _base_grid(schedule, length.shape)
-    phases.append(
-        Phase(
-            first_step=first_step,
-            end_step=end_step,
-            first_epoch=last.end_epoch if last else 0,
-            end_epoch=end_epoch,
-            first_clip=last.clips_before(first_step) if last else 0,
-            base=base,
-            short_cycle=_short_cycle(schedule, base) if schedule.short_cycle else (base,),
-            lr_stage=length.lr_stage,
-            relative_batch_size=relative,
-            relative_learning_rate=schedule.decay**length.lr_stage * relative,
-            first_progress=last.end_progress if last else 0.0,
-            end_progress=length.end_progress,
-        )
-    )
-
-
-def _check_count(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
-
-
 def _check_positive(name: str, value: object) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or value <= 0:
@@ -447,9 +170,14 @@ def _check_settings(schedule: MultigridSchedule) -> None:
             "Use Grid(batch_size=64, num_frames=32, crop_size=224)."
         )
     for name in ("num_clips", "epochs", "long_cycles"):
-        _check_count(name, getattr(schedule, name))
+        check_count(name, getattr(schedule, name))
     for name in ("decay", "epoch_factor"):
         _check_positive(name, getattr(schedule, name))
+    if not isinstance(schedule.round_to_epochs, bool):
+        raise ValueError(
+            "`round_to_epochs` must be True or False. "
+            f"Received: round_to_epochs={schedule.round_to_epochs!r}."
+        )
     _check_boundaries(schedule)
 
 
@@ -477,8 +205,14 @@ def _check_boundaries(schedule: MultigridSchedule) -> None:
 
 def _check_cycles(schedule: MultigridSchedule) -> None:
     """Every share must give a grid of at least one frame, one pixel and one clip."""
+    for name in ("long_cycle", "short_cycle"):
+        if not isinstance(getattr(schedule, name), (tuple, list)):
+            raise ValueError(
+                f"`{name}` must be a tuple, () for none. "
+                f"Received: {name}={getattr(schedule, name)!r}."
+            )
     for shape in schedule.long_cycle:
-        if len(shape) != 2:
+        if not isinstance(shape, (tuple, list)) or len(shape) != 2:
             raise ValueError(
                 "`long_cycle` must hold pairs (share of frames, share of crop). "
                 f"Received: {shape!r}."
@@ -503,7 +237,7 @@ def _check_share(name: str, share: object, size: int) -> None:
     _check_positive(name, share)
     if share > 1 or round(size * share) < 1:
         raise ValueError(
-            f"`{name}` must hold shares of the baseline's size, at most 1 and large enough to leave "
-            f"one frame and one pixel. Received: {share!r} of {size}. "
+            f"`{name}` must hold shares of the baseline's size, at most 1 and large enough to "
+            f"leave one frame and one pixel. Received: {share!r} of {size}. "
             "Use a larger base grid or a larger share."
         )

@@ -8,10 +8,10 @@ from keras import ops
 class ReferenceSGD(keras.optimizers.SGD):
     """SGD whose velocity does not contain the learning rate.
 
-    Keras: `v = momentum * v - lr * g; w += v`. Here, as in the reference implementation and PyTorch:
-    `v = momentum * v + g; w -= lr * v`. As long as the learning rate stays, they are the same. When
-    it jumps, as at each border of multigrid phases, Keras's velocity still moves at the old rate for
-    some `1 / (1 - momentum)` steps; this one follows at once.
+    Keras: `v = momentum * v - lr * g; w += v`. Here, as in the reference implementation and
+    PyTorch: `v = momentum * v + g; w -= lr * v`. As long as the learning rate stays, they are the
+    same. When it jumps, as at each border of multigrid phases, Keras's velocity still moves at the
+    old rate for some `1 / (1 - momentum)` steps; this one follows at once.
 
     Args: those of `keras.optimizers.SGD`.
 

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import keras
 from absl import logging
@@ -34,7 +34,7 @@ class Report:
         clips_per_second: throughput by grid, named like "8 x 16 x 48²".
         input_wait_share: share of the fit that was spent waiting for input.
         bad_videos: path to error of every unreadable file.
-        replaced_clips: training clips that were replaced because of them, or left out of validation.
+        replaced_clips: training clips replaced because of them, or validation clips left out.
     """
 
     steps: int
@@ -121,11 +121,11 @@ def train(
         "workers": workers,
     }
     start_step = _restore(network, run_dir)
-    batches = training_batches(
-        videos.train, schedule, seed=seed, start_step=start_step, **reading
-    )
+    batches = training_batches(videos.train, schedule, seed=seed, start_step=start_step, **reading)
     validation = evaluation_batches(videos.validation, schedule.base, **reading)
-    callback = MultigridCallback(log_dir=run_dir, log_every=log_every, texts=_save(texts(), run_dir))
+    callback = MultigridCallback(
+        log_dir=run_dir, log_every=log_every, texts=_save(texts(), run_dir)
+    )
     begun, waited = time.perf_counter(), input_wait.seconds()
     if start_step < schedule.total_steps:
         _fit(network, batches, validation, schedule, validations, [callback], run_dir, start_step)

@@ -1,6 +1,7 @@
 """gin and the command line, shared by the tools."""
 
 import os
+import re
 import sys
 import traceback
 
@@ -9,8 +10,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, _ROOT)
 
-import gin  # noqa: E402
 from absl import app, flags  # noqa: E402
+
+import gin  # noqa: E402
 
 flags.DEFINE_multi_string("gin_file", None, "gin files of the experiment, later ones over earlier.")
 flags.DEFINE_multi_string("gin_param", None, "Bindings over those of the files: NAME=VALUE.")
@@ -27,6 +29,20 @@ def load() -> None:
             raise FileNotFoundError(f"--gin_file: there is no file {path!r}.")
     gin.add_config_file_search_path(_ROOT)
     gin.parse_config_files_and_bindings(FLAGS.gin_file, FLAGS.gin_param or [])
+    _check_macros(gin.config_str())
+
+
+def _check_macros(config: str) -> None:
+    """Every macro must be set and used: gin itself would say neither of a misspelt one."""
+    used = set(re.findall(r"%([A-Za-z_]\w*)", config))
+    defined = set(re.findall(r"^([A-Za-z_]\w*) = ", config, flags=re.MULTILINE))
+    for name in sorted(used - defined):
+        raise ValueError(f"The gin name {name} is used but not set. Use --gin_param='{name}=...'.")
+    for name in sorted(defined - used):
+        raise ValueError(
+            f"The gin name {name} is set but nothing uses it: is it misspelt? "
+            f"Names in use: {', '.join(sorted(used))}."
+        )
 
 
 def configured(function_or_class):

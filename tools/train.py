@@ -1,6 +1,7 @@
 """Train: python tools/train.py --gin_file=gin/quickstart.gin [--gin_param=NAME=VALUE ...]"""
 
 import experiment
+
 import gin
 
 

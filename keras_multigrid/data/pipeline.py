@@ -9,6 +9,7 @@ goes on across the borders of batches.
 
 import os
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -18,12 +19,9 @@ from keras_multigrid.data import sampling as sampling_lib
 from keras_multigrid.data import transforms
 from keras_multigrid.data.annotations import VideoRecord
 from keras_multigrid.data.bad_videos import BadVideos
-from keras_multigrid.data.decode import DecodeError, decode_frames, read_video
-from keras_multigrid.data.sampling import ClipSampling
+from keras_multigrid.data.reading import ClipReader
+from keras_multigrid.data.sampling import DRAWS, ClipSampling
 from keras_multigrid.schedule import Grid, MultigridSchedule
-
-# Replacements tried for one clip before giving up.
-_MAX_REPLACEMENTS = 100
 
 
 def training_batches(
@@ -53,8 +51,8 @@ def training_batches(
         workers: clips read at a time; by default the number of cores.
 
     Returns:
-        A data set of (clips, labels): float32 (batch, frames, crop, crop, 3), and int32 (batch,) or,
-        with `num_classes`, float32 (batch, num_classes).
+        A data set of (clips, labels): float32 (batch, frames, crop, crop, 3), and int32 (batch,)
+        or, with `num_classes`, float32 (batch, num_classes).
 
     Raises:
         ValueError: if the number of videos is not the schedule's.
@@ -66,29 +64,20 @@ def training_batches(
     True
     """
     _check_num_videos(len(videos), schedule)
-    read = _Reader(videos, sampling, num_classes, bad_videos or BadVideos(), keep_decoded)
-    grid_of = _grid_by_position(schedule)
+    reader = ClipReader(
+        videos, sampling, num_classes=num_classes, bad_videos=bad_videos, keep_decoded=keep_decoded
+    )
+    clip_at = _clip_at(schedule, sampling, seed)
 
     def load(position):
-        batch_size, num_frames, crop_size = grid_of(position)
-        draws = sampling_lib.draws(seed, position)
-        stride = sampling_lib.choose_stride(
-            draws[sampling_lib.DRAWS.index("stride")],
-            stride=sampling.stride,
-            base_frames=schedule.base.num_frames,
-            num_frames=num_frames,
+        clip = clip_at(position)
+        frames, label = reader.random_clip(
+            sampling_lib.video_index(position, len(videos), seed),
+            clip.num_frames,
+            stride=clip.stride,
+            start=clip.start,
         )
-        index = sampling_lib.video_index(position, len(videos), seed)
-        start = draws[sampling_lib.DRAWS.index("start")]
-        frames, label = read.clip(index, num_frames, stride, start, replacement_seed=position)
-        clip = transforms.random_crop(
-            frames,
-            crop_size=crop_size,
-            base_crop_size=schedule.base.crop_size,
-            sampling=sampling,
-            draws=draws,
-        )
-        return batch_size, clip, label
+        return clip.batch_size, _cropped(frames, clip, schedule, sampling), label
 
     positions = tf.data.Dataset.range(schedule.clips_before(start_step), np.iinfo(np.int64).max)
     clips = positions.map(load, num_parallel_calls=workers or os.cpu_count(), deterministic=True)
@@ -117,13 +106,13 @@ def evaluation_batches(
     Returns:
         A finite data set of (clips, labels), as of `training_batches`.
     """
-    read = _Reader(videos, sampling, num_classes, bad_videos or BadVideos(), keep_decoded)
+    reader = ClipReader(
+        videos, sampling, num_classes=num_classes, bad_videos=bad_videos, keep_decoded=keep_decoded
+    )
 
     def load(index):
-        num_frames = tf.constant(grid.num_frames, tf.int64)
-        frames, label = read.centre_clip(index, num_frames)
-        clip = transforms.centre_crop(frames, crop_size=grid.crop_size, sampling=sampling)
-        return clip, label
+        frames, label = reader.centre_clip(index, tf.constant(grid.num_frames, tf.int64))
+        return transforms.centre_crop(frames, crop_size=grid.crop_size, sampling=sampling), label
 
     indices = tf.data.Dataset.range(len(videos))
     clips = indices.map(load, num_parallel_calls=workers or os.cpu_count(), deterministic=True)
@@ -160,32 +149,19 @@ def resample(
     >>> batches = videos.apply(resample(schedule))
     >>> model.fit(batches, steps_per_epoch=schedule.total_steps, callbacks=[MultigridCallback()])
     """
-    grid_of = _grid_by_position(schedule)
+    clip_at = _clip_at(schedule, sampling, seed)
 
     def load(position, video, label):
-        batch_size, num_frames, crop_size = grid_of(position)
-        draws = sampling_lib.draws(seed, position)
-        stride = sampling_lib.choose_stride(
-            draws[sampling_lib.DRAWS.index("stride")],
-            stride=sampling.stride,
-            base_frames=schedule.base.num_frames,
-            num_frames=num_frames,
-        )
+        clip = clip_at(position)
         indices = sampling_lib.random_indices(
             tf.shape(video, tf.int64)[0],
-            tf.range(num_frames),
-            stride=stride,
-            draw=draws[sampling_lib.DRAWS.index("start")],
+            tf.range(clip.num_frames),
+            stride=clip.stride,
+            draw=clip.start,
             xp=tf,
         )
-        clip = transforms.random_crop(
-            tf.gather(video, indices),
-            crop_size=crop_size,
-            base_crop_size=schedule.base.crop_size,
-            sampling=sampling,
-            draws=draws,
-        )
-        return batch_size, clip, label
+        frames = tf.gather(video, indices)
+        return clip.batch_size, _cropped(frames, clip, schedule, sampling), label
 
     def transform(videos: tf.data.Dataset) -> tf.data.Dataset:
         _check_decoded_videos(videos, schedule)
@@ -199,95 +175,34 @@ def resample(
     return transform
 
 
-class _Reader:
-    """Reads clips in TensorFlow graphs; replaces those that cannot be read."""
+class _Clip(NamedTuple):
+    """What a position decides about its clip: scalar int64 tensors, and the random numbers."""
 
-    def __init__(self, videos, sampling, num_classes, bad_videos, keep_decoded):
-        self._videos = videos
-        self._sampling = sampling
-        self._num_classes = num_classes
-        self._bad_videos = bad_videos
-        self._decoded = {} if keep_decoded else None
+    batch_size: tf.Tensor
+    num_frames: tf.Tensor
+    crop_size: tf.Tensor
+    stride: tf.Tensor
+    start: tf.Tensor
+    draws: tf.Tensor
 
-    def clip(self, index, num_frames, stride, start, *, replacement_seed):
-        """(uint8 (t, height, width, 3), label) of a clip that starts at a random frame."""
 
-        def read(index, num_frames, stride, start, seed):
-            def select(video_frames):
-                return sampling_lib.random_indices(
-                    video_frames, np.arange(num_frames), stride=stride, draw=start
-                )
+def _clip_at(schedule: MultigridSchedule, sampling: ClipSampling, seed: int) -> Callable:
+    """A function from positions to `_Clip`s."""
+    grid_of = _grid_by_position(schedule)
 
-            return self._read_or_replace(int(index), select, int(seed))
-
-        return self._in_graph(read, index, num_frames, stride, start, replacement_seed)
-
-    def centre_clip(self, index, num_frames):
-        """(uint8 (t, height, width, 3), label) of the middle clip; t is 0 if it is unreadable."""
-
-        def read(index, num_frames):
-            def select(video_frames):
-                return sampling_lib.centre_indices(
-                    video_frames, np.arange(num_frames), stride=self._sampling.stride
-                )
-
-            record = self._videos[index]
-            try:
-                return self._read(record, select)
-            except DecodeError as error:
-                self._bad_videos.add(record.path, error)
-                # One pixel keeps the crop's arithmetic valid.
-                return np.zeros((0, 1, 1, 3), np.uint8), self._label(record, ())
-
-        return self._in_graph(read, index, num_frames)
-
-    def _in_graph(self, read, *arguments):
-        label_type = tf.int32 if self._num_classes is None else tf.float32
-        frames, label = tf.numpy_function(read, arguments, (tf.uint8, label_type))
-        frames.set_shape((None, None, None, 3))
-        label.set_shape(() if self._num_classes is None else (self._num_classes,))
-        return frames, label
-
-    def _read_or_replace(self, index, select, seed):
-        record = self._videos[index]
-        for attempt in range(_MAX_REPLACEMENTS):
-            try:
-                return self._read(record, select)
-            except DecodeError as error:
-                self._bad_videos.add(record.path, error)
-                # Chosen from (seed, position): every worker and every resumed run agrees.
-                generator = np.random.default_rng((seed, attempt))
-                record = self._videos[int(generator.integers(len(self._videos)))]
-        raise DecodeError(
-            f"{_MAX_REPLACEMENTS} videos in a row cannot be read; the last: {record.path}. "
-            "Check that the data set is where its annotations say."
+    def clip_at(position: tf.Tensor) -> _Clip:
+        batch_size, num_frames, crop_size = grid_of(position)
+        draws = sampling_lib.draws(seed, position)
+        stride = sampling_lib.choose_stride(
+            draws[DRAWS.index("stride")],
+            stride=sampling.stride,
+            base_frames=schedule.base.num_frames,
+            num_frames=num_frames,
         )
+        start = draws[DRAWS.index("start")]
+        return _Clip(batch_size, num_frames, crop_size, stride, start, draws)
 
-    def _read(self, record, select):
-        if self._sampling.still:
-            choose, select = select, lambda n: sampling_lib.still_indices(n, choose(n))
-        if self._decoded is None:
-            frames, indices = decode_frames(record, select)
-        else:
-            if record.path not in self._decoded:
-                self._decoded[record.path] = read_video(record)
-            video = self._decoded[record.path]
-            indices = select(len(video))
-            frames = video[indices]
-        self._bad_videos.count_clip()
-        return frames, self._label(record, indices)
-
-    def _label(self, record, indices):
-        if self._num_classes is None:
-            return np.int32(record.label)
-        classes = record.label
-        if record.frame_labels and len(indices):
-            # Charades: everything that goes on inside the clip's span.
-            span = record.frame_labels[indices[0] : indices[-1] + 1]
-            classes = sorted(set().union(*span))
-        label = np.zeros(self._num_classes, np.float32)
-        label[np.asarray(classes, np.int64)] = 1.0
-        return label
+    return clip_at
 
 
 def _grid_by_position(schedule: MultigridSchedule) -> Callable[[tf.Tensor], tuple]:
@@ -314,6 +229,16 @@ def _grid_by_position(schedule: MultigridSchedule) -> Callable[[tf.Tensor], tupl
         return batches_[phase][place], frames[phase], crops_[phase][place]
 
     return grid_of
+
+
+def _cropped(frames, clip: _Clip, schedule: MultigridSchedule, sampling: ClipSampling):
+    return transforms.random_crop(
+        frames,
+        crop_size=clip.crop_size,
+        base_crop_size=schedule.base.crop_size,
+        sampling=sampling,
+        draws=clip.draws,
+    )
 
 
 def _bucketed(clips: tf.data.Dataset) -> tf.data.Dataset:
@@ -364,8 +289,8 @@ def _check_decoded_videos(videos: tf.data.Dataset, schedule: MultigridSchedule) 
     if not isinstance(spec, tuple) or len(spec) != 2 or spec[0].shape.rank not in (4, None):
         raise ValueError(
             "The data set must give (video, label), one video an element, a video being (frames, "
-            f"height, width, 3). Received: element_spec={spec}. Take `.batch()` away, and map other "
-            "forms with `videos.map(lambda example: (example['video'], example['label']))`."
+            f"height, width, 3). Received: element_spec={spec}. Take `.batch()` away, and map "
+            "other forms: `videos.map(lambda example: (example['video'], example['label']))`."
         )
     num_videos = int(videos.cardinality())
     if num_videos >= 0:

@@ -21,9 +21,11 @@ class ClipSampling:
         stride: source frames from one frame of a clip to the next, at the baseline's grid.
             Grids with fewer frames take a stride between this and `stride * T // t`.
         min_scale: shortest short side that a video is scaled to before the crop, in pixels, at the
-            baseline's crop; smaller crops scale it down with them. Validation uses this one.
-        max_scale: longest short side, the same for all grids.
-        flip: whether to mirror half of the training clips. Not for labels that tell left from right.
+            baseline's crop; smaller crops scale it down with them. Validation uses this one. None
+            takes 256 / 224 of the baseline's crop.
+        max_scale: longest short side, the same for all grids. None takes 320 / 224 of the
+            baseline's crop.
+        flip: whether to mirror half of the training clips. Not where labels tell left from right.
         mean: subtracted from colours in [0, 1].
         std: what they are divided by then.
         still: repeat one frame instead of a clip: a control that shows what looks alone tell.
@@ -37,8 +39,8 @@ class ClipSampling:
     """
 
     stride: int = 2
-    min_scale: int = 256
-    max_scale: int = 320
+    min_scale: int | None = None
+    max_scale: int | None = None
     flip: bool = True
     mean: float = 0.45
     std: float = 0.225
@@ -46,15 +48,20 @@ class ClipSampling:
 
     def __post_init__(self):
         for name in ("stride", "min_scale", "max_scale", "std"):
-            if not getattr(self, name) > 0:
-                raise ValueError(
-                    f"`{name}` must be positive. Received: {name}={getattr(self, name)!r}."
-                )
-        if self.min_scale > self.max_scale:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"`{name}` must be positive. Received: {name}={value!r}.")
+        if None not in (self.min_scale, self.max_scale) and self.min_scale > self.max_scale:
             raise ValueError(
                 "`min_scale` must not exceed `max_scale`. "
                 f"Received: min_scale={self.min_scale}, max_scale={self.max_scale}."
             )
+
+    def scales(self, base_crop_size: int) -> tuple[int, int]:
+        """Shortest and longest short side, in pixels, at the baseline's crop."""
+        shortest = round(base_crop_size * 256 / 224) if self.min_scale is None else self.min_scale
+        longest = round(base_crop_size * 320 / 224) if self.max_scale is None else self.max_scale
+        return shortest, max(shortest, longest)
 
 
 def draws(seed: int, position: tf.Tensor) -> tf.Tensor:

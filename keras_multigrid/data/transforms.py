@@ -30,10 +30,11 @@ def random_crop(
     """
     draw = dict(zip(DRAWS, tf.unstack(draws, len(DRAWS)), strict=True))
     crop_size = tf.cast(crop_size, tf.int64)
-    smallest = tf.cast(
-        tf.round(sampling.min_scale * tf.cast(crop_size, tf.float64) / base_crop_size), tf.int64
+    shortest, longest = sampling.scales(base_crop_size)
+    shortest = tf.cast(
+        tf.round(shortest * tf.cast(crop_size, tf.float64) / base_crop_size), tf.int64
     )
-    scale = smallest + draw["scale"] % tf.maximum(sampling.max_scale - smallest + 1, 1)
+    scale = shortest + draw["scale"] % tf.maximum(longest - shortest + 1, 1)
     height, width, window = _window(frames, crop_size, scale)
     top = draw["top"] % (height - window + 1)
     left = draw["left"] % (width - window + 1)
@@ -44,12 +45,11 @@ def random_crop(
 
 
 def centre_crop(frames: tf.Tensor, *, crop_size: int, sampling: ClipSampling) -> tf.Tensor:
-    """The square of `crop_size` in the middle, the short side scaled to `min_scale`."""
-    crop_size = tf.cast(crop_size, tf.int64)
-    height, width, window = _window(frames, crop_size, tf.constant(sampling.min_scale, tf.int64))
-    return _cut(
-        frames, (height - window) // 2, (width - window) // 2, window, crop_size, sampling
-    )
+    """The square in the middle at the baseline's crop, the short side scaled to `min_scale`."""
+    scale = tf.constant(sampling.scales(crop_size)[0], tf.int64)
+    crop_size = tf.constant(crop_size, tf.int64)
+    height, width, window = _window(frames, crop_size, scale)
+    return _cut(frames, (height - window) // 2, (width - window) // 2, window, crop_size, sampling)
 
 
 def _window(frames, crop_size, scale):

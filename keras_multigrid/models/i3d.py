@@ -118,9 +118,10 @@ def _check_blocks(depth: int, blocks: Sequence[int] | None) -> Sequence[int]:
                 "Use `blocks` for another network."
             )
         return resnet3d.BLOCKS[depth]
-    if len(blocks) != 4 or min(blocks) < 1:
+    valid = isinstance(blocks, (tuple, list)) and len(blocks) == 4
+    if not valid or not all(isinstance(count, int) and count >= 1 for count in blocks):
         raise ValueError(
             "`blocks` must hold the number of blocks of each of the four stages, at least 1. "
-            f"Received: blocks={tuple(blocks)}."
+            f"Received: blocks={blocks!r}. Use (1, 1, 1, 1) for a small network."
         )
     return blocks

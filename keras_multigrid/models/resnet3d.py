@@ -46,6 +46,7 @@ def pad(x, kernel: Sequence[int], *, name: str):
 
 
 def normalize(x, *, gamma_initializer="ones", name: str):
+    """Sub-batch normalization."""
     return SubBatchNormalization(gamma_initializer=gamma_initializer, name=name)(x)
 
 
@@ -112,9 +113,7 @@ def stage(
     return x
 
 
-def head(
-    x, *, classes: int, dropout: float, weight_decay: float, activation: str | None
-):
+def head(x, *, classes: int, dropout: float, weight_decay: float, activation: str | None):
     """Dropout and a dense classifier on globally pooled features."""
     if dropout:
         x = keras.layers.Dropout(dropout, name="head.dropout")(x)

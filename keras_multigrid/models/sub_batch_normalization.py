@@ -61,7 +61,8 @@ class SubBatchNormalization(keras.layers.Layer):
 
     def call(self, inputs, training=False):
         x = ops.cast(inputs, "float32")
-        if training:
+        # A frozen layer neither moves its statistics nor depends on the batch, as in Keras.
+        if training and self.trainable:
             outputs = self._normalize_groups(x)
         else:
             outputs = ops.batch_normalization(

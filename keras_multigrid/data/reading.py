@@ -1,0 +1,181 @@
+"""Reads clips inside TensorFlow graphs, past files that cannot be read."""
+
+import atexit
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from keras_multigrid.data import sampling as sampling_lib
+from keras_multigrid.data.annotations import VideoRecord
+from keras_multigrid.data.bad_videos import BadVideos
+from keras_multigrid.data.decode import DecodeError, decode_frames, read_video
+from keras_multigrid.data.sampling import ClipSampling
+
+# Replacements tried for one clip before giving up.
+_MAX_REPLACEMENTS = 100
+
+
+class ClipReader:
+    """Reads clips of a list of videos.
+
+    Args:
+        videos: the videos.
+        sampling: how clips are taken from them.
+        num_classes: length of the labels of videos with several classes; None for one class each.
+        bad_videos: counts and lists files that cannot be read.
+        keep_decoded: keep every decoded video in memory.
+
+    Example:
+
+    >>> reader = ClipReader(videos.train, ClipSampling())
+    >>> frames, label = reader.centre_clip(tf.constant(0, tf.int64), tf.constant(8, tf.int64))
+    """
+
+    def __init__(
+        self,
+        videos: Sequence[VideoRecord],
+        sampling: ClipSampling,
+        *,
+        num_classes: int | None = None,
+        bad_videos: BadVideos | None = None,
+        keep_decoded: bool = False,
+    ):
+        self._videos = videos
+        self._sampling = sampling
+        self._num_classes = num_classes
+        self._bad_videos = BadVideos() if bad_videos is None else bad_videos
+        self._decoded = {} if keep_decoded else None
+
+    def random_clip(self, index, num_frames, *, stride, start):
+        """A clip that starts at a random frame; of another video if this one is unreadable.
+
+        Args: scalar int64 tensors.
+            index: the video.
+            num_frames: frames of the clip.
+            stride: source frames from one to the next.
+            start: a random integer, which chooses replacements, too.
+
+        Returns:
+            uint8 (num_frames, height, width, 3), and the label, as of `training_batches`.
+        """
+
+        def read(index, num_frames, stride, start):
+            offsets = np.arange(num_frames)
+            return self._read_or_replace(
+                index,
+                lambda frames: sampling_lib.random_indices(
+                    frames, offsets, stride=stride, draw=start
+                ),
+                seed=int(start),
+            )
+
+        return self._in_graph(read, index, num_frames, stride, start)
+
+    def centre_clip(self, index, num_frames):
+        """The clip in the middle of a video; without frames if the video is unreadable.
+
+        Args: scalar int64 tensors, as of `random_clip`.
+        """
+
+        def read(index, num_frames):
+            record, offsets = self._videos[index], np.arange(num_frames)
+            stride = self._sampling.stride
+            try:
+                return self._read(
+                    record,
+                    lambda frames: sampling_lib.centre_indices(frames, offsets, stride=stride),
+                )
+            except DecodeError as error:
+                self._bad_videos.add(record.path, error)
+                # One pixel keeps the crop's arithmetic valid.
+                return np.zeros((0, 1, 1, 3), np.uint8), self._label(record, ())
+
+        return self._in_graph(read, index, num_frames)
+
+    def _in_graph(self, read: Callable, *arguments):
+        label_type = tf.int32 if self._num_classes is None else tf.float32
+        frames, label = tf.numpy_function(_counted(read), arguments, (tf.uint8, label_type))
+        frames.set_shape((None, None, None, 3))
+        label.set_shape(() if self._num_classes is None else (self._num_classes,))
+        return frames, label
+
+    def _read_or_replace(self, index, select, *, seed):
+        record = self._videos[index]
+        for attempt in range(_MAX_REPLACEMENTS):
+            try:
+                return self._read(record, select)
+            except DecodeError as error:
+                self._bad_videos.add(record.path, error)
+                # The clip's own random number: every worker and every resumed run agrees.
+                generator = np.random.default_rng((seed, attempt))
+                record = self._videos[int(generator.integers(len(self._videos)))]
+        raise DecodeError(
+            f"{_MAX_REPLACEMENTS} videos in a row cannot be read; the last: {record.path}. "
+            "Check that the data set is where its annotations say."
+        )
+
+    def _read(self, record, select):
+        frames, indices = self._frames(record, select)
+        self._bad_videos.count_clip()
+        return frames, self._label(record, indices)
+
+    def _frames(self, record, select):
+        if self._sampling.still:
+            return self._decode(record, lambda n: sampling_lib.still_indices(n, select(n)))
+        return self._decode(record, select)
+
+    def _decode(self, record, select):
+        if self._decoded is None:
+            return decode_frames(record, select)
+        if record.path not in self._decoded:
+            self._decoded[record.path] = read_video(record)
+        video = self._decoded[record.path]
+        indices = select(len(video))
+        return video[indices], indices
+
+    def _label(self, record, indices):
+        if self._num_classes is None:
+            return np.int32(record.label)
+        classes = record.label
+        if record.frame_labels and len(indices):
+            # Charades: everything that goes on inside the clip's span.
+            span = record.frame_labels[indices[0] : indices[-1] + 1]
+            classes = sorted(set().union(*span))
+        label = np.zeros(self._num_classes, np.float32)
+        label[np.asarray(classes, np.int64)] = 1.0
+        return label
+
+
+# TensorFlow's threads read ahead until the process ends. One that comes back to Python while the
+# interpreter shuts down is killed, and the process waits for its result for ever. So the last act
+# of the interpreter is to refuse further reads and to wait for those under way.
+_closing = threading.Event()
+_under_way = set()
+
+
+def _counted(read: Callable) -> Callable:
+    def guarded(*arguments):
+        token = object()
+        _under_way.add(token)
+        try:
+            if _closing.is_set():
+                raise InterruptedError("The process ends.")
+            return read(*arguments)
+        finally:
+            _under_way.discard(token)
+
+    return guarded
+
+
+@atexit.register
+def _close(seconds: float = 5.0) -> None:
+    _closing.set()
+    quiet_since = time.monotonic()
+    end = quiet_since + seconds
+    while time.monotonic() < end and time.monotonic() - quiet_since < 0.1:
+        if _under_way:
+            quiet_since = time.monotonic()
+        time.sleep(0.005)
