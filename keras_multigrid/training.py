@@ -4,7 +4,8 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 from absl import logging
@@ -29,6 +30,8 @@ class Report:
         steps: steps trained, over all sessions of the run.
         baseline_steps: steps that the baseline would have taken.
         seconds: wall-clock of this session's fit, validation included.
+        curve: of each validation, the step, the seconds of training before it (validation left
+            out) and the results.
         metrics: results on the validation videos at the baseline's grid.
         still_metrics: the same with one frame repeated, if asked for.
         clips_per_second: throughput by grid, named like "8 x 16 x 48²".
@@ -40,6 +43,7 @@ class Report:
     steps: int
     baseline_steps: int
     seconds: float
+    curve: Sequence[Mapping[str, float]]
     metrics: Mapping[str, float]
     still_metrics: Mapping[str, float] | None
     clips_per_second: Mapping[str, float]
@@ -126,9 +130,19 @@ def train(
     callback = MultigridCallback(
         log_dir=run_dir, log_every=log_every, texts=_save(texts(), run_dir)
     )
+    curve = _Curve()
     begun, waited = time.perf_counter(), input_wait.seconds()
     if start_step < schedule.total_steps:
-        _fit(network, batches, validation, schedule, validations, [callback], run_dir, start_step)
+        _fit(
+            network,
+            batches,
+            validation,
+            schedule,
+            validations,
+            [callback, curve],
+            run_dir,
+            start_step,
+        )
     seconds = time.perf_counter() - begun
     still = None
     if still_control:
@@ -138,6 +152,7 @@ def train(
         steps=int(network.optimizer.iterations),
         baseline_steps=schedule.baseline_steps,
         seconds=seconds,
+        curve=curve.points,
         metrics=_evaluate(network, validation),
         still_metrics=still,
         clips_per_second={str(grid): rate for grid, rate in callback.clips_per_second.items()},
@@ -148,6 +163,32 @@ def train(
     network.save(os.path.join(run_dir, "model.keras"))
     _save({"report.json": json.dumps(dataclasses.asdict(report), indent=1)}, run_dir)
     return report
+
+
+class _Curve(keras.callbacks.Callback):
+    """Results over training time."""
+
+    def __init__(self):
+        super().__init__()
+        self.points: list[dict[str, float]] = []
+
+    def on_train_begin(self, logs=None):
+        self._begun = time.perf_counter()
+
+    def on_test_begin(self, logs=None):
+        self._test_begun = time.perf_counter()
+
+    def on_test_end(self, logs=None):
+        # As if validation had taken no time.
+        self._begun += time.perf_counter() - self._test_begun
+
+    def on_epoch_end(self, epoch, logs=None):
+        point = {
+            "step": int(self.model.optimizer.iterations),
+            "seconds": time.perf_counter() - self._begun,
+        }
+        results = {name: float(value) for name, value in (logs or {}).items()}
+        self.points.append({**point, **results})
 
 
 def _compiled(model, optimizer, videos: VideoSet, *, jit_compile: bool) -> keras.Model:
@@ -193,8 +234,11 @@ def _restore(network: keras.Model, run_dir: str) -> int:
 
 def _fit(network, batches, validation, schedule, validations, callbacks, run_dir, start_step):
     steps_per_epoch = -(-schedule.total_steps // validations)
+    # Keras takes a data set of unknown length, as one with unreadable videos is, for too short.
+    warnings.filterwarnings("ignore", message="Your input ran out of data")
     network.fit(
         batches,
+        shuffle=False,
         steps_per_epoch=steps_per_epoch,
         epochs=-(-schedule.total_steps // steps_per_epoch),
         initial_epoch=start_step // steps_per_epoch,
