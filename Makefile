@@ -5,7 +5,7 @@ PYTHON ?= python3
 EXTRAS ?= cpu,io,test
 LATEST_EXTRAS ?= cpu,test
 GIN_FILE ?= gin/quickstart.gin
-TF_CPP_MIN_LOG_LEVEL ?= 2
+TF_CPP_MIN_LOG_LEVEL ?= 3
 export TF_CPP_MIN_LOG_LEVEL
 
 VENV := .venv

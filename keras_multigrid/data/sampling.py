@@ -28,6 +28,8 @@ class ClipSampling:
         flip: whether to mirror half of the training clips. Not where labels tell left from right.
         mean: subtracted from colours in [0, 1].
         std: what they are divided by then.
+        subtract_clip_mean: subtract each clip's mean picture, which leaves what moves. For still
+            cameras and sets too small to learn to ignore the background.
         still: repeat one frame instead of a clip: a control that shows what looks alone tell.
 
     Raises:
@@ -44,6 +46,7 @@ class ClipSampling:
     flip: bool = True
     mean: float = 0.45
     std: float = 0.225
+    subtract_clip_mean: bool = False
     still: bool = False
 
     def __post_init__(self):

@@ -65,8 +65,10 @@ def _window(frames, crop_size, scale):
 def _cut(frames, top, left, window, crop_size, sampling: ClipSampling):
     frames = frames[:, top : top + window, left : left + window]
     size = tf.cast(tf.stack([crop_size, crop_size]), tf.int32)
-    scaled = tf.image.resize(frames, size)
+    clip = tf.image.resize(frames, size)
     if frames.dtype == tf.uint8:
         # One multiplication and one addition over the pixels instead of three.
-        scaled = scaled * (1 / (255 * sampling.std)) - sampling.mean / sampling.std
-    return scaled
+        clip = clip * (1 / (255 * sampling.std)) - sampling.mean / sampling.std
+    if sampling.subtract_clip_mean:
+        clip -= tf.reduce_mean(clip, axis=0, keepdims=True)
+    return clip

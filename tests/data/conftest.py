@@ -1,0 +1,42 @@
+"""Small encoded videos in which every pixel tells the video and the frame that it comes from."""
+
+import av
+import numpy as np
+import pytest
+
+from keras_multigrid.data.annotations import VideoRecord
+
+NUM_VIDEOS = 24
+# (height, width, frames): many sizes, and lengths below and above a clip's span.
+SIZES = [(20 + 2 * (n % 5), 20 + 2 * (n % 7), 4 + n) for n in range(NUM_VIDEOS)]
+
+
+def picture(number, frame):
+    """Red tells the video, in steps of 10, green the frame, in steps of 8; blue runs rightwards."""
+    height, width, _ = SIZES[number]
+    image = np.zeros((height, width, 3), np.uint8)
+    image[..., 0] = 10 * number + 10
+    image[..., 1] = 8 * frame + 10
+    image[..., 2] = np.linspace(40, 200, width)
+    return image
+
+
+def write_video(path, number):
+    height, width, num_frames = SIZES[number]
+    # 4:4:4 keeps the colours apart.
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"crf": "5", "g": "6"})
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv444p"
+        for frame in range(num_frames):
+            image = av.VideoFrame.from_ndarray(picture(number, frame), format="rgb24")
+            container.mux(stream.encode(image))
+        container.mux(stream.encode(None))
+
+
+@pytest.fixture(scope="session")
+def videos(tmp_path_factory):
+    """24 videos; the label is the video's number."""
+    folder = tmp_path_factory.mktemp("videos")
+    for number in range(NUM_VIDEOS):
+        write_video(folder / f"{number}.mp4", number)
+    return [VideoRecord(path=str(folder / f"{n}.mp4"), label=n) for n in range(NUM_VIDEOS)]

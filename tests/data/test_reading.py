@@ -1,0 +1,223 @@
+import os
+import pathlib
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_multigrid
+from keras_multigrid.data.annotations import VideoRecord
+from keras_multigrid.data.bad_videos import BadVideos, TooManyBadVideosError
+from keras_multigrid.data.pipeline import training_batches
+from keras_multigrid.data.reading import ClipReader
+from keras_multigrid.data.sampling import ClipSampling
+from keras_multigrid.schedule import Grid, MultigridSchedule
+
+NUM_VIDEOS = 24
+SCHEDULE = MultigridSchedule(
+    base=Grid(batch_size=8, num_frames=4, crop_size=16),
+    num_clips=NUM_VIDEOS,
+    epochs=12,
+    long_cycle=(),
+    short_cycle=(),
+)
+# Where the four unreadable videos stand in the list.
+BAD = (3, 8, 9, 20)
+
+
+@pytest.fixture(scope="module")
+def bad_paths(videos, tmp_path_factory):
+    """A file cut off, an empty one, one of text, and none."""
+    folder = tmp_path_factory.mktemp("bad")
+    content = pathlib.Path(videos[3].path).read_bytes()
+    (folder / "truncated.mp4").write_bytes(content[: len(content) // 2])
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / "text.mp4").write_text("This is a text. " * 100)
+    return [str(folder / f"{name}.mp4") for name in ("truncated", "empty", "text", "missing")]
+
+
+@pytest.fixture(scope="module")
+def spoilt(videos, bad_paths):
+    """The videos, four of them unreadable."""
+    records = list(videos)
+    for index, path in zip(BAD, bad_paths, strict=True):
+        records[index] = VideoRecord(path=path, label=index)
+    return records
+
+
+def take(records, steps, **settings):
+    batches = training_batches(records, SCHEDULE, seed=1, **settings)
+    return list(batches.take(steps).as_numpy_iterator())
+
+
+def lenient(list_path=None):
+    return BadVideos(list_path, max_share=0.5)
+
+
+# Replacement.
+
+
+def test_clips_of_bad_videos_are_replaced_and_the_others_stay(videos, spoilt):
+    healthy = take(videos, 6)
+    batches = take(spoilt, 6, bad_videos=lenient())
+    clips, labels = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
+    healthy_clips, healthy_labels = (np.concatenate(x) for x in zip(*healthy, strict=True))
+    is_bad = np.isin(healthy_labels, BAD)
+    assert is_bad.sum() == 8  # four in each of two epochs
+    assert not np.isin(labels, BAD).any()
+    np.testing.assert_array_equal(labels[~is_bad], healthy_labels[~is_bad])
+    np.testing.assert_array_equal(clips[~is_bad], healthy_clips[~is_bad])
+    # By other videos each time, not by one neighbour.
+    assert len(set(labels[is_bad])) > 3
+
+
+def test_replacements_are_the_same_in_every_run(spoilt):
+    first = take(spoilt, 6, bad_videos=lenient(), workers=1)
+    second = take(spoilt, 6, bad_videos=lenient(), workers=4, keep_decoded=True)
+    for (clips, labels), (other_clips, other_labels) in zip(first, second, strict=True):
+        np.testing.assert_array_equal(labels, other_labels)
+        np.testing.assert_array_equal(clips, other_clips)
+    # A run that starts here has no memory of bad files, and needs none.
+    resumed = take(spoilt, 1, bad_videos=lenient(), start_step=5)
+    np.testing.assert_array_equal(resumed[0][0], first[5][0])
+
+
+# Counting and listing.
+
+
+def test_bad_files_are_counted_each_time_and_listed_once(spoilt, bad_paths, tmp_path):
+    list_path = tmp_path / "runs" / "bad_videos.txt"
+    bad_videos = lenient(str(list_path))
+    reader = ClipReader(spoilt, ClipSampling(), bad_videos=bad_videos)
+    for index in [3, 0, 8, 9, 20, 3, 1, 3]:
+        frames, label = reader.random_clip(*map(tf.constant, (index, 4)), stride=2, start=7)
+        assert frames.shape[0] == 4
+        assert int(label) == index or index in BAD
+    assert list(bad_videos.errors) == bad_paths
+    # Eight clips are read in the end; a replacement may be bad itself.
+    assert bad_videos.clips - bad_videos.replaced_clips == 8
+    assert bad_videos.replaced_clips >= 6
+    lines = [line.split("\t") for line in list_path.read_text().splitlines()]
+    assert [path for path, _ in lines] == bad_paths
+    for path, error in lines:
+        assert error.startswith(f"Cannot decode '{path}': ")
+    assert "No such file" in lines[3][1]
+
+
+def test_the_pipeline_lists_every_bad_file_once(spoilt, bad_paths, tmp_path):
+    list_path = tmp_path / "bad_videos.txt"
+    bad_videos = lenient(str(list_path))
+    take(spoilt, 9, bad_videos=bad_videos)
+    paths = [line.split("\t")[0] for line in list_path.read_text().splitlines()]
+    assert sorted(paths) == sorted(bad_paths) == sorted(bad_videos.errors)
+    # Three epochs of four; the pipeline reads ahead.
+    assert bad_videos.replaced_clips >= 12
+
+
+def test_a_centre_clip_of_a_bad_video_has_no_frames(spoilt):
+    reader = ClipReader(spoilt, ClipSampling(), bad_videos=lenient())
+    frames, label = reader.centre_clip(tf.constant(8, tf.int64), tf.constant(4, tf.int64))
+    assert frames.shape == (0, 1, 1, 3)
+    assert int(label) == 8
+
+
+def test_still_clips_repeat_the_middle_frame(videos):
+    reader = ClipReader(videos, ClipSampling(still=True))
+    index, num_frames, stride, start = (tf.constant(n, tf.int64) for n in (16, 3, 2, 5))
+    for frames, _ in (
+        reader.random_clip(index, num_frames, stride=stride, start=start),
+        reader.centre_clip(index, num_frames),
+    ):
+        # Frame 10 of 20: 8 * 10 + 10 in green.
+        np.testing.assert_allclose(frames.numpy()[..., 1].mean(axis=(1, 2)), 90, atol=2)
+        np.testing.assert_array_equal(frames[0], frames[2])
+
+
+# Too many.
+
+
+def test_too_many_bad_videos_stop_the_run():
+    bad_videos = BadVideos(max_share=0.1, min_clips=20)
+    for number in range(19):
+        if number % 2:
+            bad_videos.count_clip()
+        else:
+            bad_videos.add("a.mp4", ValueError("Cannot decode 'a.mp4'"))
+    with pytest.raises(TooManyBadVideosError) as error:
+        bad_videos.add("b.mp4", ValueError("Cannot decode 'b.mp4'"))
+    assert str(error.value).startswith("11 of 20 clips came from videos that cannot be read, more ")
+    assert "the share of 0.1 that is allowed. The first: Cannot decode 'a.mp4'" in str(error.value)
+    assert str(error.value).endswith("raise `max_share`.")
+
+
+def test_a_share_within_the_limit_does_not_stop_the_run():
+    bad_videos = BadVideos(max_share=0.1, min_clips=10)
+    for _ in range(19):
+        bad_videos.count_clip()
+    bad_videos.add("a.mp4", ValueError("bad"))
+    bad_videos.add("a.mp4", ValueError("bad"))  # 2 of 21
+    with pytest.raises(TooManyBadVideosError, match="3 of 22 clips"):
+        bad_videos.add("a.mp4", ValueError("bad"))
+
+
+def test_too_many_bad_videos_stop_the_pipeline(spoilt, tmp_path):
+    list_path = str(tmp_path / "bad.txt")
+    bad_videos = BadVideos(list_path, max_share=0.05, min_clips=24)
+    with pytest.raises(tf.errors.OpError) as error:
+        take(spoilt, 20, bad_videos=bad_videos)
+    assert "clips came from videos that cannot be read, more than the share of 0.05" in str(
+        error.value
+    )
+    assert f"All are listed in {list_path}" in str(error.value)
+
+
+def test_nothing_but_bad_videos_is_a_clear_error(bad_paths):
+    records = [VideoRecord(path=bad_paths[n % 4], label=n) for n in range(NUM_VIDEOS)]
+    with pytest.raises(tf.errors.OpError, match="100 videos in a row cannot be read; the last: /"):
+        take(records, 1, bad_videos=BadVideos(max_share=1.0))
+    with pytest.raises(tf.errors.OpError, match="Check that the data set is where its annota"):
+        take(records, 1, bad_videos=BadVideos(max_share=1.0))
+
+
+# The end of the process.
+
+SCRIPT = """
+    import sys
+    from keras_multigrid.data.annotations import VideoRecord
+    from keras_multigrid.data.pipeline import training_batches
+    from keras_multigrid.schedule import Grid, MultigridSchedule
+
+    videos = [VideoRecord(path=path, label=0) for path in sys.argv[3:]]
+    schedule = MultigridSchedule(
+        base=Grid(batch_size=2, num_frames=8, crop_size=32), num_clips=len(videos), epochs=60,
+        boundaries=(20, 40))
+    start_step = int(float(sys.argv[1]) * schedule.total_steps)
+    iterator = iter(training_batches(videos, schedule, seed=0, start_step=start_step))
+    next(iterator), next(iterator)
+    if sys.argv[2] == "raise":
+        raise RuntimeError("on purpose")
+    print("done")
+"""
+
+
+@pytest.mark.parametrize(
+    ("share", "ending", "code"),
+    [("0", "return", 0), ("0.9", "return", 0), ("0.9", "raise", 1)],
+)
+def test_process_ends_while_clips_are_read_ahead(videos, tmp_path, share, ending, code):
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    root = pathlib.Path(keras_multigrid.__file__).parents[1]
+    result = subprocess.run(
+        [sys.executable, str(script), share, ending, *(record.path for record in videos)],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == code, result.stderr
+    assert ("done" in result.stdout) == (ending == "return")
+    assert ("RuntimeError: on purpose" in result.stderr) == (ending == "raise")

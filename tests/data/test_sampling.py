@@ -1,0 +1,206 @@
+import collections
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_multigrid.data import sampling
+from keras_multigrid.data.sampling import DRAWS, ClipSampling
+
+LIBRARIES = pytest.mark.parametrize("xp", [np, tf], ids=["numpy", "tensorflow"])
+
+
+def integers(xp, *values):
+    """The values as int64 scalars of a library."""
+    return [xp.constant(v, tf.int64) if xp is tf else np.int64(v) for v in values]
+
+
+def offsets(xp, num_frames):
+    return tf.range(num_frames, dtype=tf.int64) if xp is tf else np.arange(num_frames)
+
+
+# The frames of a clip.
+
+
+@LIBRARIES
+@pytest.mark.parametrize(
+    ("video_frames", "num_frames", "stride", "draw", "expected"),
+    [
+        # Span 7 of 10 frames: four starts.
+        (10, 4, 2, 0, [0, 2, 4, 6]),
+        (10, 4, 2, 1, [1, 3, 5, 7]),
+        (10, 4, 2, 3, [3, 5, 7, 9]),
+        (10, 4, 2, 4, [0, 2, 4, 6]),
+        (10, 4, 2, 2_147_483_646, [2, 4, 6, 8]),  # 2**31 - 2 = 4 * 536870911 + 2
+        # The span is the video, and one more.
+        (7, 4, 2, 5, [0, 2, 4, 6]),
+        (6, 4, 2, 5, [0, 2, 4, 5]),
+        (3, 4, 2, 5, [0, 2, 2, 2]),
+        (1, 4, 2, 5, [0, 0, 0, 0]),
+        (5, 3, 1, 2, [2, 3, 4]),
+        (20, 3, 8, 3, [3, 11, 19]),
+        # One frame: any.
+        (10, 1, 2, 9, [9]),
+        (10, 1, 2, 10, [0]),
+    ],
+)
+def test_random_indices(xp, video_frames, num_frames, stride, draw, expected):
+    video_frames, stride, draw = integers(xp, video_frames, stride, draw)
+    indices = sampling.random_indices(
+        video_frames, offsets(xp, num_frames), stride=stride, draw=draw, xp=xp
+    )
+    assert np.asarray(indices).tolist() == expected
+    assert np.asarray(indices).dtype == np.int64
+
+
+@LIBRARIES
+@pytest.mark.parametrize(
+    ("video_frames", "num_frames", "stride", "expected"),
+    [
+        (10, 4, 2, [1, 3, 5, 7]),  # three frames over, the smaller half before
+        (11, 4, 2, [2, 4, 6, 8]),
+        (8, 4, 2, [0, 2, 4, 6]),
+        (7, 4, 2, [0, 2, 4, 6]),
+        (6, 4, 2, [0, 2, 4, 5]),
+        (3, 4, 2, [0, 2, 2, 2]),
+        (5, 1, 2, [2]),
+    ],
+)
+def test_centre_indices(xp, video_frames, num_frames, stride, expected):
+    video_frames, stride = integers(xp, video_frames, stride)
+    indices = sampling.centre_indices(video_frames, offsets(xp, num_frames), stride=stride, xp=xp)
+    assert np.asarray(indices).tolist() == expected
+
+
+@LIBRARIES
+@pytest.mark.parametrize(("video_frames", "middle"), [(10, 5), (9, 4), (2, 1), (1, 0)])
+def test_still_indices(xp, video_frames, middle):
+    (video_frames,) = integers(xp, video_frames)
+    indices = sampling.still_indices(video_frames, offsets(xp, 3))
+    assert np.asarray(indices).tolist() == [middle] * 3
+
+
+@LIBRARIES
+@pytest.mark.parametrize(
+    ("stride", "base_frames", "num_frames", "expected"),
+    [
+        (2, 32, 8, [2, 3, 4, 5, 6, 7, 8]),
+        (2, 32, 16, [2, 3, 4]),
+        (2, 32, 32, [2]),
+        (2, 32, 12, [2, 3, 4, 5]),  # 64 / 12 = 5.3
+        (8, 4, 2, [8, 9, 10, 11, 12, 13, 14, 15, 16]),
+        (1, 8, 2, [1, 2, 3, 4]),
+    ],
+)
+def test_strides_are_equally_likely_in_their_range(xp, stride, base_frames, num_frames, expected):
+    draws = np.arange(2 * len(expected))
+    draws, num_frames = (xp.constant(draws), *integers(xp, num_frames)) if xp is tf else (
+        draws, num_frames)  # fmt: skip
+    strides = sampling.choose_stride(
+        draws, stride=stride, base_frames=base_frames, num_frames=num_frames
+    )
+    assert np.asarray(strides).tolist() == expected * 2
+
+
+# The order of the videos.
+
+
+def order(num_videos, *, seed, epoch=0):
+    first = epoch * num_videos
+    return [
+        int(sampling.video_index(tf.constant(position, tf.int64), num_videos, seed))
+        for position in range(first, first + num_videos)
+    ]
+
+
+@pytest.mark.parametrize("num_videos", [1, 2, 3, 16, 17, 50])
+def test_every_epoch_is_a_permutation(num_videos):
+    for seed in (0, 1):
+        for epoch in (0, 1, 1000):
+            taken = order(num_videos, seed=seed, epoch=epoch)
+            assert sorted(taken) == list(range(num_videos))
+
+
+def test_epochs_and_seeds_have_orders_of_their_own():
+    orders = [order(50, seed=seed, epoch=epoch) for seed in (0, 1, 2) for epoch in (0, 1, 2)]
+    assert len({tuple(taken) for taken in orders}) == 9
+    assert order(50, seed=1, epoch=1) == order(50, seed=1, epoch=1)
+    # Independent: two orders agree in one place on average; 10 or more in 1 of 10 million pairs.
+    for number, taken in enumerate(orders):
+        for other in orders[:number]:
+            assert sum(a == b for a, b in zip(taken, other, strict=True)) < 10
+
+
+def test_a_billion_videos_cost_nothing():
+    positions = [0, 1, 999_999_999, 1_000_000_000]
+    taken = [
+        int(sampling.video_index(tf.constant(position, tf.int64), 10**9, 0))
+        for position in positions
+    ]
+    assert len(set(taken)) == 4
+    assert all(0 <= index < 10**9 for index in taken)
+
+
+# The random numbers.
+
+
+def draws(seed, position):
+    return sampling.draws(seed, tf.constant(position, tf.int64)).numpy().tolist()
+
+
+def test_draws_depend_on_seed_and_position_only():
+    expected = {(s, p): draws(s, p) for s in (0, 1, 2**40) for p in (0, 1, 10**12)}
+    tf.random.set_seed(5)
+    for (seed, position), numbers in reversed(expected.items()):
+        assert draws(seed, position) == numbers
+    in_graph = tf.data.Dataset.range(2).map(lambda p: sampling.draws(1, p), num_parallel_calls=2)
+    assert [numbers.tolist() for numbers in in_graph.as_numpy_iterator()] == [
+        expected[1, 0],
+        expected[1, 1],
+    ]
+    # Nine times six numbers, no two the same.
+    assert len({number for numbers in expected.values() for number in numbers}) == 54
+
+
+def test_draws_are_even_and_independent():
+    numbers = np.array([draws(0, position) for position in range(400)])
+    assert numbers.shape == (400, len(DRAWS)) == (400, 6)
+    assert numbers.min() >= 0
+    assert numbers.max() < 2**31 - 1
+    shares = numbers / 2**31
+    # Four standard deviations: 1 / sqrt(12 * 400) of a mean, 1 / sqrt(400) of a correlation.
+    assert np.abs(shares.mean(axis=0) - 0.5).max() < 0.058
+    assert np.abs(np.corrcoef(shares.T) - np.eye(6)).max() < 0.2
+    flips = collections.Counter(numbers[:, DRAWS.index("flip")] % 2)
+    assert 160 < flips[0] < 240
+
+
+# The settings.
+
+
+@pytest.mark.parametrize(
+    ("settings", "base_crop_size", "expected"),
+    [
+        ({}, 224, (256, 320)),
+        ({}, 112, (128, 160)),
+        ({}, 64, (73, 91)),  # 73.14 and 91.43
+        ({"min_scale": 224}, 224, (224, 320)),
+        ({"max_scale": 340}, 224, (256, 340)),
+        ({"min_scale": 400}, 224, (400, 400)),
+        ({"min_scale": 8, "max_scale": 9}, 224, (8, 9)),
+    ],
+)
+def test_scales(settings, base_crop_size, expected):
+    assert ClipSampling(**settings).scales(base_crop_size) == expected
+
+
+@pytest.mark.parametrize("name", ["stride", "min_scale", "max_scale", "std"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_sizes_must_be_positive(name, value):
+    with pytest.raises(ValueError, match=f"`{name}` must be positive. Received: {name}={value}"):
+        ClipSampling(**{name: value})
+
+
+def test_scales_must_be_in_order():
+    with pytest.raises(ValueError, match="Received: min_scale=320, max_scale=256"):
+        ClipSampling(min_scale=320, max_scale=256)

@@ -1,0 +1,212 @@
+"""MultigridCallback in stock `model.fit`, on real batches."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from keras_multigrid import (
+    Grid,
+    MultigridCallback,
+    MultigridLearningRate,
+    MultigridSchedule,
+    SubBatchNormalization,
+    resample,
+)
+
+SCHEDULE = MultigridSchedule(
+    base=Grid(batch_size=8, num_frames=8, crop_size=16), num_clips=96, epochs=8, boundaries=(4, 6)
+)
+
+
+class TracedModel(keras.Sequential):
+    """Counts how often its train step is traced."""
+
+    traces = 0
+
+    def train_step(self, data):
+        type(self).traces += 1
+        return super().train_step(data)
+
+
+def make_model(
+    schedule=SCHEDULE,
+    learning_rate=0.01,
+    normalization=SubBatchNormalization,
+    model_class=keras.Sequential,
+):
+    model = model_class(
+        [
+            keras.Input((None, None, None, 3)),
+            keras.layers.Conv3D(4, 3, padding="same", groups=1),
+            normalization(),
+            keras.layers.GlobalAveragePooling3D(),
+            keras.layers.Dense(2, activation="softmax"),
+        ]
+    )
+    if schedule is not None:
+        learning_rate = MultigridLearningRate(schedule, learning_rate)
+    model.compile(
+        keras.optimizers.SGD(learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
+    return model
+
+
+def make_batches(schedule=SCHEDULE, start_step=0):
+    videos = np.random.default_rng(0).integers(0, 255, (schedule.num_clips, 12, 20, 24, 3))
+    labels = np.arange(schedule.num_clips) % 2
+    videos = tf.data.Dataset.from_tensor_slices((videos.astype(np.uint8), labels))
+    return videos.apply(resample(schedule, start_step=start_step))
+
+
+class Recorder(keras.callbacks.Callback):
+    """The groups of a layer at each step."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+        self.groups = []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.groups.append(int(self.layer.groups.numpy()))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """One whole run: the groups by step, the log folder, the callback."""
+    log_dir = tmp_path_factory.mktemp("logs")
+    model = make_model(model_class=TracedModel)
+    recorder = Recorder(model.layers[1])
+    callback = MultigridCallback(log_dir=str(log_dir), log_every=5, texts={"config": "a = 1"})
+    model.fit(
+        make_batches(),
+        steps_per_epoch=SCHEDULE.total_steps,
+        verbose=0,
+        callbacks=[callback, recorder],
+    )
+    return recorder.groups, log_dir, callback
+
+
+def test_groups_follow_the_long_cycle_alone(run):
+    groups, *_ = run
+    assert groups == [
+        SCHEDULE.phase(step).base.batch_size // 8 for step in range(SCHEDULE.total_steps)
+    ]
+    assert sorted(set(groups)) == [1, 2, 4, 8]
+
+
+def test_few_traces_for_all_shapes(run):
+    assert len(SCHEDULE.grids) > 4
+    assert 1 <= TracedModel.traces <= 4
+
+
+def test_training_ends_with_the_schedule():
+    model = make_model()
+    model.fit(
+        make_batches(),
+        steps_per_epoch=40,
+        epochs=50,
+        verbose=0,
+        callbacks=[MultigridCallback(log_dir=None)],
+    )
+    assert model.optimizer.iterations == SCHEDULE.total_steps
+
+
+def test_tensorboard_shows_every_curve_by_step(run):
+    _, log_dir, _ = run
+    events = EventAccumulator(str(log_dir)).Reload()
+    names = (
+        "learning_rate",
+        "batch_size",
+        "frames",
+        "crop",
+        "clips_per_second",
+        "input_wait_share",
+    )
+    assert {f"multigrid/{name}" for name in names} <= set(events.Tags()["scalars"])
+    assert {"train/loss", "train/accuracy"} <= set(events.Tags()["scalars"])
+    assert {"schedule", "throughput"} <= set(events.Tags()["images"])
+    policy = MultigridLearningRate(SCHEDULE, 0.01)
+    for event in events.Scalars("multigrid/learning_rate"):
+        assert event.value == pytest.approx(float(policy(event.step)), rel=1e-6)
+    for event in events.Scalars("multigrid/batch_size"):
+        assert event.value == SCHEDULE.grid(event.step).batch_size
+    assert [event.step for event in events.Scalars("multigrid/crop")][:3] == [4, 9, 14]
+    assert all(0 <= event.value <= 1 for event in events.Scalars("multigrid/input_wait_share"))
+    (text,) = [tag for tag in events.Tags()["tensors"] if tag.startswith("config")]
+    assert events.Tensors(text)
+
+
+def test_throughput_by_grid(run):
+    *_, callback = run
+    assert set(callback.clips_per_second) == set(SCHEDULE.grids)
+    assert min(callback.clips_per_second.values()) > 0
+
+
+def test_a_late_start_sets_the_groups_of_that_phase():
+    start = SCHEDULE.phases[1].first_step + 1
+    model = make_model()
+    model.optimizer.build(model.trainable_variables)
+    model.optimizer.iterations.assign(start)
+    recorder = Recorder(model.layers[1])
+    callbacks = [MultigridCallback(log_dir=None), recorder]
+    model.fit(make_batches(start_step=start), steps_per_epoch=1, verbose=0, callbacks=callbacks)
+    assert recorder.groups == [4]
+
+
+def test_plain_batch_normalization_trains():
+    model = make_model(normalization=keras.layers.BatchNormalization)
+    model.fit(
+        make_batches(), steps_per_epoch=3, verbose=0, callbacks=[MultigridCallback(log_dir=None)]
+    )
+    assert model.optimizer.iterations == 3
+
+
+def test_a_given_schedule_needs_no_multigrid_learning_rate():
+    model = make_model(schedule=None)
+    callback = MultigridCallback(SCHEDULE, log_dir=None)
+    model.fit(make_batches(), steps_per_epoch=2, verbose=0, callbacks=[callback])
+    assert callback.schedule == SCHEDULE
+
+
+def test_no_schedule_is_an_error_that_names_the_remedy():
+    model = make_model(schedule=None)
+    with pytest.raises(ValueError, match="MultigridLearningRate"):
+        model.fit(make_batches(), steps_per_epoch=1, verbose=0, callbacks=[MultigridCallback()])
+
+
+def test_a_grid_of_too_few_frames_is_refused_before_the_first_step():
+    model = make_model()
+    model.min_frames = 4
+    with pytest.raises(ValueError, match="at least 4 frames"):
+        model.fit(make_batches(), steps_per_epoch=1, verbose=0, callbacks=[MultigridCallback()])
+    assert model.optimizer.iterations == 0
+
+
+def test_a_fit_that_ends_early_is_warned_of(caplog):
+    model = make_model()
+    with caplog.at_level("WARNING", logger="absl"):
+        model.fit(
+            make_batches(),
+            steps_per_epoch=2,
+            verbose=0,
+            callbacks=[MultigridCallback(log_dir=None)],
+        )
+    assert "before the schedule does" in caplog.text
+
+
+def test_two_runs_with_one_seed_give_the_same_weights():
+    weights = []
+    for _ in range(2):
+        keras.utils.set_random_seed(3)
+        model = make_model()
+        model.fit(
+            make_batches(),
+            steps_per_epoch=40,
+            verbose=0,
+            callbacks=[MultigridCallback(log_dir=None)],
+        )
+        weights.append([variable.numpy() for variable in model.variables])
+    for first, second in zip(*weights, strict=True):
+        np.testing.assert_array_equal(first, second)

@@ -1,0 +1,113 @@
+"""`train()` on real encoded videos: one whole tiny run, again, and from its checkpoint."""
+
+import functools
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_multigrid import Grid, MultigridLearningRate, MultigridSchedule, ReferenceSGD
+from keras_multigrid.data.annotations import class_folders
+from keras_multigrid.data.sampling import ClipSampling
+from keras_multigrid.data.synthetic import write_videos
+from keras_multigrid.models import I3D
+from keras_multigrid.training import train
+
+SCHEDULE = MultigridSchedule(
+    base=Grid(batch_size=4, num_frames=8, crop_size=32), num_clips=24, epochs=6, boundaries=(3, 5)
+)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    root = tmp_path_factory.mktemp("motion")
+    write_videos(root, num_train=24, num_validation=12, processes=1)
+    (root / "validation" / "grow" / "cut.mp4").write_bytes(b"no video")
+    return class_folders(root / "train", validation=root / "validation")
+
+
+def run(videos, run_dir, schedule=SCHEDULE, seed=0, **settings):
+    return train(
+        run_dir=str(run_dir),
+        videos=videos,
+        model=functools.partial(I3D, blocks=(1, 1, 1, 1), width=4, dropout=0.5),
+        optimizer=lambda: ReferenceSGD(MultigridLearningRate(schedule, 0.01), momentum=0.9),
+        sampling=ClipSampling(flip=False),
+        seed=seed,
+        validations=2,
+        texts=lambda: {"config.gin": "a = 1\n"},
+        max_bad_share=0.5,
+        **settings,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(videos, tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("run")
+    return run_dir, run(videos, run_dir, still_control=True)
+
+
+def weights(run_dir):
+    model = keras.models.load_model(run_dir / "model.keras")
+    return [variable.numpy() for variable in model.weights]
+
+
+def test_report(finished):
+    run_dir, report = finished
+    assert report.steps == SCHEDULE.total_steps
+    assert report.baseline_steps == 36
+    assert [point["step"] for point in report.curve][-1] == SCHEDULE.total_steps
+    assert len(report.curve) == 2
+    assert set(report.metrics) == set(report.still_metrics) == {"loss", "accuracy"}
+    assert set(report.clips_per_second) <= {str(grid) for grid in SCHEDULE.grids}
+    assert 0 <= report.input_wait_share <= 1
+    assert json.loads((run_dir / "report.json").read_text())["steps"] == SCHEDULE.total_steps
+    assert "times fewer steps than the baseline's 36" in str(report)
+
+
+def test_unreadable_videos_are_counted_and_listed(finished):
+    run_dir, report = finished
+    (path,) = report.bad_videos
+    assert path.endswith("cut.mp4")
+    assert "1 unreadable videos" in str(report)
+    assert path in (run_dir / "bad_videos.txt").read_text()
+
+
+def test_settings_are_saved(finished):
+    run_dir, _ = finished
+    assert (run_dir / "config.gin").read_text() == "a = 1\n"
+    assert list(run_dir.glob("events.out.tfevents.*"))
+
+
+def test_one_seed_gives_the_same_weights(videos, finished, tmp_path):
+    run(videos, tmp_path)
+    for first, second in zip(weights(finished[0]), weights(tmp_path), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_finished_run_is_not_trained_again(videos, finished):
+    run_dir, report = finished
+    before = weights(run_dir)
+    again = run(videos, run_dir)
+    assert again.steps == report.steps
+    assert again.metrics == pytest.approx(report.metrics)
+    for first, second in zip(before, weights(run_dir), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_wrong_number_of_clips_is_refused_with_the_right_one(videos, tmp_path):
+    schedule = MultigridSchedule(base=SCHEDULE.base, num_clips=25, epochs=2)
+    with pytest.raises(ValueError, match="num_clips = 24"):
+        run(videos, tmp_path, schedule=schedule)
+
+
+def test_an_optimizer_without_schedule_is_refused(videos, tmp_path):
+    with pytest.raises(ValueError, match="MultigridLearningRate"):
+        train(
+            run_dir=str(tmp_path),
+            videos=videos,
+            model=functools.partial(I3D, blocks=(1, 1, 1, 1), width=4),
+            optimizer=lambda: keras.optimizers.SGD(0.1),
+            sampling=ClipSampling(),
+        )
