@@ -117,8 +117,7 @@ class MultigridCallback(keras.callbacks.Callback):
         return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
 
     def _set_groups(self, step: int) -> None:
-        clips = self.schedule.phase(step).base.batch_size / self._replicas
-        groups = max(1, round(clips / self._clips_per_group))
+        groups = self.schedule.phase(step).groups(self._replicas, self._clips_per_group)
         if groups != self._groups:
             for layer in self._grouped_layers:
                 layer.groups.assign(groups)

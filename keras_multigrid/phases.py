@@ -63,6 +63,10 @@ class Phase:
         begun = sum(grid.batch_size for grid in self.short_cycle[:rest])
         return self.first_clip + turns * self.clips_per_cycle + begun
 
+    def groups(self, replicas: int = 1, clips_per_group: int = 8) -> int:
+        """Normalization groups on each replica: they follow the long cycle alone (section 3.4)."""
+        return max(1, round(self.base.batch_size / replicas / clips_per_group))
+
     def epoch(self, step: float) -> float:
         """Passes over the training videos before `step`, linear within the phase."""
         share = (step - self.first_step) / self.num_steps

@@ -9,9 +9,6 @@ from typing import Any
 from keras_multigrid.learning_rate import MultigridLearningRate
 from keras_multigrid.schedule import Grid, MultigridSchedule, Phase
 
-# As published: batch-normalization statistics are taken over 8 clips, whatever the batch.
-CLIPS_PER_GROUP = 8
-
 
 def make_plan(learning_rate: MultigridLearningRate, replicas: int = 1) -> dict[str, Any]:
     """The course of a training in advance, as values that `json.dumps` takes.
@@ -80,7 +77,6 @@ def format_plan(plan: Mapping[str, Any]) -> str:
 
 def _plan_phase(phase: Phase, learning_rate, replicas: int) -> dict[str, Any]:
     steps_by_grid = _steps_by_grid([phase])
-    groups = round(phase.base.batch_size / replicas / CLIPS_PER_GROUP)
     return {
         "first_step": phase.first_step,
         "end_step": phase.end_step,
@@ -94,7 +90,7 @@ def _plan_phase(phase: Phase, learning_rate, replicas: int) -> dict[str, Any]:
         "last_learning_rate": float(learning_rate(phase.end_step - 1)),
         "clips": _clips(steps_by_grid),
         "frames": _frames(steps_by_grid),
-        "groups": max(1, groups),
+        "groups": phase.groups(replicas),
     }
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import textwrap
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -113,6 +114,8 @@ def train(
     Raises:
         ValueError: if settings do not fit each other, before any video is read.
     """
+    # Keras takes a data set of unknown length, as one with unreadable videos is, for too short.
+    warnings.filterwarnings("ignore", message="Your input ran out of data")
     keras.utils.set_random_seed(seed)
     network = _compiled(model, optimizer, videos, jit_compile=jit_compile)
     schedule = _schedule(network)
@@ -125,25 +128,24 @@ def train(
         "workers": workers,
     }
     start_step = _restore(network, run_dir)
-    batches = training_batches(videos.train, schedule, seed=seed, start_step=start_step, **reading)
     validation = evaluation_batches(videos.validation, schedule.base, **reading)
-    callback = MultigridCallback(
-        log_dir=run_dir, log_every=log_every, texts=_save(texts(), run_dir)
-    )
+    settings = texts()
+    _save(settings, run_dir)
+    # Four spaces make a block of code of what TensorBoard takes for Markdown.
+    blocks = {name: textwrap.indent(text, "    ") for name, text in settings.items()}
+    multigrid = MultigridCallback(log_dir=run_dir, log_every=log_every, texts=blocks)
     curve = _Curve()
     begun, waited = time.perf_counter(), input_wait.seconds()
     if start_step < schedule.total_steps:
-        _fit(
-            network,
-            batches,
-            validation,
-            schedule,
-            validations,
-            [callback, curve],
-            run_dir,
-            start_step,
+        network.fit(
+            training_batches(videos.train, schedule, seed=seed, start_step=start_step, **reading),
+            validation_data=validation,
+            callbacks=[multigrid, curve, _checkpoint(run_dir)],
+            shuffle=False,
+            **_keras_epochs(schedule.total_steps, validations, start_step),
         )
     seconds = time.perf_counter() - begun
+    waited = input_wait.seconds() - waited
     still = None
     if still_control:
         reading["sampling"] = dataclasses.replace(sampling, still=True)
@@ -155,8 +157,8 @@ def train(
         curve=curve.points,
         metrics=_evaluate(network, validation),
         still_metrics=still,
-        clips_per_second={str(grid): rate for grid, rate in callback.clips_per_second.items()},
-        input_wait_share=(input_wait.seconds() - waited) / seconds,
+        clips_per_second={str(grid): rate for grid, rate in multigrid.clips_per_second.items()},
+        input_wait_share=waited / seconds,
         bad_videos=bad_videos.errors,
         replaced_clips=bad_videos.replaced_clips,
     )
@@ -232,25 +234,17 @@ def _restore(network: keras.Model, run_dir: str) -> int:
     return step
 
 
-def _fit(network, batches, validation, schedule, validations, callbacks, run_dir, start_step):
-    steps_per_epoch = -(-schedule.total_steps // validations)
-    # Keras takes a data set of unknown length, as one with unreadable videos is, for too short.
-    warnings.filterwarnings("ignore", message="Your input ran out of data")
-    network.fit(
-        batches,
-        shuffle=False,
-        steps_per_epoch=steps_per_epoch,
-        epochs=-(-schedule.total_steps // steps_per_epoch),
-        initial_epoch=start_step // steps_per_epoch,
-        validation_data=validation,
-        callbacks=[
-            *callbacks,
-            # Weights, optimizer and its step: all that a run is.
-            keras.callbacks.ModelCheckpoint(
-                os.path.join(run_dir, _CHECKPOINT), save_weights_only=True
-            ),
-        ],
-    )
+def _checkpoint(run_dir: str) -> keras.callbacks.Callback:
+    """Saves weights, optimizer and its step: all that a run is."""
+    path = os.path.join(run_dir, _CHECKPOINT)
+    return keras.callbacks.ModelCheckpoint(path, save_weights_only=True)
+
+
+def _keras_epochs(total_steps: int, validations: int, start_step: int) -> dict[str, int]:
+    """Keras epochs that end with a validation each; the callback ends the last one in time."""
+    steps = -(-total_steps // validations)
+    epochs = -(-total_steps // steps)
+    return {"steps_per_epoch": steps, "epochs": epochs, "initial_epoch": start_step // steps}
 
 
 def _evaluate(network: keras.Model, batches) -> dict[str, float]:
@@ -258,12 +252,11 @@ def _evaluate(network: keras.Model, batches) -> dict[str, float]:
     return {name: float(value) for name, value in results.items()}
 
 
-def _save(texts: Mapping[str, str], run_dir: str) -> Mapping[str, str]:
+def _save(texts: Mapping[str, str], run_dir: str) -> None:
     os.makedirs(run_dir, exist_ok=True)
     for name, text in texts.items():
         with open(os.path.join(run_dir, name), "w", encoding="utf-8") as file:
             file.write(text)
-    return texts
 
 
 def _named(metrics: Mapping[str, float]) -> str:

@@ -11,18 +11,20 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "keras_multigrid"
 
 # Part -> what it may import beside the standard library and itself. A folder stands for its files.
-SCHEDULE = {"keras_multigrid.schedule"}
+SCHEDULE = {"keras_multigrid.schedule", "keras_multigrid.grid", "keras_multigrid.phases"}
 LEARNING_RATE = {"keras", "keras_multigrid.learning_rate", *SCHEDULE}
-FIGURES = {"numpy", "matplotlib", "keras_multigrid.plan", "keras_multigrid.learning_rate"}
+FIGURES = {"keras", "numpy", "matplotlib", "keras_multigrid.plan", "keras_multigrid.learning_rate"}
 FIGURES |= SCHEDULE
-CALLBACKS = {"tensorboardX", "keras_multigrid.figures", "keras_multigrid.input_wait"}
+CALLBACKS = {"absl", "tensorboardX", "keras_multigrid.figures", "keras_multigrid.input_wait"}
 CALLBACKS |= LEARNING_RATE
 MODELS = {"keras", "numpy"}
 DATA = {"tensorflow", "numpy", "av", "absl", "keras_multigrid.input_wait", *SCHEDULE}
 TOP = {"keras_multigrid", *CALLBACKS, *FIGURES, *MODELS, *DATA}
 ALLOWED = {
     "__init__": {"keras_multigrid"},
-    "schedule": set(),
+    "schedule": SCHEDULE,
+    "grid": set(),
+    "phases": SCHEDULE,
     "input_wait": set(),
     "plan": {"keras_multigrid"},
     "figures": FIGURES,

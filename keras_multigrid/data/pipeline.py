@@ -188,6 +188,8 @@ class _Clip(NamedTuple):
 
 def _clip_at(schedule: MultigridSchedule, sampling: ClipSampling, seed: int) -> Callable:
     """A function from positions to `_Clip`s."""
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ValueError(f"`seed` must be an integer in [0, 2**32). Received: seed={seed!r}.")
     grid_of = _grid_by_position(schedule)
 
     def clip_at(position: tf.Tensor) -> _Clip:
@@ -286,7 +288,7 @@ def _check_num_videos(num_videos: int, schedule: MultigridSchedule) -> None:
 
 def _check_decoded_videos(videos: tf.data.Dataset, schedule: MultigridSchedule) -> None:
     spec = videos.element_spec
-    if not isinstance(spec, tuple) or len(spec) != 2 or spec[0].shape.rank not in (4, None):
+    if not isinstance(spec, tuple) or len(spec) != 2 or _rank(spec[0]) not in (4, None):
         raise ValueError(
             "The data set must give (video, label), one video an element, a video being (frames, "
             f"height, width, 3). Received: element_spec={spec}. Take `.batch()` away, and map "
@@ -295,3 +297,8 @@ def _check_decoded_videos(videos: tf.data.Dataset, schedule: MultigridSchedule) 
     num_videos = int(videos.cardinality())
     if num_videos >= 0:
         _check_num_videos(num_videos, schedule)
+
+
+def _rank(spec: object) -> int | None:
+    """Number of axes of an element's part; 0 for what is no tensor."""
+    return spec.shape.rank if isinstance(spec, (tf.TensorSpec, tf.RaggedTensorSpec)) else 0

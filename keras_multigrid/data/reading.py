@@ -65,7 +65,7 @@ class ClipReader:
         def read(index, num_frames, stride, start):
             offsets = np.arange(num_frames)
             return self._read_or_replace(
-                index,
+                int(index),
                 lambda frames: sampling_lib.random_indices(
                     frames, offsets, stride=stride, draw=start
                 ),
@@ -81,17 +81,21 @@ class ClipReader:
         """
 
         def read(index, num_frames):
-            record, offsets = self._videos[index], np.arange(num_frames)
+            index, offsets = int(index), np.arange(num_frames)
+            record = self._videos[index]
             stride = self._sampling.stride
+            # The video's own label: what goes on anywhere in it.
+            label = self._label(record, ())
             try:
-                return self._read(
-                    record,
+                frames, _ = self._read(
+                    index,
                     lambda frames: sampling_lib.centre_indices(frames, offsets, stride=stride),
                 )
+                return frames, label
             except DecodeError as error:
                 self._bad_videos.add(record.path, error)
                 # One pixel keeps the crop's arithmetic valid.
-                return np.zeros((0, 1, 1, 3), np.uint8), self._label(record, ())
+                return np.zeros((0, 1, 1, 3), np.uint8), label
 
         return self._in_graph(read, index, num_frames)
 
@@ -103,38 +107,34 @@ class ClipReader:
         return frames, label
 
     def _read_or_replace(self, index, select, *, seed):
-        record = self._videos[index]
         for attempt in range(_MAX_REPLACEMENTS):
             try:
-                return self._read(record, select)
+                frames, indices = self._read(index, select)
+                return frames, self._label(self._videos[index], indices)
             except DecodeError as error:
-                self._bad_videos.add(record.path, error)
+                self._bad_videos.add(self._videos[index].path, error)
                 # The clip's own random number: every worker and every resumed run agrees.
                 generator = np.random.default_rng((seed, attempt))
-                record = self._videos[int(generator.integers(len(self._videos)))]
+                index = int(generator.integers(len(self._videos)))
         raise DecodeError(
-            f"{_MAX_REPLACEMENTS} videos in a row cannot be read; the last: {record.path}. "
-            "Check that the data set is where its annotations say."
+            f"{_MAX_REPLACEMENTS} videos in a row cannot be read; the last: "
+            f"{self._videos[index].path}. Check that the data set is where its annotations say."
         )
 
-    def _read(self, record, select):
-        frames, indices = self._frames(record, select)
-        self._bad_videos.count_clip()
-        return frames, self._label(record, indices)
-
-    def _frames(self, record, select):
+    def _read(self, index, select):
+        """The frames that `select` names, and their indices."""
         if self._sampling.still:
-            return self._decode(record, lambda n: sampling_lib.still_indices(n, select(n)))
-        return self._decode(record, select)
-
-    def _decode(self, record, select):
+            choose, select = select, lambda n: sampling_lib.still_indices(n, choose(n))
         if self._decoded is None:
-            return decode_frames(record, select)
-        if record.path not in self._decoded:
-            self._decoded[record.path] = read_video(record)
-        video = self._decoded[record.path]
-        indices = select(len(video))
-        return video[indices], indices
+            frames, indices = decode_frames(self._videos[index], select)
+        else:
+            if index not in self._decoded:
+                self._decoded[index] = read_video(self._videos[index])
+            video = self._decoded[index]
+            indices = select(len(video))
+            frames = video[indices]
+        self._bad_videos.count_clip()
+        return frames, indices
 
     def _label(self, record, indices):
         if self._num_classes is None:

@@ -179,6 +179,18 @@ def test_float_videos_are_left_as_they_are(dtype):
     np.testing.assert_allclose(clip[0, 0, :, 0], [11, 12, 13, 14], atol=1e-4)
 
 
+def test_subtract_clip_mean_leaves_what_changes():
+    video = places(6, 6, num_frames=3, dtype=np.float32)  # brighter by 100 each frame
+    sampling = ClipSampling(min_scale=6, max_scale=6, subtract_clip_mean=True)
+    for clip in (
+        crop(video, crop_size=4, sampling=sampling),
+        centre_crop(tf.constant(video), crop_size=4, sampling=sampling).numpy(),
+    ):
+        np.testing.assert_allclose(clip[..., 0].min(axis=(1, 2)), [-100, 0, 100], atol=1e-3)
+        np.testing.assert_allclose(clip[..., 0].max(axis=(1, 2)), [-100, 0, 100], atol=1e-3)
+    assert centre_crop(tf.constant(video[:0]), crop_size=4, sampling=sampling).shape[0] == 0
+
+
 def test_graph_with_unknown_sizes_gives_the_same_pixels():
     video = places(7, 9)
 

@@ -1,0 +1,71 @@
+"""Runs an experiment and writes what every step really did: see test_quickstart.py."""
+
+import json
+import os
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tools"))
+
+import experiment
+from absl import flags
+
+flags.DEFINE_string("out", None, "JSON file to write.")
+
+
+def resident_bytes() -> int:
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def main() -> None:
+    experiment.load()
+    import tensorflow as tf
+
+    from keras_multigrid import callbacks, training
+    from keras_multigrid.models import I3D
+    from keras_multigrid.schedule import MultigridSchedule
+
+    shapes, memory, traces = [], [], []
+
+    class Probe(callbacks.MultigridCallback):
+        def on_train_batch_end(self, batch, logs=None):
+            super().on_train_batch_end(batch, logs)
+            memory.append(resident_bytes())
+
+    class TracedI3D(I3D):
+        def train_step(self, data):
+            traces.append(1)
+            return super().train_step(data)
+
+    def record(clips, labels):
+        tf.numpy_function(lambda shape: shapes.append(shape.tolist()), [tf.shape(clips)], [])
+        return clips, labels
+
+    batches = training.training_batches
+    training.training_batches = lambda *args, **kwargs: batches(*args, **kwargs).map(record)
+    training.MultigridCallback = Probe
+    configured = experiment.configured(I3D)
+    report = experiment.configured(training.train)(
+        model=lambda **settings: _with_class(configured(**settings), TracedI3D)
+    )
+    schedule = experiment.configured(MultigridSchedule)()
+    result = {
+        "shapes": shapes[: report.steps],
+        "expected": [list(schedule.grid(step).shape) for step in range(report.steps)],
+        "first_cycle_end": schedule.phases[3].end_step,
+        "memory": memory,
+        "traces": len(traces),
+        "metrics": report.metrics,
+        "still_metrics": report.still_metrics,
+    }
+    pathlib.Path(flags.FLAGS.out).write_text(json.dumps(result))
+
+
+def _with_class(model, model_class):
+    model.__class__ = model_class
+    return model
+
+
+if __name__ == "__main__":
+    experiment.run(main)

@@ -1,0 +1,35 @@
+"""The whole quickstart, as a user runs it, watched step by step."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+CHANCE = 1 / 12
+
+
+@pytest.mark.slow
+def test_quickstart(tmp_path):
+    probe = pathlib.Path(__file__).parent / "quickstart_probe.py"
+    result = subprocess.run(
+        [
+            sys.executable,
+            probe,
+            f"--out={tmp_path}/run.json",
+            "--gin_file=gin/quickstart.gin",
+            f"--gin_param=DATA_DIR='{tmp_path}/data'",
+            f"--gin_param=RUN_DIR='{tmp_path}/run'",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert run["shapes"] == run["expected"]
+    assert run["traces"] <= 4
+    after_first_cycle = run["memory"][run["first_cycle_end"]]
+    assert max(run["memory"][run["first_cycle_end"] :]) < 1.05 * after_first_cycle
+    assert run["metrics"]["accuracy"] >= 0.9
+    assert run["still_metrics"]["accuracy"] < 2 * CHANCE
