@@ -51,7 +51,7 @@ def test_every_experiment_plans_without_data(experiment, tmp_path):
     result = call("plan.py", f"--gin_file={experiment}", "--json", f"--png={picture}")
     assert result.returncode == 0, result.stderr
     plan = json.loads(result.stdout)
-    assert plan["phases"][-1]["end_step"] == plan["totals"]["total_steps"]
+    assert plan["phases"][-1]["end_step"] == plan["totals"]["steps"]
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 

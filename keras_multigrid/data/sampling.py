@@ -33,7 +33,7 @@ class ClipSampling:
         still: repeat one frame instead of a clip: a control that shows what looks alone tell.
 
     Raises:
-        ValueError: if a size is not positive.
+        ValueError: if a size is not positive or the scales are not in order.
 
     Example:
 
@@ -54,21 +54,27 @@ class ClipSampling:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"`{name}` must be positive. Received: {name}={value!r}.")
+        if None not in (self.min_scale, self.max_scale) and self.min_scale > self.max_scale:
+            raise ValueError(
+                "`min_scale` must not exceed `max_scale`. "
+                f"Received: min_scale={self.min_scale}, max_scale={self.max_scale}."
+            )
 
     def scales(self, base_crop_size: int) -> tuple[int, int]:
         """Shortest and longest short side, in pixels, at the baseline's crop.
 
         Raises:
-            ValueError: if they are not in order.
+            ValueError: if `max_scale` alone is given and lies below the default of `min_scale`.
         """
         shortest = round(base_crop_size * 256 / 224) if self.min_scale is None else self.min_scale
-        longest = round(base_crop_size * 320 / 224) if self.max_scale is None else self.max_scale
-        if shortest > longest:
+        if self.max_scale is None:
+            return shortest, max(shortest, round(base_crop_size * 320 / 224))
+        if self.max_scale < shortest:
             raise ValueError(
-                "`max_scale` must not be below `min_scale`, by default 256 / 224 of the crop. "
-                f"Received: min_scale={shortest}, max_scale={longest}. Set both."
+                f"`max_scale` must not be below `min_scale`, by default {shortest} at a crop of "
+                f"{base_crop_size}. Received: max_scale={self.max_scale}. Set both."
             )
-        return shortest, longest
+        return shortest, self.max_scale
 
 
 def draws(seed: int, position: tf.Tensor) -> tf.Tensor:
