@@ -3,10 +3,10 @@
 import collections
 import statistics
 import time
+import warnings
 from collections.abc import Mapping
 
 import keras
-from absl import logging
 
 from keras_multigrid import input_wait
 from keras_multigrid.learning_rate import MultigridLearningRate
@@ -166,11 +166,11 @@ class MultigridCallback(keras.callbacks.Callback):
     def _warn_if_cut_short(self) -> None:
         steps, epochs = self.params.get("steps"), self.params.get("epochs")
         if steps is not None and epochs is not None and steps * epochs < self.schedule.total_steps:
-            logging.warning(
-                "fit will end after %d steps, before the schedule does. Use steps_per_epoch * "
-                "epochs >= schedule.total_steps, which is %d.",
-                steps * epochs,
-                self.schedule.total_steps,
+            warnings.warn(
+                f"fit will end after {steps * epochs} steps, before the schedule does. Use "
+                "steps_per_epoch * epochs >= schedule.total_steps, which is "
+                f"{self.schedule.total_steps}.",
+                stacklevel=2,
             )
 
 

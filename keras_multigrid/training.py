@@ -28,9 +28,9 @@ class Report:
     """How a run went.
 
     Args:
-        steps: steps trained, over all sessions of the run.
+        steps: steps trained, with those before the last checkpoint.
         baseline_steps: steps that the baseline would have taken.
-        seconds: wall-clock of this session's fit, validation included.
+        seconds: wall-clock of this call's fit, validation included.
         curve: of each validation, the step, the seconds of training before it (validation left
             out) and the results.
         metrics: results on the validation videos at the baseline's grid.
