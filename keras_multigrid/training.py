@@ -136,11 +136,13 @@ def train(
     multigrid = MultigridCallback(log_dir=run_dir, log_every=log_every, texts=blocks)
     curve = _Curve()
     begun, waited = time.perf_counter(), input_wait.seconds()
-    if start_step < schedule.total_steps:
+    if start_step >= schedule.total_steps:
+        logging.info("%s is finished: nothing is left to train.", run_dir)
+    else:
         network.fit(
             training_batches(videos.train, schedule, seed=seed, start_step=start_step, **reading),
             validation_data=validation,
-            callbacks=[multigrid, curve, _checkpoint(run_dir)],
+            callbacks=[multigrid, curve, _Checkpoint(run_dir)],
             shuffle=False,
             **_keras_epochs(schedule.total_steps, validations, start_step),
         )
@@ -193,6 +195,20 @@ class _Curve(keras.callbacks.Callback):
         self.points.append({**point, **results})
 
 
+class _Checkpoint(keras.callbacks.Callback):
+    """Saves weights, optimizer and its step, all that a run is, after each validation."""
+
+    def __init__(self, run_dir: str):
+        super().__init__()
+        self._run_dir = run_dir
+
+    def on_epoch_end(self, epoch, logs=None):
+        unfinished = os.path.join(self._run_dir, f"unfinished.{_CHECKPOINT}")
+        self.model.save_weights(unfinished)
+        # Whole or not at all: a run may be killed while it writes.
+        os.replace(unfinished, os.path.join(self._run_dir, _CHECKPOINT))
+
+
 def _compiled(model, optimizer, videos: VideoSet, *, jit_compile: bool) -> keras.Model:
     """The network, compiled for one or several classes a video."""
     network = model(
@@ -232,12 +248,6 @@ def _restore(network: keras.Model, run_dir: str) -> int:
     step = int(network.optimizer.iterations)
     logging.info("Going on from step %d of %s.", step, path)
     return step
-
-
-def _checkpoint(run_dir: str) -> keras.callbacks.Callback:
-    """Saves weights, optimizer and its step: all that a run is."""
-    path = os.path.join(run_dir, _CHECKPOINT)
-    return keras.callbacks.ModelCheckpoint(path, save_weights_only=True)
 
 
 def _keras_epochs(total_steps: int, validations: int, start_step: int) -> dict[str, int]:

@@ -61,19 +61,30 @@ def run(main) -> None:
             main()
         except app.UsageError:
             raise
+        except KeyboardInterrupt:
+            print(
+                "\ninterrupted: the same command goes on from the last checkpoint", file=sys.stderr
+            )
+            sys.exit(130)
         except Exception as error:
-            if FLAGS.debug or not _is_users(error):
+            message = _message(error)
+            if FLAGS.debug or message is None:
                 raise
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {message}", file=sys.stderr)
             sys.exit(1)
 
     app.run(guarded)
 
 
-def _is_users(error: Exception) -> bool:
-    """Whether the error was raised by a check of settings or data: ours or gin's."""
+def _message(error: Exception) -> str | None:
+    """What to tell of an error that a check of settings or data raised; None for any other."""
+    # What the pipeline raises comes through TensorFlow as text.
+    found = re.search(r"TooManyBadVideosError: (.*)", str(error))
+    if found:
+        return found[1]
     raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
     if raised_in.startswith(os.path.dirname(gin.__file__)):
-        return True
+        return str(error)
     ours = (os.path.join(_ROOT, "keras_multigrid"), os.path.join(_ROOT, "tools"))
-    return raised_in.startswith(ours) and isinstance(error, (ValueError, OSError, RuntimeError))
+    known = raised_in.startswith(ours) and isinstance(error, (ValueError, OSError, RuntimeError))
+    return str(error) if known else None

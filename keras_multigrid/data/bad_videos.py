@@ -66,5 +66,5 @@ class BadVideos:
         raise TooManyBadVideosError(
             f"{self.replaced_clips} of {self.clips} clips came from videos that cannot be read, "
             f"more than the share of {self.max_share:g} that is allowed. The first: {first}{where} "
-            "Mend or remove these files, or raise `max_share`."
+            "Mend or remove these files, or allow more: training.train.max_bad_share."
         )

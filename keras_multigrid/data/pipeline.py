@@ -282,7 +282,7 @@ def _check_num_videos(num_videos: int, schedule: MultigridSchedule) -> None:
         raise ValueError(
             "The schedule must be made for the number of training videos. "
             f"Received: {num_videos} videos, schedule.num_clips={schedule.num_clips}. "
-            f"Set MultigridSchedule.num_clips = {num_videos}."
+            f"Set MultigridSchedule.num_clips = {num_videos} (NUM_CLIPS in gin files)."
         )
 
 

@@ -150,7 +150,7 @@ def test_too_many_bad_videos_stop_the_run():
         bad_videos.add("b.mp4", ValueError("Cannot decode 'b.mp4'"))
     assert str(error.value).startswith("11 of 20 clips came from videos that cannot be read, more ")
     assert "the share of 0.1 that is allowed. The first: Cannot decode 'a.mp4'" in str(error.value)
-    assert str(error.value).endswith("raise `max_share`.")
+    assert str(error.value).endswith("training.train.max_bad_share.")
 
 
 def test_a_share_within_the_limit_does_not_stop_the_run():
