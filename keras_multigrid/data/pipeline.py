@@ -81,7 +81,7 @@ def training_batches(
 
     positions = tf.data.Dataset.range(schedule.clips_before(start_step), np.iinfo(np.int64).max)
     clips = positions.map(load, num_parallel_calls=workers or os.cpu_count(), deterministic=True)
-    return _measured(_bucketed(clips).prefetch(2))
+    return _untuned(_measured(_bucketed(clips).prefetch(2)))
 
 
 def evaluation_batches(
@@ -118,7 +118,7 @@ def evaluation_batches(
     clips = indices.map(load, num_parallel_calls=workers or os.cpu_count(), deterministic=True)
     # Unreadable videos come as clips without frames.
     readable = clips.filter(lambda clip, label: tf.shape(clip)[0] > 0)
-    return readable.batch(grid.batch_size).prefetch(2)
+    return _untuned(readable.batch(grid.batch_size).prefetch(2))
 
 
 def resample(
@@ -275,6 +275,17 @@ def _measured(batches: tf.data.Dataset) -> tf.data.Dataset:
     # A prefetch put in behind the clock would hide the wait.
     options.experimental_optimization.inject_prefetch = False
     return measured.with_options(options)
+
+
+def _untuned(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """The same batches without TensorFlow's tuning thread, for which every size here is set.
+
+    A finished iterator waits for that thread, whose wake-up call can get lost: a validation then
+    ends up to 4 s late.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.with_options(options)
 
 
 def _check_num_videos(num_videos: int, schedule: MultigridSchedule) -> None:
