@@ -1,6 +1,6 @@
 """The stream of training batches: a pure function of (videos, schedule, seed, step).
 
-    positions ─> video, random numbers ─> decoded frames ─> clip of the step's grid ─> batch
+    positions ─> grids, videos, random numbers ─> decoded frames ─> clips ─> batches
 
 Clips of a step lie side by side in the order of positions. So a parallel map over positions, whose
 order is kept, followed by windows of each step's batch size, gives every step its batch, and work
@@ -9,7 +9,6 @@ goes on across the borders of batches.
 
 import os
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -20,7 +19,7 @@ from keras_multigrid.data import transforms
 from keras_multigrid.data.annotations import VideoRecord
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.reading import ClipReader
-from keras_multigrid.data.sampling import DRAWS, ClipSampling
+from keras_multigrid.data.sampling import BLOCK, Clip, ClipSampling
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
 
@@ -67,20 +66,15 @@ def training_batches(
     reader = ClipReader(
         videos, sampling, num_classes=num_classes, bad_videos=bad_videos, keep_decoded=keep_decoded
     )
-    clip_at = _clip_at(schedule, sampling, seed)
 
-    def load(position):
-        clip = clip_at(position)
-        frames, label = reader.random_clip(
-            sampling_lib.video_index(position, len(videos), seed),
-            clip.num_frames,
-            stride=clip.stride,
-            start=clip.start,
-        )
-        return clip.batch_size, _cropped(frames, clip, schedule, sampling), label
+    def load(values):
+        clip = _clip(values)
+        frames, label = reader.random_clip(values)
+        return clip.batch_size, _finished(frames, clip, sampling), label
 
-    positions = tf.data.Dataset.range(schedule.clips_before(start_step), np.iinfo(np.int64).max)
-    clips = positions.map(load, num_parallel_calls=workers or os.cpu_count(), deterministic=True)
+    clips = _clips(schedule, sampling, seed=seed, start_step=start_step).map(
+        load, num_parallel_calls=workers or os.cpu_count(), deterministic=True
+    )
     return _untuned(_measured(_bucketed(clips).prefetch(2)))
 
 
@@ -111,8 +105,9 @@ def evaluation_batches(
     )
 
     def load(index):
-        frames, label = reader.centre_clip(index, tf.constant(grid.num_frames, tf.int64))
-        return transforms.centre_crop(frames, crop_size=grid.crop_size, sampling=sampling), label
+        frames, label = reader.centre_clip(index, grid)
+        clip = transforms.scaled_and_normalized(frames, crop_size=grid.crop_size, sampling=sampling)
+        return clip, label
 
     indices = tf.data.Dataset.range(len(videos))
     clips = indices.map(load, num_parallel_calls=workers or os.cpu_count(), deterministic=True)
@@ -149,10 +144,10 @@ def resample(
     >>> batches = videos.apply(resample(schedule))
     >>> model.fit(batches, steps_per_epoch=schedule.total_steps, callbacks=[MultigridCallback()])
     """
-    clip_at = _clip_at(schedule, sampling, seed)
+    clips = _clips(schedule, sampling, seed=seed, start_step=start_step)
 
-    def load(position, video, label):
-        clip = clip_at(position)
+    def load(values, video, label):
+        clip = _clip(values)
         indices = sampling_lib.random_indices(
             tf.shape(video, tf.int64)[0],
             tf.range(clip.num_frames),
@@ -160,55 +155,70 @@ def resample(
             draw=clip.start,
             xp=tf,
         )
-        frames = tf.gather(video, indices)
-        return clip.batch_size, _cropped(frames, clip, schedule, sampling), label
+        frames = transforms.random_crop(tf.gather(video, indices), clip, xp=tf)
+        frames.set_shape((None, None, None, video.shape[-1] if video.shape.rank else 3))
+        return clip.batch_size, _finished(frames, clip, sampling), label
 
     def transform(videos: tf.data.Dataset) -> tf.data.Dataset:
         _check_decoded_videos(videos, schedule)
-        first = schedule.clips_before(start_step)
-        positions = tf.data.Dataset.range(first, np.iinfo(np.int64).max)
-        stream = videos.repeat().skip(first % schedule.num_clips)
-        numbered = tf.data.Dataset.zip((positions, stream)).map(lambda p, v: (p, *v))
-        clips = numbered.map(load, num_parallel_calls=workers or os.cpu_count(), deterministic=True)
-        return _measured(_bucketed(clips).prefetch(2))
+        seen = schedule.clips_before(start_step) % schedule.num_clips
+        resampled = tf.data.Dataset.zip((clips, videos.repeat().skip(seen))).map(
+            lambda values, video: load(values, *video),
+            num_parallel_calls=workers or os.cpu_count(),
+            deterministic=True,
+        )
+        return _measured(_bucketed(resampled).prefetch(2))
 
     return transform
 
 
-class _Clip(NamedTuple):
-    """What a position decides about its clip: scalar int64 tensors, and the random numbers."""
-
-    batch_size: tf.Tensor
-    num_frames: tf.Tensor
-    crop_size: tf.Tensor
-    stride: tf.Tensor
-    start: tf.Tensor
-    draws: tf.Tensor
-
-
-def _clip_at(schedule: MultigridSchedule, sampling: ClipSampling, seed: int) -> Callable:
-    """A function from positions to `_Clip`s."""
+def _clips(
+    schedule: MultigridSchedule, sampling: ClipSampling, *, seed: int, start_step: int
+) -> tf.data.Dataset:
+    """The values of each `Clip` from a step on, without end: int64 (len(Clip._fields),)."""
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ValueError(f"`seed` must be an integer in [0, 2**32). Received: seed={seed!r}.")
-    grid_of = _grid_by_position(schedule)
+    grid_at = _grid_by_position(schedule)
+    shortest, longest = sampling.scales(schedule.base.crop_size)
 
-    def clip_at(position: tf.Tensor) -> _Clip:
-        batch_size, num_frames, crop_size = grid_of(position)
-        draws = sampling_lib.draws(seed, position)
-        stride = sampling_lib.choose_stride(
-            draws[DRAWS.index("stride")],
-            stride=sampling.stride,
-            base_frames=schedule.base.num_frames,
+    def block_of_clips(block: tf.Tensor) -> tf.Tensor:
+        positions = BLOCK * block + tf.range(BLOCK, dtype=tf.int64)
+        batch_size, num_frames, crop_size = grid_at(positions)
+        stride, scale, start, top, left, flip = tf.unstack(sampling_lib.draws(seed, block, 6))
+        # Smaller crops take smaller scales, too, so that they show as much of the picture.
+        share = tf.cast(crop_size, tf.float64) / schedule.base.crop_size
+        shortest_here = tf.cast(tf.round(shortest * share), tf.int64)
+        clips = Clip(
+            video=sampling_lib.video_indices(positions, schedule.num_clips, seed),
+            batch_size=batch_size,
             num_frames=num_frames,
+            crop_size=crop_size,
+            stride=sampling_lib.choose_stride(
+                stride,
+                stride=sampling.stride,
+                base_frames=schedule.base.num_frames,
+                num_frames=num_frames,
+            ),
+            scale=shortest_here + scale % tf.maximum(longest - shortest_here + 1, 1),
+            start=start,
+            top=top,
+            left=left,
+            flip=flip % 2 if sampling.flip else tf.zeros_like(flip),
         )
-        start = draws[DRAWS.index("start")]
-        return _Clip(batch_size, num_frames, crop_size, stride, start, draws)
+        return tf.stack(clips, axis=1)
 
-    return clip_at
+    # A block at a time: the arithmetic of one costs as much as that of one clip.
+    first = schedule.clips_before(start_step)
+    blocks = tf.data.Dataset.range(first // BLOCK, np.iinfo(np.int64).max // BLOCK)
+    return blocks.map(block_of_clips).unbatch().skip(first % BLOCK)
+
+
+def _clip(values: tf.Tensor) -> Clip:
+    return Clip(*tf.unstack(values, len(Clip._fields)))
 
 
 def _grid_by_position(schedule: MultigridSchedule) -> Callable[[tf.Tensor], tuple]:
-    """(batch size, frames, crop) of the step that the clip at a position belongs to, in TensorFlow.
+    """(batch size, frames, crop) of the steps that the clips at positions belong to.
 
     Phases are few: as constants they make this a search, a modulo and a search.
     """
@@ -216,31 +226,23 @@ def _grid_by_position(schedule: MultigridSchedule) -> Callable[[tf.Tensor], tupl
     first_clips = [phase.first_clip for phase in phases]
     # Clips of one turn of the short cycle up to and with each of its steps.
     ends = [np.cumsum([grid.batch_size for grid in phase.short_cycle]) for phase in phases]
-    crops = [[grid.crop_size for grid in phase.short_cycle] for phase in phases]
-    batches = [[grid.batch_size for grid in phase.short_cycle] for phase in phases]
+    grids = [[grid.shape[:3] for grid in phase.short_cycle] for phase in phases]
 
-    def grid_of(position):
-        first_clips_, ends_, crops_, batches_ = (
-            tf.constant(np.asarray(values, np.int64))
-            for values in (first_clips, ends, crops, batches)
+    def grid_at(positions):
+        first_clips_, ends_, grids_ = (
+            tf.constant(np.asarray(values, np.int64)) for values in (first_clips, ends, grids)
         )
-        phase = tf.reduce_sum(tf.cast(position >= first_clips_, tf.int32)) - 1
-        turn = (position - first_clips_[phase]) % ends_[phase][-1]
-        place = tf.reduce_sum(tf.cast(turn >= ends_[phase], tf.int32))
-        frames = tf.constant([phase.base.num_frames for phase in phases], tf.int64)
-        return batches_[phase][place], frames[phase], crops_[phase][place]
+        phase = tf.searchsorted(first_clips_, positions, side="right") - 1
+        ends_ = tf.gather(ends_, phase)
+        turn = (positions - tf.gather(first_clips_, phase)) % ends_[:, -1]
+        place = tf.reduce_sum(tf.cast(turn[:, None] >= ends_, tf.int32), axis=1)
+        return tf.unstack(tf.gather_nd(grids_, tf.stack([phase, place], axis=1)), axis=1)
 
-    return grid_of
+    return grid_at
 
 
-def _cropped(frames, clip: _Clip, schedule: MultigridSchedule, sampling: ClipSampling):
-    return transforms.random_crop(
-        frames,
-        crop_size=clip.crop_size,
-        base_crop_size=schedule.base.crop_size,
-        sampling=sampling,
-        draws=clip.draws,
-    )
+def _finished(frames: tf.Tensor, clip: Clip, sampling: ClipSampling) -> tf.Tensor:
+    return transforms.scaled_and_normalized(frames, crop_size=clip.crop_size, sampling=sampling)
 
 
 def _bucketed(clips: tf.data.Dataset) -> tf.data.Dataset:

@@ -12,7 +12,9 @@ from keras_multigrid.data import sampling as sampling_lib
 from keras_multigrid.data.annotations import VideoRecord
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.decode import DecodeError, decode_frames, read_video
-from keras_multigrid.data.sampling import ClipSampling
+from keras_multigrid.data.sampling import Clip, ClipSampling
+from keras_multigrid.data.transforms import centre_crop, random_crop
+from keras_multigrid.grid import Grid
 
 # Replacements tried for one clip before giving up.
 _MAX_REPLACEMENTS = 100
@@ -31,7 +33,7 @@ class ClipReader:
     Example:
 
     >>> reader = ClipReader(videos.train, ClipSampling())
-    >>> frames, label = reader.centre_clip(tf.constant(0, tf.int64), tf.constant(8, tf.int64))
+    >>> frames, label = reader.centre_clip(tf.constant(0, tf.int64), schedule.base)
     """
 
     def __init__(
@@ -49,55 +51,64 @@ class ClipReader:
         self._bad_videos = BadVideos() if bad_videos is None else bad_videos
         self._decoded = {} if keep_decoded else None
 
-    def random_clip(self, index, num_frames, *, stride, start):
-        """A clip that starts at a random frame; of another video if this one is unreadable.
+    def random_clip(self, clip: tf.Tensor):
+        """A clip that starts at a random frame; of another video if its own is unreadable.
 
-        Args: scalar int64 tensors.
-            index: the video.
-            num_frames: frames of the clip.
-            stride: source frames from one to the next.
-            start: a random integer, which chooses replacements, too.
+        Args:
+            clip: int64 (len(Clip._fields),), the values of a `Clip`.
 
         Returns:
-            uint8 (num_frames, height, width, 3), and the label, as of `training_batches`.
+            uint8 (num_frames, side, side, 3), the pixels of its random crop, and the label, as of
+            `training_batches`.
         """
 
-        def read(index, num_frames, stride, start):
-            offsets = np.arange(num_frames)
+        def read(values):
+            clip = Clip(*values.tolist())
+            offsets = np.arange(clip.num_frames)
+
+            def select(num_frames):
+                return sampling_lib.random_indices(
+                    num_frames, offsets, stride=clip.stride, draw=clip.start
+                )
+
             return self._read_or_replace(
-                int(index),
-                lambda frames: sampling_lib.random_indices(
-                    frames, offsets, stride=stride, draw=start
-                ),
-                seed=int(start),
+                clip.video, select, lambda video: random_crop(video, clip), seed=clip.start
             )
 
-        return self._in_graph(read, index, num_frames, stride, start)
+        return self._in_graph(read, clip)
 
-    def centre_clip(self, index, num_frames):
+    def centre_clip(self, index: tf.Tensor, grid: Grid):
         """The clip in the middle of a video; without frames if the video is unreadable.
 
-        Args: scalar int64 tensors, as of `random_clip`.
-        """
+        Args:
+            index: the video, a scalar int64 tensor.
+            grid: gives its frames, and the size it will have.
 
-        def read(index, num_frames):
-            index, offsets = int(index), np.arange(num_frames)
-            record = self._videos[index]
-            stride = self._sampling.stride
+        Returns:
+            uint8 (num_frames, side, side, 3), the pixels in the centre, and the label.
+        """
+        offsets, sampling = np.arange(grid.num_frames), self._sampling
+        scale = sampling.scales(grid.crop_size)[0]
+
+        def select(num_frames):
+            return sampling_lib.centre_indices(num_frames, offsets, stride=sampling.stride)
+
+        def crop(video):
+            return centre_crop(video, crop_size=grid.crop_size, scale=scale)
+
+        def read(index):
+            record = self._videos[int(index)]
             # The video's own label: what goes on anywhere in it.
             label = self._label(record, ())
             try:
-                frames, _ = self._read(
-                    index,
-                    lambda frames: sampling_lib.centre_indices(frames, offsets, stride=stride),
-                )
+                frames, _ = self._read(int(index), select, crop)
                 return frames, label
             except DecodeError as error:
                 self._bad_videos.add(record.path, error)
-                # One pixel keeps the crop's arithmetic valid.
+                # One pixel can be scaled like any number of them.
                 return np.zeros((0, 1, 1, 3), np.uint8), label
 
-        return self._in_graph(read, index, num_frames)
+        return self._in_graph(read, index)
 
     def _in_graph(self, read: Callable, *arguments):
         label_type = tf.int32 if self._num_classes is None else tf.float32
@@ -106,10 +117,10 @@ class ClipReader:
         label.set_shape(() if self._num_classes is None else (self._num_classes,))
         return frames, label
 
-    def _read_or_replace(self, index, select, *, seed):
+    def _read_or_replace(self, index, select, crop, *, seed):
         for attempt in range(_MAX_REPLACEMENTS):
             try:
-                frames, indices = self._read(index, select)
+                frames, indices = self._read(index, select, crop)
                 return frames, self._label(self._videos[index], indices)
             except DecodeError as error:
                 self._bad_videos.add(self._videos[index].path, error)
@@ -121,20 +132,21 @@ class ClipReader:
             f"{self._videos[index].path}. Check that the data set is where its annotations say."
         )
 
-    def _read(self, index, select):
-        """The frames that `select` names, and their indices."""
+    def _read(self, index, select, crop):
+        """What `crop` leaves of the frames that `select` names, and their indices."""
         if self._sampling.still:
             choose, select = select, lambda n: sampling_lib.still_indices(n, choose(n))
         if self._decoded is None:
             frames, indices = decode_frames(self._videos[index], select)
+            frames = crop(frames)
         else:
             if index not in self._decoded:
                 self._decoded[index] = read_video(self._videos[index])
             video = self._decoded[index]
             indices = select(len(video))
-            frames = video[indices]
+            frames = crop(video)[indices]
         self._bad_videos.count_clip()
-        return frames, indices
+        return np.ascontiguousarray(frames), indices
 
     def _label(self, record, indices):
         if self._num_classes is None:

@@ -1,16 +1,46 @@
-"""Which frames make a clip, and every random number of it.
+"""Which frames and pixels make a clip, and every random number of it.
 
 A clip is known by its position in the stream of training clips: its random numbers come from
 (seed, position) alone, so any worker can draw them, in any order.
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-# The random numbers of a clip, by name and place in `draws`.
-DRAWS = ("stride", "start", "scale", "top", "left", "flip")
+# Positions whose random numbers are drawn at once. Another number gives other clips.
+BLOCK = 256
+
+
+class Clip(NamedTuple):
+    """What its position decides about a training clip, before its video is known.
+
+    Integers, or int64 tensors: scalars, or vectors for several positions.
+
+    Args:
+        video: the video it comes from, as long as that one can be read.
+        batch_size: clips of its step.
+        num_frames: frames.
+        crop_size: height and width, in pixels.
+        stride: source frames from one frame to the next.
+        scale: short side that the video is scaled to, in pixels, at least `crop_size`.
+        start, top, left: random integers in [0, 2**31 - 1); with the size of the video they give
+            the first frame and the place of the crop.
+        flip: 1 to mirror it, else 0.
+    """
+
+    video: tf.Tensor
+    batch_size: tf.Tensor
+    num_frames: tf.Tensor
+    crop_size: tf.Tensor
+    stride: tf.Tensor
+    scale: tf.Tensor
+    start: tf.Tensor
+    top: tf.Tensor
+    left: tf.Tensor
+    flip: tf.Tensor
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,11 +107,15 @@ class ClipSampling:
         return shortest, self.max_scale
 
 
-def draws(seed: int, position: tf.Tensor) -> tf.Tensor:
-    """The random numbers of the clip at `position`: int64 (len(DRAWS),), in [0, 2**31 - 1)."""
+def draws(seed: int, block: tf.Tensor, count: int) -> tf.Tensor:
+    """Random numbers of the positions BLOCK * block, ..., BLOCK * (block + 1) - 1.
+
+    Returns:
+        int64 (count, BLOCK), in [0, 2**31 - 1).
+    """
     numbers = tf.random.stateless_uniform(
-        (len(DRAWS),),
-        seed=tf.stack([tf.constant(seed, tf.int64), tf.cast(position, tf.int64)]),
+        (count, BLOCK),
+        seed=tf.stack([tf.constant(seed, tf.int64), block]),
         maxval=2**31 - 1,
         dtype=tf.int32,
         # The same numbers on every device.
@@ -90,17 +124,21 @@ def draws(seed: int, position: tf.Tensor) -> tf.Tensor:
     return tf.cast(numbers, tf.int64)
 
 
-def video_index(position: tf.Tensor, num_videos: int, seed: int) -> tf.Tensor:
-    """The video that the clip at `position` comes from: int64 in [0, num_videos).
+def video_indices(positions: tf.Tensor, num_videos: int, seed: int) -> tf.Tensor:
+    """The videos that the clips at int64 `positions` (n,) come from: int64 (n,).
 
     Each epoch, `num_videos` positions, takes every video once in an order of its own.
     """
-    epoch = position // num_videos
-    # Shuffle indices, not clips: a buffer of clips would not fit, and would be state.
-    return tf.random.experimental.index_shuffle(
-        position % num_videos,
-        seed=tf.stack([tf.constant(seed, tf.int64), epoch]),
+    epochs = positions // num_videos
+    # Shuffle indices, not clips: a buffer of clips would not fit, and would be state. The raw
+    # operation, as tf.random.experimental.index_shuffle mistakes the axis of several seeds; the
+    # large first number is the one it puts in: small numbers alone give orders that are alike.
+    first, seeds = (tf.fill(tf.shape(epochs), tf.constant(n, tf.int64)) for n in (498247692, seed))
+    return tf.raw_ops.RandomIndexShuffle(
+        index=positions % num_videos,
+        seed=tf.stack([first, seeds, epochs], axis=1),
         max_index=tf.constant(num_videos - 1, tf.int64),
+        rounds=4,
     )
 
 

@@ -11,6 +11,7 @@ from keras_multigrid.data.annotations import VideoRecord
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.decode import read_video
 from keras_multigrid.data.pipeline import evaluation_batches, resample, training_batches
+from keras_multigrid.data.sampling import ClipSampling
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
 NUM_VIDEOS = 24
@@ -176,6 +177,20 @@ def test_clip_frames_lie_in_the_strides_range(videos):
         assert seen == strides
 
 
+def test_half_of_the_clips_are_mirrored_if_asked_for(videos, tmp_path):
+    # Dark on the left, bright on the right.
+    columns = np.tile(np.arange(0, 240, 10, dtype=np.uint8)[None, :, None], (24, 1, 3))
+    for frame in range(4):
+        image = tf.io.encode_jpeg(columns)
+        tf.io.write_file(str(tmp_path / f"{frame}.jpg"), image)
+    records = [VideoRecord(path=str(tmp_path), label=0)] * NUM_VIDEOS
+    for flip, least, most in ((True, 72, 128), (False, 0, 0)):
+        batches = stream(records, steps=10, sampling=ClipSampling(flip=flip))
+        clips = np.concatenate([clips.mean(axis=(1, 2, 4))[:, [0, -1]] for clips, _ in batches])
+        assert len(clips) == 200
+        assert least <= (clips[:, 0] > clips[:, 1]).sum() <= most
+
+
 def test_number_of_videos_must_be_the_schedules(videos):
     with pytest.raises(ValueError, match=r"23 videos, .*num_clips=24.*num_clips = 23"):
         training_batches(videos[:-1], SCHEDULE, seed=0)
@@ -252,10 +267,7 @@ def test_evaluation_leaves_out_what_cannot_be_read(videos, tmp_path):
 def test_resample_takes_the_clips_of_training_batches(decoded, whole):
     # The same order of the videos, so that all batches must be the same.
     clips = sum(len(labels) for _, labels in whole)
-    order = [
-        int(sampling_lib.video_index(tf.constant(position, tf.int64), NUM_VIDEOS, 1))
-        for position in range(clips)
-    ]
+    order = sampling_lib.video_indices(tf.range(clips, dtype=tf.int64), NUM_VIDEOS, 1).numpy()
     batches = take(ragged(decoded, order=order).apply(resample(SCHEDULE, seed=1)), NUM_STEPS)
     assert_same(batches, whole)
 
@@ -286,6 +298,14 @@ def test_resample_takes_videos_of_one_size_and_labels_of_any_form(decoded):
     clips, labels = take(videos.apply(resample(SCHEDULE)), 1)[0]
     assert clips.shape == (32, 2, 8, 8, 3)
     assert labels.argmax(axis=1).tolist() == [*range(24), *range(8)]
+
+
+def test_resample_takes_videos_of_undeclared_shape(decoded):
+    videos = ragged(decoded)
+    untold = videos.map(lambda v, y: (tf.numpy_function(lambda v: v, [v], tf.uint8), y))
+    assert untold.element_spec[0].shape.rank is None
+    batches = take(untold.apply(resample(SCHEDULE)), 2)
+    assert_same(batches, take(videos.apply(resample(SCHEDULE)), 2))
 
 
 def test_resample_refuses_batches(decoded):

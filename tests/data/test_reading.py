@@ -13,12 +13,13 @@ from keras_multigrid.data.annotations import VideoRecord
 from keras_multigrid.data.bad_videos import BadVideos, TooManyBadVideosError
 from keras_multigrid.data.pipeline import training_batches
 from keras_multigrid.data.reading import ClipReader
-from keras_multigrid.data.sampling import ClipSampling
+from keras_multigrid.data.sampling import Clip, ClipSampling
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
 NUM_VIDEOS = 24
+GRID = Grid(batch_size=8, num_frames=4, crop_size=16)
 SCHEDULE = MultigridSchedule(
-    base=Grid(batch_size=8, num_frames=4, crop_size=16),
+    base=GRID,
     num_clips=NUM_VIDEOS,
     epochs=12,
     long_cycle=(),
@@ -51,6 +52,15 @@ def spoilt(videos, bad_paths):
 def take(records, steps, **settings):
     batches = training_batches(records, SCHEDULE, seed=1, **settings)
     return list(batches.take(steps).as_numpy_iterator())
+
+
+def clip_of(video, *, num_frames):
+    """The values of a clip."""
+    clip = Clip(
+        video=video, batch_size=8, num_frames=num_frames, crop_size=16, stride=2, scale=18,
+        start=7, top=5, left=3, flip=0,
+    )  # fmt: skip
+    return tf.constant(clip, tf.int64)
 
 
 def lenient(list_path=None):
@@ -93,7 +103,7 @@ def test_bad_files_are_counted_each_time_and_listed_once(spoilt, bad_paths, tmp_
     bad_videos = lenient(str(list_path))
     reader = ClipReader(spoilt, ClipSampling(), bad_videos=bad_videos)
     for index in [3, 0, 8, 9, 20, 3, 1, 3]:
-        frames, label = reader.random_clip(*map(tf.constant, (index, 4)), stride=2, start=7)
+        frames, label = reader.random_clip(clip_of(index, num_frames=4))
         assert frames.shape[0] == 4
         assert int(label) == index or index in BAD
     assert list(bad_videos.errors) == bad_paths
@@ -119,18 +129,18 @@ def test_the_pipeline_lists_every_bad_file_once(spoilt, bad_paths, tmp_path):
 
 def test_a_centre_clip_of_a_bad_video_has_no_frames(spoilt):
     reader = ClipReader(spoilt, ClipSampling(), bad_videos=lenient())
-    frames, label = reader.centre_clip(tf.constant(8, tf.int64), tf.constant(4, tf.int64))
+    frames, label = reader.centre_clip(tf.constant(8, tf.int64), GRID)
     assert frames.shape == (0, 1, 1, 3)
     assert int(label) == 8
 
 
 def test_still_clips_repeat_the_middle_frame(videos):
     reader = ClipReader(videos, ClipSampling(still=True))
-    index, num_frames, stride, start = (tf.constant(n, tf.int64) for n in (16, 3, 2, 5))
     for frames, _ in (
-        reader.random_clip(index, num_frames, stride=stride, start=start),
-        reader.centre_clip(index, num_frames),
+        reader.random_clip(clip_of(16, num_frames=4)),
+        reader.centre_clip(tf.constant(16, tf.int64), GRID),
     ):
+        assert frames.shape[0] == 4
         # Frame 10 of 20: 8 * 10 + 10 in green.
         np.testing.assert_allclose(frames.numpy()[..., 1].mean(axis=(1, 2)), 90, atol=2)
         np.testing.assert_array_equal(frames[0], frames[2])

@@ -1,11 +1,9 @@
-import collections
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_multigrid.data import sampling
-from keras_multigrid.data.sampling import DRAWS, ClipSampling
+from keras_multigrid.data.sampling import BLOCK, ClipSampling
 
 LIBRARIES = pytest.mark.parametrize("xp", [np, tf], ids=["numpy", "tensorflow"])
 
@@ -106,11 +104,8 @@ def test_strides_are_equally_likely_in_their_range(xp, stride, base_frames, num_
 
 
 def order(num_videos, *, seed, epoch=0):
-    first = epoch * num_videos
-    return [
-        int(sampling.video_index(tf.constant(position, tf.int64), num_videos, seed))
-        for position in range(first, first + num_videos)
-    ]
+    positions = tf.range(epoch * num_videos, (epoch + 1) * num_videos, dtype=tf.int64)
+    return sampling.video_indices(positions, num_videos, seed).numpy().tolist()
 
 
 @pytest.mark.parametrize("num_videos", [1, 2, 3, 16, 17, 50])
@@ -131,12 +126,16 @@ def test_epochs_and_seeds_have_orders_of_their_own():
             assert sum(a == b for a, b in zip(taken, other, strict=True)) < 10
 
 
+def test_a_position_alone_has_the_video_it_has_among_others():
+    positions = tf.range(95, 125, dtype=tf.int64)  # the end of an epoch of 50, and half the next
+    together = sampling.video_indices(positions, 50, 3).numpy()
+    alone = [sampling.video_indices(positions[i : i + 1], 50, 3).numpy()[0] for i in range(30)]
+    assert together.tolist() == alone
+
+
 def test_a_billion_videos_cost_nothing():
-    positions = [0, 1, 999_999_999, 1_000_000_000]
-    taken = [
-        int(sampling.video_index(tf.constant(position, tf.int64), 10**9, 0))
-        for position in positions
-    ]
+    positions = tf.constant([0, 1, 999_999_999, 1_000_000_000], tf.int64)
+    taken = sampling.video_indices(positions, 10**9, 0).numpy().tolist()
     assert len(set(taken)) == 4
     assert all(0 <= index < 10**9 for index in taken)
 
@@ -144,35 +143,36 @@ def test_a_billion_videos_cost_nothing():
 # The random numbers.
 
 
-def draws(seed, position):
-    return sampling.draws(seed, tf.constant(position, tf.int64)).numpy().tolist()
+def draws(seed, block):
+    return sampling.draws(seed, tf.constant(block, tf.int64), 6).numpy()
 
 
-def test_draws_depend_on_seed_and_position_only():
+def test_draws_depend_on_seed_and_block_only():
     expected = {(s, p): draws(s, p) for s in (0, 1, 2**40) for p in (0, 1, 10**12)}
     tf.random.set_seed(5)
-    for (seed, position), numbers in reversed(expected.items()):
-        assert draws(seed, position) == numbers
-    in_graph = tf.data.Dataset.range(2).map(lambda p: sampling.draws(1, p), num_parallel_calls=2)
-    assert [numbers.tolist() for numbers in in_graph.as_numpy_iterator()] == [
-        expected[1, 0],
-        expected[1, 1],
-    ]
-    # Nine times six numbers, no two the same.
-    assert len({number for numbers in expected.values() for number in numbers}) == 54
+    for (seed, block), numbers in reversed(expected.items()):
+        np.testing.assert_array_equal(draws(seed, block), numbers)
+    in_graph = tf.data.Dataset.range(2).map(lambda b: sampling.draws(1, b, 6))
+    for block, numbers in enumerate(in_graph.as_numpy_iterator()):
+        np.testing.assert_array_equal(numbers, expected[1, block])
+    # Of nine times 1,536 numbers among 2**31, 0.04 pairs are equal on average.
+    assert len({int(n) for numbers in expected.values() for n in numbers.flat}) > 9 * 1536 - 3
 
 
 def test_draws_are_even_and_independent():
-    numbers = np.array([draws(0, position) for position in range(400)])
-    assert numbers.shape == (400, len(DRAWS)) == (400, 6)
+    numbers = np.concatenate([draws(0, block) for block in range(4)], axis=1)
+    assert numbers.shape == (6, 4 * BLOCK)
+    assert numbers.dtype == np.int64
     assert numbers.min() >= 0
     assert numbers.max() < 2**31 - 1
     shares = numbers / 2**31
-    # Four standard deviations: 1 / sqrt(12 * 400) of a mean, 1 / sqrt(400) of a correlation.
-    assert np.abs(shares.mean(axis=0) - 0.5).max() < 0.058
-    assert np.abs(np.corrcoef(shares.T) - np.eye(6)).max() < 0.2
-    flips = collections.Counter(numbers[:, DRAWS.index("flip")] % 2)
-    assert 160 < flips[0] < 240
+    # Four standard deviations: 1 / sqrt(12 * 1024) of a mean, 1 / sqrt(1024) of a correlation.
+    assert np.abs(shares.mean(axis=1) - 0.5).max() < 0.036
+    assert np.abs(np.corrcoef(shares) - np.eye(6)).max() < 0.125
+    # The next position's numbers have nothing to do with this one's.
+    assert abs(np.corrcoef(shares[0, 1:], shares[0, :-1])[0, 1]) < 0.125
+    ones = (numbers % 2).sum(axis=1)
+    assert np.all((ones > 448) & (ones < 576))
 
 
 # The settings.

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_multigrid.data.sampling import DRAWS, ClipSampling
-from keras_multigrid.data.transforms import centre_crop, random_crop
+from keras_multigrid.data.sampling import Clip, ClipSampling
+from keras_multigrid.data.transforms import centre_crop, random_crop, scaled_and_normalized
 
 
 def places(height, width, *, num_frames=2, dtype=np.uint8):
@@ -18,19 +18,24 @@ def ramp(size, *, axis=2):
     return frame.astype(np.float32)
 
 
-def crop(frames, *, crop_size, base_crop_size=None, sampling=None, **draw):
-    numbers = tf.constant([draw.get(name, 0) for name in DRAWS], tf.int64)
-    return random_crop(
-        tf.constant(frames),
-        crop_size=tf.constant(crop_size, tf.int64),
-        base_crop_size=base_crop_size or crop_size,
-        sampling=sampling or ClipSampling(flip=False),
-        draws=numbers,
+LIBRARIES = pytest.mark.parametrize("xp", [np, tf], ids=["numpy", "tensorflow"])
+
+
+def cut(frames, xp=np, *, crop_size, scale, top=0, left=0, flip=0):
+    """The source pixels of a random crop."""
+    values = dict.fromkeys(Clip._fields, 0) | dict(
+        crop_size=crop_size, scale=scale, top=top, left=left, flip=flip
+    )
+    if xp is tf:
+        frames = tf.constant(frames)
+        values = {name: tf.constant(value, tf.int64) for name, value in values.items()}
+    return np.asarray(random_crop(frames, Clip(**values), xp=xp))
+
+
+def finish(frames, *, crop_size, sampling=ClipSampling()):
+    return scaled_and_normalized(
+        tf.constant(frames), crop_size=tf.constant(crop_size, tf.int64), sampling=sampling
     ).numpy()
-
-
-def scale_of(side):
-    return ClipSampling(min_scale=side, max_scale=side, flip=False)
 
 
 def colours(clip):
@@ -38,36 +43,32 @@ def colours(clip):
     return (clip * 0.225 + 0.45) * 255
 
 
-# Short sides of 6 scaled to 6: pixels stay as they are.
+# Where the crop lies. Short sides of 6 scaled to 6: pixels stay as they are.
 
 
+@LIBRARIES
 @pytest.mark.parametrize(
     ("top", "left", "first_row", "first_column"),
     [(0, 0, 0, 0), (2, 4, 2, 4), (1, 3, 1, 3), (3, 5, 0, 0), (7, 9, 1, 4)],
 )
-def test_random_crop_lies_where_the_draws_say(top, left, first_row, first_column):
+def test_random_crop_lies_where_the_draws_say(xp, top, left, first_row, first_column):
     # 6 x 8 pixels hold 3 x 5 places for 4 x 4.
-    clip = crop(places(6, 8), crop_size=4, sampling=scale_of(6), top=top, left=left)
+    clip = cut(places(6, 8), xp, crop_size=4, scale=6, top=top, left=left)
     assert clip.shape == (2, 4, 4, 3)
-    assert clip.dtype == np.float32
+    assert clip.dtype == np.uint8
     corner = 10 * first_row + first_column
     rows = [[corner + 10 * y + x for x in range(4)] for y in range(4)]
-    np.testing.assert_allclose(colours(clip[0, ..., 1]), rows, atol=1e-3)
-    np.testing.assert_allclose(colours(clip[1, ..., 2]), np.add(rows, 100), atol=1e-3)
+    np.testing.assert_array_equal(clip[0, ..., 1], rows)
+    np.testing.assert_array_equal(clip[1, ..., 2], np.add(rows, 100))
 
 
-@pytest.mark.parametrize(("flip", "is_mirrored"), [(0, False), (1, True), (6, False), (7, True)])
-def test_half_of_the_draws_mirror_the_width(flip, is_mirrored):
-    flipping = ClipSampling(min_scale=6, max_scale=6)
-    clip = crop(places(6, 8), crop_size=4, sampling=flipping, top=1, left=2, flip=flip)
+@LIBRARIES
+@pytest.mark.parametrize("flip", [0, 1])
+def test_a_mirrored_clip_runs_from_right_to_left(xp, flip):
+    clip = cut(places(6, 8), xp, crop_size=4, scale=6, top=1, left=2, flip=flip)
     row = [12, 13, 14, 15]
-    np.testing.assert_allclose(
-        colours(clip[0, 0, :, 0]), row[::-1] if is_mirrored else row, atol=1e-3
-    )
-    left_edge = [15, 25, 35, 45] if is_mirrored else [12, 22, 32, 42]
-    np.testing.assert_allclose(colours(clip[0, :, 0, 0]), left_edge, atol=1e-3)
-    still = crop(places(6, 8), crop_size=4, sampling=scale_of(6), top=1, left=2, flip=flip)
-    np.testing.assert_allclose(colours(still[0, 0, :, 0]), row, atol=1e-3)
+    assert clip[0, 0, :, 0].tolist() == (row[::-1] if flip else row)
+    assert clip[0, :, 0, 0].tolist() == ([15, 25, 35, 45] if flip else [12, 22, 32, 42])
 
 
 @pytest.mark.parametrize(
@@ -76,65 +77,41 @@ def test_half_of_the_draws_mirror_the_width(flip, is_mirrored):
 )
 def test_centre_crop_lies_in_the_middle(height, width, first_row, first_column):
     side = min(height, width)
-    clip = centre_crop(
-        tf.constant(places(height, width, dtype=np.float32)), crop_size=4, sampling=scale_of(side)
-    ).numpy()
+    video = places(height, width, dtype=np.float32)
+    clip = centre_crop(video, crop_size=4, scale=side)
     corner = 10 * first_row + first_column
     rows = [[corner + 10 * y + x for x in range(4)] for y in range(4)]
-    np.testing.assert_allclose(clip[0, ..., 0], rows, atol=1e-4)
+    np.testing.assert_array_equal(clip[0, ..., 0], rows)
 
 
-def test_centre_crop_takes_the_smallest_scale():
-    # 448 pixels scaled to 256 (not to 320): 224 of 256 are 392 of 448, of which 28 are left out.
-    clip = centre_crop(tf.constant(ramp(448)), crop_size=224, sampling=ClipSampling()).numpy()
-    # Bilinear: pixel i lies at (i + 0.5) * 1.75 - 0.5.
-    np.testing.assert_allclose(clip[0, 0, :4, 0], [28.375, 30.125, 31.875, 33.625], atol=1e-3)
-    np.testing.assert_allclose(clip[0, 0, -1, 0], 447 - 28.375, atol=1e-3)
-
-
-# Scales: 640 pixels, so that the step from pixel to pixel tells the scale.
-
-
+@LIBRARIES
 @pytest.mark.parametrize(
-    ("crop_size", "scale", "window"),
+    ("short_side", "crop_size", "scale", "side"),
     [
-        # The smallest, 128, 181 and 256 for crops of 112, 158 and 224.
-        (112, 0, 560),
-        (158, 0, 559),  # 158 / 181 * 640 = 558.7
-        (224, 0, 560),
+        # The smallest scales, 128, 181 and 256, of crops of 112, 158 and 224.
+        (640, 112, 128, 560),
+        (640, 158, 181, 559),  # 158 / 181 * 640 = 558.7
+        (640, 224, 256, 560),
         # The largest is 320 for all.
-        (112, 192, 224),
-        (158, 139, 316),
-        (224, 64, 448),
-        # One more starts again.
-        (112, 193, 560),
-        (158, 140, 559),
-        (224, 65, 560),
-        # In between: 112 / 129 * 640 = 555.7.
-        (112, 1, 556),
+        (640, 112, 320, 224),
+        (640, 158, 320, 316),
+        (640, 224, 320, 448),
+        (640, 112, 129, 556),  # 555.7
+        # Half a pixel is rounded up.
+        (5, 4, 8, 3),
+        (7, 4, 8, 4),
+        # A video smaller than the crop is enlarged.
+        (4, 8, 8, 4),
+        (4, 8, 9, 4),  # 3.6
+        # A scale below the crop is raised to it.
+        (8, 4, 2, 8),
+        (1, 1, 9, 1),
     ],
 )
-def test_random_crop_scales_within_the_range(crop_size, scale, window):
-    left = 640 - window
-    clip = crop(ramp(640), crop_size=crop_size, base_crop_size=224, scale=scale, left=left)
-    assert clip.shape == (1, crop_size, crop_size, 3)
-    step = window / crop_size
-    expected = left + (np.arange(crop_size) + 0.5) * step - 0.5
-    np.testing.assert_allclose(clip[0, 3, :, 1], np.clip(expected, left, 639), atol=1e-2)
-
-
-def test_random_crop_scales_rows_as_columns():
-    clip = crop(ramp(640, axis=1), crop_size=112, base_crop_size=224, top=80)
-    np.testing.assert_allclose(clip[0, :3, 9, 0], [82, 87, 92], atol=1e-3)
-
-
-@pytest.mark.parametrize("scale", [0, 1])
-def test_video_smaller_than_the_crop_is_enlarged(scale):
-    # 4 pixels become 8 or 9: a window of 4, or of 8 / 9 * 4 = 3.6.
-    sampling = ClipSampling(min_scale=8, max_scale=9, flip=False)
-    clip = crop(ramp(4), crop_size=8, sampling=sampling, scale=scale)
-    expected = [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]
-    np.testing.assert_allclose(clip[0, 0, :, 0], expected, atol=1e-4)
+def test_the_window_is_the_crops_share_of_the_scale(xp, short_side, crop_size, scale, side):
+    video = np.zeros((1, short_side, short_side + 3, 3), np.uint8)
+    assert cut(video, xp, crop_size=crop_size, scale=scale).shape == (1, side, side, 3)
+    assert centre_crop(video, crop_size=crop_size, scale=scale).shape == (1, side, side, 3)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (9, 1), (5, 7), (37, 23)])
@@ -143,60 +120,73 @@ def test_any_size_gives_the_crop(height, width, crop_size):
     video = places(height, width, num_frames=3)
     big = 2**31 - 2
     for draw in (0, big):
-        draws = dict.fromkeys(DRAWS, draw)
-        clip = crop(video, crop_size=crop_size, base_crop_size=16, sampling=ClipSampling(), **draws)
+        draws = {"scale": 18, "top": draw, "left": draw, "flip": draw % 2}
+        clip = cut(video, crop_size=crop_size, **draws)
+        np.testing.assert_array_equal(clip, cut(video, tf, crop_size=crop_size, **draws))
+        clip = finish(clip, crop_size=crop_size)
         assert clip.shape == (3, crop_size, crop_size, 3)
+        assert clip.dtype == np.float32
         assert colours(clip).min() > -1e-3
-    clip = centre_crop(tf.constant(video), crop_size=crop_size, sampling=ClipSampling())
-    assert clip.shape == (3, crop_size, crop_size, 3)
-    assert clip.dtype == tf.float32
 
 
-def test_a_scale_below_the_crop_is_raised_to_it():
-    clip = centre_crop(tf.constant(ramp(8)), crop_size=4, sampling=scale_of(2)).numpy()
-    np.testing.assert_allclose(clip[0, 0, :, 0], [0.5, 2.5, 4.5, 6.5], atol=1e-4)
+# Scaling.
+
+
+def test_pixels_are_interpolated_between_their_centres():
+    # 448 pixels scaled to 256: 224 of 256 are 392 of 448, of which 28 are left out.
+    clip = centre_crop(ramp(448), crop_size=224, scale=256)
+    # Bilinear: pixel i lies at (i + 0.5) * 1.75 - 0.5.
+    clip = finish(clip, crop_size=224)
+    np.testing.assert_allclose(clip[0, 0, :4, 0], [28.375, 30.125, 31.875, 33.625], atol=1e-3)
+    np.testing.assert_allclose(clip[0, 0, -1, 0], 447 - 28.375, atol=1e-3)
+
+
+def test_rows_are_scaled_as_columns():
+    rows = finish(ramp(560, axis=1), crop_size=112)
+    np.testing.assert_allclose(rows[0, :3, 9, 0], [2, 7, 12], atol=1e-3)
+
+
+def test_small_videos_are_enlarged():
+    clip = finish(ramp(4), crop_size=8)
+    expected = [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]
+    np.testing.assert_allclose(clip[0, 0, :, 0], expected, atol=1e-4)
 
 
 # Colours.
 
 
 def test_colours_of_uint8_videos_are_normalized():
-    video = np.zeros((1, 6, 6, 3), np.uint8)
+    video = np.zeros((1, 4, 4, 3), np.uint8)
     video[..., 1], video[..., 2] = 51, 255
-    clip = crop(video, crop_size=4, sampling=scale_of(6))
     # 0, 0.2 and 1: (x - 0.45) / 0.225.
+    clip = finish(video, crop_size=4)
     np.testing.assert_allclose(clip[0, 2, 2], [-2.0, -1.111111, 2.444444], atol=1e-5)
-    other = ClipSampling(min_scale=6, max_scale=6, mean=0.5, std=0.5, flip=False)
-    clip = crop(video, crop_size=4, sampling=other)
+    clip = finish(video, crop_size=4, sampling=ClipSampling(mean=0.5, std=0.5))
     np.testing.assert_allclose(clip[0, 2, 2], [-1.0, -0.6, 1.0], atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_float_videos_are_left_as_they_are(dtype):
-    video = places(6, 6, num_frames=1, dtype=dtype)
-    clip = crop(video, crop_size=4, sampling=scale_of(6), top=1, left=1)
+    clip = finish(places(4, 4, num_frames=1, dtype=dtype), crop_size=4)
     assert clip.dtype == np.float32
-    np.testing.assert_allclose(clip[0, 0, :, 0], [11, 12, 13, 14], atol=1e-4)
+    np.testing.assert_allclose(clip[0, 1, :, 0], [10, 11, 12, 13], atol=1e-4)
 
 
 def test_subtract_clip_mean_leaves_what_changes():
-    video = places(6, 6, num_frames=3, dtype=np.float32)  # brighter by 100 each frame
-    sampling = ClipSampling(min_scale=6, max_scale=6, subtract_clip_mean=True)
-    for clip in (
-        crop(video, crop_size=4, sampling=sampling),
-        centre_crop(tf.constant(video), crop_size=4, sampling=sampling).numpy(),
-    ):
-        np.testing.assert_allclose(clip[..., 0].min(axis=(1, 2)), [-100, 0, 100], atol=1e-3)
-        np.testing.assert_allclose(clip[..., 0].max(axis=(1, 2)), [-100, 0, 100], atol=1e-3)
-    assert centre_crop(tf.constant(video[:0]), crop_size=4, sampling=sampling).shape[0] == 0
+    video = places(4, 4, num_frames=3, dtype=np.float32)  # brighter by 100 each frame
+    sampling = ClipSampling(subtract_clip_mean=True)
+    clip = finish(video, crop_size=4, sampling=sampling)
+    np.testing.assert_allclose(clip[..., 0].min(axis=(1, 2)), [-100, 0, 100], atol=1e-3)
+    np.testing.assert_allclose(clip[..., 0].max(axis=(1, 2)), [-100, 0, 100], atol=1e-3)
+    assert finish(video[:0], crop_size=4, sampling=sampling).shape[0] == 0
 
 
 def test_graph_with_unknown_sizes_gives_the_same_pixels():
-    video = places(7, 9)
+    video, place = places(7, 9), {"crop_size": 4, "scale": 6, "top": 5, "left": 7, "flip": 1}
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)])
     def in_graph(frames):
-        return centre_crop(frames, crop_size=4, sampling=scale_of(6))
+        clip = Clip(*(tf.constant(place.get(name, 0), tf.int64) for name in Clip._fields))
+        return random_crop(frames, clip, xp=tf)
 
-    eager = centre_crop(tf.constant(video), crop_size=4, sampling=scale_of(6))
-    np.testing.assert_array_equal(in_graph(video), eager)
+    np.testing.assert_array_equal(in_graph(video), cut(video, **place))
