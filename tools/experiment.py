@@ -1,5 +1,6 @@
 """gin and the command line, shared by the tools."""
 
+import importlib.util  # noqa: F401  gin uses it for files of other folders without importing it
 import os
 import re
 import sys
