@@ -1,10 +1,11 @@
 """What a multigrid run does besides its steps: normalization groups, logs, the end."""
 
 import collections
+import itertools
 import statistics
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import keras
 
@@ -71,14 +72,10 @@ class MultigridCallback(keras.callbacks.Callback):
         self.schedule = self._given_schedule or _schedule_of(self.model)
         self._replicas = _num_replicas(self.model)
         _check_grids(self.schedule, self.model, self._replicas)
-        self._grouped_layers = [
-            layer
-            for layer in self.model._flatten_layers()
-            # Convolutions have a number called groups: only a variable can follow the schedule.
-            if isinstance(getattr(layer, "groups", None), keras.Variable)
-        ]
+        self._layers = self.model._flatten_layers()
         self._groups = None
-        self._set_groups(self._step())
+        self._step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        self._follow_phase()
         self._warn_if_cut_short()
         self._open_writer()
         self._interval = _Interval()
@@ -88,15 +85,16 @@ class MultigridCallback(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         # Reading the step waits for the device: only now is the step's work done.
-        step = self._step()
+        keras.ops.convert_to_numpy(self.model.optimizer.iterations)
         seconds = time.perf_counter() - self._begun
-        grid = self.schedule.grid(step - 1)
+        grid = self.schedule.grid(self._step)
         self._seconds[grid].append(seconds)
         self._interval.add(grid, seconds)
-        if step % self._log_every == 0:
-            self._log_step(step - 1, grid, logs or {})
-        self._set_groups(step)
-        if step >= self.schedule.total_steps:
+        self._step += 1
+        if self._step % self._log_every == 0:
+            self._log_step(self._step - 1, grid, logs or {})
+        self._follow_phase()
+        if self._step >= self.schedule.total_steps:
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch, logs=None):
@@ -109,18 +107,15 @@ class MultigridCallback(keras.callbacks.Callback):
         from keras_multigrid import figures
 
         picture = figures.to_array(figures.draw_throughput(self.clips_per_second))
-        self._writer.add_image("throughput", picture, self._step(), dataformats="HWC")
+        self._writer.add_image("throughput", picture, self._step, dataformats="HWC")
         self._writer.close()
         self._writer = None
 
-    def _step(self) -> int:
-        return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
-
-    def _set_groups(self, step: int) -> None:
-        groups = self.schedule.phase(step).groups(self._replicas, self._clips_per_group)
+    def _follow_phase(self) -> None:
+        groups = self.schedule.phase(self._step).groups(self._replicas, self._clips_per_group)
         if groups != self._groups:
-            for layer in self._grouped_layers:
-                layer.groups.assign(groups)
+            _sync_state(self.model)
+            _set_groups(self._layers, groups)
             self._groups = groups
 
     def _open_writer(self) -> None:
@@ -159,7 +154,7 @@ class MultigridCallback(keras.callbacks.Callback):
     def _write(self, scalars: Mapping[str, float], step: int | None = None) -> None:
         if self._writer is None:
             return
-        step = self._step() if step is None else step
+        step = self._step if step is None else step
         for name, value in scalars.items():
             self._writer.add_scalar(name, float(value), step)
 
@@ -172,6 +167,122 @@ class MultigridCallback(keras.callbacks.Callback):
                 f"{self.schedule.total_steps}.",
                 stacklevel=2,
             )
+
+
+class PreciseBatchNormalization(keras.callbacks.Callback):
+    """Computes the statistics for evaluation anew, over many batches, before they are used.
+
+    Moving statistics lag behind the weights, most of all at a large learning rate, and come from
+    the grids of the last steps. This callback replaces them by those of `num_batches` batches of
+    the base grid: before each validation, and at the end of an epoch, before callbacks behind it in
+    the list save the model. Training itself does not depend on them.
+
+    Means and variances are those of all batches together: batch means are averaged, and so are
+    batch variances, to which the variance of the means is added (Wu and Johnson, "Rethinking Batch
+    in BatchNorm", 2021, section 3).
+
+    Args:
+        batches: data set of (clips, labels) or clips at the base grid, of at least `num_batches`:
+            `training_batches` with a schedule without cycles. Each time, it is read from its start.
+        num_batches: how many to take.
+        clips_per_group: clips that share statistics, as of `MultigridCallback`.
+
+    Raises:
+        ValueError: if there are no batches, or no layer has moving statistics.
+
+    Example:
+
+    >>> plain = dataclasses.replace(schedule, long_cycle=(), short_cycle=())
+    >>> precise = PreciseBatchNormalization(training_batches(videos, plain, seed=1))
+    >>> model.fit(batches, callbacks=[MultigridCallback(), precise, ModelCheckpoint(path)])
+    """
+
+    def __init__(self, batches, num_batches: int = 200, *, clips_per_group: int = 8):
+        super().__init__()
+        if num_batches < 1:
+            raise ValueError(f"`num_batches` must be positive. Received: {num_batches!r}.")
+        self._batches = batches
+        self._num_batches = num_batches
+        self._clips_per_group = clips_per_group
+        self._network = None
+
+    def on_train_begin(self, logs=None):
+        self._steps = 0
+        self._updated_at = None
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._steps += 1
+
+    def on_test_begin(self, logs=None):
+        self._update_once()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._update_once()
+
+    def update(self, model: keras.Model) -> None:
+        """Compute the statistics of a model now, outside of training."""
+        layers = [layer for layer in model._flatten_layers() if hasattr(layer, "moving_variance")]
+        if not layers:
+            raise ValueError(f"{model.name} has no layer with moving statistics: nothing to do.")
+        if self._network is not model:
+            self._network, self._in_training_mode = model, _InTrainingMode(model)
+        _sync_state(model)
+        statistics = [v for x in layers for v in (x.moving_mean, x.moving_variance)]
+        others = [v for v in model.non_trainable_variables if not any(v is s for s in statistics)]
+        before = [keras.ops.convert_to_numpy(variable) for variable in others]
+        totals = self._totals(layers, statistics)
+        # Groups and the states of random generators.
+        for variable, value in zip(others, before, strict=True):
+            variable.assign(value)
+        for layer, (mean, variance, square) in zip(layers, totals, strict=True):
+            layer.moving_mean.assign(mean)
+            layer.moving_variance.assign(variance + square - mean**2)
+
+    def _update_once(self) -> None:
+        """Validation and the end of the epoch come after the same step."""
+        if self._updated_at != self._steps:
+            self.update(self.model)
+            self._updated_at = self._steps
+
+    def _totals(self, layers, statistics) -> list[list]:
+        """Of each layer the averages of batch means, of batch variances, and of squared means."""
+        totals = [[0.0, 0.0, 0.0] for _ in layers]
+        count = 0
+        for batch in itertools.islice(iter(self._batches), self._num_batches):
+            clips = batch[0] if isinstance(batch, (tuple, list)) else batch
+            _set_groups(layers, self._groups(self._network, len(clips)))
+            # From zero, a moving average is a known share of what it is moved towards.
+            for variable in statistics:
+                variable.assign(keras.ops.zeros_like(variable))
+            self._in_training_mode.predict_on_batch(clips)
+            for layer, total in zip(layers, totals, strict=True):
+                mean, variance = (
+                    keras.ops.convert_to_numpy(v).astype("float64") / (1 - layer.momentum)
+                    for v in (layer.moving_mean, layer.moving_variance)
+                )
+                for place, value in enumerate((mean, variance, mean**2)):
+                    total[place] += value
+            count += 1
+        if not count:
+            raise ValueError("`batches` holds no batch.")
+        return [[value / count for value in total] for total in totals]
+
+    def _groups(self, model: keras.Model, num_clips: int) -> int:
+        return max(1, round(num_clips / _num_replicas(model) / self._clips_per_group))
+
+
+class _InTrainingMode(keras.Model):
+    """Predicts as a model does in training."""
+
+    def __init__(self, model: keras.Model):
+        super().__init__()
+        self.model = model
+        # Compiled as the model is.
+        self.jit_compile = model.jit_compile
+        self.run_eagerly = model.run_eagerly
+
+    def call(self, clips):
+        return self.model(clips, training=True)
 
 
 class _Interval:
@@ -193,6 +304,19 @@ class _Interval:
     @property
     def input_wait_share(self) -> float:
         return (input_wait.seconds() - self._waited_before) / self._seconds
+
+
+def _set_groups(layers: Iterable[keras.layers.Layer], groups: int) -> None:
+    for layer in layers:
+        # Convolutions have a number called groups: only a variable can follow the schedule.
+        if isinstance(getattr(layer, "groups", None), keras.Variable):
+            layer.groups.assign(groups)
+
+
+def _sync_state(model: keras.Model) -> None:
+    """On JAX, fit keeps variables to itself until asked for them; then it takes up changes."""
+    if getattr(model, "_jax_state", None) is not None:
+        model.jax_state_sync()
 
 
 def _policy_of(model: keras.Model) -> MultigridLearningRate | None:
@@ -221,14 +345,13 @@ def _num_replicas(model: keras.Model) -> int:
 
 def _check_grids(schedule: MultigridSchedule, model: keras.Model, replicas: int) -> None:
     """Every grid, before the first step: not after two days."""
-    min_frames = getattr(model, "min_frames", 1)
+    check_clip_size = getattr(model, "check_clip_size", None)
     for grid in schedule.grids:
-        if grid.num_frames < min_frames:
-            raise ValueError(
-                f"{type(model).__name__} takes clips of at least {min_frames} frames. "
-                f"Received: a schedule with the grid {grid}. Use a base grid of more frames, or a "
-                "`long_cycle` with larger shares of them."
-            )
+        if check_clip_size is not None:
+            try:
+                check_clip_size(grid.num_frames, grid.crop_size)
+            except ValueError as error:
+                raise ValueError(f"{error} The schedule has the grid {grid}.") from None
         if grid.batch_size % replicas:
             raise ValueError(
                 f"Every batch must be a multiple of the {replicas} replicas. Received: a schedule "

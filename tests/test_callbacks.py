@@ -178,8 +178,13 @@ def test_no_schedule_is_an_error_that_names_the_remedy():
 
 def test_a_grid_of_too_few_frames_is_refused_before_the_first_step():
     model = make_model()
-    model.min_frames = 4
-    with pytest.raises(ValueError, match="at least 4 frames"):
+
+    def check_clip_size(num_frames, crop_size):
+        if num_frames < 4:
+            raise ValueError(f"At least 4 frames. Received: {num_frames}.")
+
+    model.check_clip_size = check_clip_size
+    with pytest.raises(ValueError, match=r"At least 4 .* The schedule has the grid 128 x 2 x 8²"):
         model.fit(make_batches(), steps_per_epoch=1, verbose=0, callbacks=[MultigridCallback()])
     assert model.optimizer.iterations == 0
 

@@ -1,12 +1,14 @@
 """Blocks of the published 3-D residual networks, shared by all models.
 
-Layers carry the names of the published checkpoints' keys: `s2.pathway0_res0.branch2.a`.
+Layers carry the names of the published checkpoints' keys, with "-" for ".", which PyTorch does not
+allow in names: `s2-pathway0_res0-branch2-a`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import keras
 
+from keras_multigrid.models.non_local import NonLocalAttention
 from keras_multigrid.models.sub_batch_normalization import SubBatchNormalization
 
 # Bottleneck blocks of stages 2 to 5.
@@ -18,8 +20,17 @@ def weight_regularizer(weight_decay: float):
     return keras.regularizers.L2(weight_decay / 2) if weight_decay else None
 
 
-def conv(x, filters: int, kernel: Sequence[int], *, stride=(1, 1, 1), weight_decay=0.0, name: str):
-    """3-D convolution without bias, padded by `kernel // 2` on both sides.
+def conv(
+    x,
+    filters: int,
+    kernel: Sequence[int],
+    *,
+    stride=(1, 1, 1),
+    use_bias=False,
+    weight_decay=0.0,
+    name: str,
+):
+    """3-D convolution, padded by `kernel // 2` on both sides.
 
     Keras's "same" pads unevenly at stride 2, which the published weights do not expect.
     """
@@ -32,9 +43,10 @@ def conv(x, filters: int, kernel: Sequence[int], *, stride=(1, 1, 1), weight_dec
         tuple(kernel),
         strides=tuple(stride),
         padding=padding,
-        use_bias=False,
+        use_bias=use_bias,
         kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
         kernel_regularizer=weight_regularizer(weight_decay),
+        bias_regularizer=weight_regularizer(weight_decay) if use_bias else None,
         name=name,
     )(x)
 
@@ -54,13 +66,13 @@ def stem(x, *, width: int, temporal_kernel: int, weight_decay: float, name: str)
     """Convolution k x 7 x 7 at spatial stride 2, then max pooling 1 x 3 x 3 at stride 2."""
     kernel = (temporal_kernel, 7, 7)
     x = conv(
-        x, width, kernel, stride=(1, 2, 2), weight_decay=weight_decay, name=f"{name}_stem.conv"
+        x, width, kernel, stride=(1, 2, 2), weight_decay=weight_decay, name=f"{name}_stem-conv"
     )
-    x = normalize(x, name=f"{name}_stem.bn")
-    x = keras.layers.ReLU(name=f"{name}_stem.relu")(x)
+    x = normalize(x, name=f"{name}_stem-bn")
+    x = keras.layers.ReLU(name=f"{name}_stem-relu")(x)
     # Zeros serve as padding of the maximum: what comes out of a ReLU is never below.
-    x = pad(x, (1, 3, 3), name=f"{name}_stem.pool_pad")
-    return keras.layers.MaxPooling3D((1, 3, 3), strides=(1, 2, 2), name=f"{name}_stem.pool")(x)
+    x = pad(x, (1, 3, 3), name=f"{name}_stem-pool_pad")
+    return keras.layers.MaxPooling3D((1, 3, 3), strides=(1, 2, 2), name=f"{name}_stem-pool")(x)
 
 
 def bottleneck(
@@ -77,30 +89,41 @@ def bottleneck(
     shortcut = x
     if x.shape[-1] != outer or stride > 1:
         shortcut = conv(
-            x, outer, (1, 1, 1), stride=strides, weight_decay=weight_decay, name=f"{name}.branch1"
+            x, outer, (1, 1, 1), stride=strides, weight_decay=weight_decay, name=f"{name}-branch1"
         )
-        shortcut = normalize(shortcut, name=f"{name}.branch1_bn")
+        shortcut = normalize(shortcut, name=f"{name}-branch1_bn")
     layers = (
         ("a", inner, (temporal_kernel, 1, 1), (1, 1, 1)),
         ("b", inner, (1, 3, 3), strides),
         ("c", outer, (1, 1, 1), (1, 1, 1)),
     )
     for letter, filters, kernel, layer_stride in layers:
-        branch = f"{name}.branch2.{letter}"
+        branch = f"{name}-branch2-{letter}"
         x = conv(x, filters, kernel, stride=layer_stride, weight_decay=weight_decay, name=branch)
         # The block starts as the identity, which large learning rates need.
         gamma = "zeros" if letter == "c" else "ones"
         x = normalize(x, gamma_initializer=gamma, name=f"{branch}_bn")
         if letter != "c":
             x = keras.layers.ReLU(name=f"{branch}_relu")(x)
-    x = keras.layers.Add(name=f"{name}.add")([x, shortcut])
-    return keras.layers.ReLU(name=f"{name}.relu")(x)
+    x = keras.layers.Add(name=f"{name}-add")([x, shortcut])
+    return keras.layers.ReLU(name=f"{name}-relu")(x)
 
 
 def stage(
-    x, *, inner: int, temporal_kernels: Sequence[int], stride: int, weight_decay: float, name: str
+    x,
+    *,
+    inner: int,
+    temporal_kernels: Sequence[int],
+    stride: int,
+    non_local_after: Collection[int] = (),
+    attention: str | None = None,
+    weight_decay: float,
+    name: str,
 ):
-    """Bottleneck blocks, one for each temporal kernel; the first one strides."""
+    """Bottleneck blocks, one for each temporal kernel; the first one strides.
+
+    After the blocks whose numbers are in `non_local_after` comes a non-local one.
+    """
     for index, temporal_kernel in enumerate(temporal_kernels):
         x = bottleneck(
             x,
@@ -110,19 +133,65 @@ def stage(
             weight_decay=weight_decay,
             name=f"{name}_res{index}",
         )
+        if index in non_local_after:
+            x = non_local(
+                x, attention=attention, weight_decay=weight_decay, name=f"{name}_nonlocal{index}"
+            )
     return x
+
+
+def non_local(x, *, attention: str, weight_decay: float, name: str):
+    """Every position attends to all positions, at half the spatial resolution; a residual block.
+
+    Wang, Girshick, Gupta and He, "Non-local Neural Networks", CVPR 2018, section 3.
+    """
+
+    def pointwise(x, filters, letter):
+        return conv(
+            x,
+            filters,
+            (1, 1, 1),
+            use_bias=True,
+            weight_decay=weight_decay,
+            name=f"{name}-conv_{letter}",
+        )
+
+    inner = x.shape[-1] // 2
+    pooled = keras.layers.MaxPooling3D((1, 2, 2), name=f"{name}-pool")(x)
+    y = NonLocalAttention(attention, name=f"{name}-attention")(
+        pointwise(x, inner, "theta"), pointwise(pooled, inner, "phi"), pointwise(pooled, inner, "g")
+    )
+    y = normalize(pointwise(y, x.shape[-1], "out"), gamma_initializer="zeros", name=f"{name}-bn")
+    return keras.layers.Add(name=f"{name}-add")([x, y])
+
+
+def lateral(fast, *, kernel: int, alpha: int, weight_decay: float, name: str):
+    """Features of the fast pathway at the slow one's frames, with twice the channels.
+
+    Feichtenhofer, Fan, Malik and He, "SlowFast Networks", ICCV 2019, section 3.3.
+    """
+    x = conv(
+        fast,
+        2 * fast.shape[-1],
+        (kernel, 1, 1),
+        stride=(alpha, 1, 1),
+        weight_decay=weight_decay,
+        name=f"{name}-conv_f2s",
+    )
+    return keras.layers.ReLU(name=f"{name}-relu")(normalize(x, name=f"{name}-bn"))
 
 
 def head(x, *, classes: int, dropout: float, weight_decay: float, activation: str | None):
     """Dropout and a dense classifier on globally pooled features."""
     if dropout:
-        x = keras.layers.Dropout(dropout, name="head.dropout")(x)
+        x = keras.layers.Dropout(dropout, name="head-dropout")(x)
     return keras.layers.Dense(
         classes,
         activation=activation,
         kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
         kernel_regularizer=weight_regularizer(weight_decay),
+        bias_regularizer=weight_regularizer(weight_decay),
         # Scores stay float32 under mixed precision: a softmax over float16 overflows.
         dtype="float32",
-        name="head.projection",
+        name="head-projection",
     )(x)

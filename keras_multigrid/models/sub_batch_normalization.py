@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_multigrid.models.fused_normalization import normalize_groups
+
 
 @keras.saving.register_keras_serializable(package="keras_multigrid")
 class SubBatchNormalization(keras.layers.Layer):
@@ -60,20 +62,23 @@ class SubBatchNormalization(keras.layers.Layer):
         )
 
     def call(self, inputs, training=False):
-        x = ops.cast(inputs, "float32")
         # A frozen layer neither moves its statistics nor depends on the batch, as in Keras.
         if training and self.trainable:
-            outputs = self._normalize_groups(x)
-        else:
-            outputs = ops.batch_normalization(
-                x,
-                mean=self.moving_mean,
-                variance=self.moving_variance,
-                axis=-1,
-                offset=self.beta,
-                scale=self.gamma,
-                epsilon=self.epsilon,
+            outputs, mean, variance = normalize_groups(
+                inputs, self.gamma, self.beta, self.groups, self.epsilon
             )
+            self._move(self.moving_mean, mean)
+            self._move(self.moving_variance, variance)
+            return outputs
+        outputs = ops.batch_normalization(
+            ops.cast(inputs, "float32"),
+            mean=self.moving_mean,
+            variance=self.moving_variance,
+            axis=-1,
+            offset=self.beta,
+            scale=self.gamma,
+            epsilon=self.epsilon,
+        )
         return ops.cast(outputs, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
@@ -87,34 +92,9 @@ class SubBatchNormalization(keras.layers.Layer):
             "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
         }
 
-    def _normalize_groups(self, x):
-        positions = tuple(range(1, len(x.shape) - 1))
-        same_group = self._same_group(ops.shape(x)[0])
-        clip_means = ops.mean(x, axis=positions, keepdims=True)
-        mean = _average_over(same_group, clip_means)
-        centred = x - mean
-        clip_variances = ops.mean(ops.square(centred), axis=positions, keepdims=True)
-        variance = _average_over(same_group, clip_variances)
-        self._update_moving_statistics(mean, variance)
-        return centred * (self.gamma * ops.rsqrt(variance + self.epsilon)) + self.beta
-
-    def _same_group(self, batch_size):
-        """(batch, batch) weights that average a clip's group: a matrix, so that no size divides."""
-        group = ops.arange(batch_size, dtype="int32") * self.groups // batch_size
-        same = ops.cast(group[:, None] == group[None, :], "float32")
-        return same / ops.sum(same, axis=1, keepdims=True)
-
-    def _update_moving_statistics(self, mean, variance):
-        """`mean` and `variance`: of each clip's group, (batch, 1, ..., channels)."""
-        clips = tuple(range(len(mean.shape) - 1))
-        batch_mean = ops.mean(mean, axis=clips)
-        batch_variance = ops.mean(variance + ops.square(mean - batch_mean), axis=clips)
-        for moving, value in (
-            (self.moving_mean, batch_mean),
-            (self.moving_variance, batch_variance),
-        ):
-            value = ops.stop_gradient(value)
-            moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
+    def _move(self, moving, value):
+        value = ops.stop_gradient(value)
+        moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
 
     def _statistic(self, name, shape, initializer, *, trainable):
         return self.add_weight(
@@ -125,9 +105,3 @@ class SubBatchNormalization(keras.layers.Layer):
             trainable=trainable,
             autocast=False,
         )
-
-
-def _average_over(same_group, values):
-    """Averages over groups: (b, b) weights, (b, 1, ..., c) values."""
-    flat = ops.reshape(values, (-1, values.shape[-1]))
-    return ops.reshape(ops.matmul(same_group, flat), ops.shape(values))

@@ -1,0 +1,64 @@
+"""The published networks by name."""
+
+import functools
+
+import keras
+
+from keras_multigrid.models.c2d import C2D
+from keras_multigrid.models.i3d import I3D
+from keras_multigrid.models.slow import Slow
+from keras_multigrid.models.slowfast import SlowFast
+
+# Names give frames x stride of the (slow) clip that the network was published with, which is for
+# the data pipeline: networks take clips of any length.
+_R101 = functools.partial(SlowFast, depth=101, fusion_kernel=5)
+_MODELS = {
+    "c2d_8x8_r50": C2D,
+    "c2d_nln_8x8_r50": functools.partial(C2D, non_local=True),
+    "i3d_8x8_r50": I3D,
+    "i3d_8x8_r101": functools.partial(I3D, depth=101),
+    "i3d_nln_8x8_r50": functools.partial(I3D, non_local=True),
+    "i3d_nln_8x8_r101": functools.partial(I3D, depth=101, non_local=True),
+    "slow_4x16_r50": Slow,
+    "slow_8x8_r50": Slow,
+    "slow_nln_4x16_r50": functools.partial(Slow, non_local=True),
+    "slow_nln_8x8_r50": functools.partial(Slow, non_local=True),
+    "slowfast_4x16_r50": functools.partial(SlowFast, alpha=8, fusion_kernel=5),
+    "slowfast_8x8_r50": SlowFast,
+    "slowfast_16x8_r50": SlowFast,
+    "slowfast_nln_4x16_r50": functools.partial(SlowFast, alpha=8, fusion_kernel=5, non_local=True),
+    "slowfast_nln_8x8_r50": functools.partial(SlowFast, fusion_kernel=5, non_local=True),
+    "slowfast_8x8_r101_50_50": functools.partial(_R101, temporal_blocks=(6, 6)),
+    "slowfast_8x8_r101_50_101": functools.partial(_R101, temporal_blocks=(6, 23)),
+    "slowfast_8x8_r101_101_101": _R101,
+    "slowfast_16x8_r101_50_50": functools.partial(_R101, temporal_blocks=(6, 6)),
+    "slowfast_nln_16x8_r101_50_50": functools.partial(
+        _R101, temporal_blocks=(6, 6), non_local=((), (), (6, 13, 20), ())
+    ),
+}
+
+
+def names() -> tuple[str, ...]:
+    """Names that `create` takes."""
+    return tuple(_MODELS)
+
+
+def create(name: str, classes: int = 400, **overrides) -> keras.Model:
+    """A published network.
+
+    Args:
+        name: one of `names()`, like "slowfast_8x8_r50": architecture, "nln" for non-local blocks,
+            frames x stride of the (slow) clip, depth.
+        classes: number of classes.
+        overrides: further arguments of its class, over the published ones.
+
+    Raises:
+        ValueError: for a name that none has.
+
+    Example:
+
+    >>> model = create("slowfast_8x8_r50", classes=174, dropout=0.2)
+    """
+    if name not in _MODELS:
+        raise ValueError(f"`name` must be one of {', '.join(names())}. Received: name={name!r}.")
+    return _MODELS[name](classes=classes, **{"name": name, **overrides})
