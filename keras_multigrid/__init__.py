@@ -13,6 +13,7 @@ _PUBLIC = {
     "MultigridLearningRate": "learning_rate",
     "MultigridSchedule": "schedule",
     "Phase": "schedule",
+    "PreciseBatchNormalization": "callbacks",
     "ReferenceSGD": "sgd",
     "SubBatchNormalization": "models.sub_batch_normalization",
     "resample": "data.pipeline",

@@ -275,7 +275,7 @@ class _InTrainingMode(keras.Model):
     """Predicts as a model does in training."""
 
     def __init__(self, model: keras.Model):
-        super().__init__()
+        super().__init__(name=f"{model.name}_in_training_mode")
         self.model = model
         # Compiled as the model is.
         self.jit_compile = model.jit_compile

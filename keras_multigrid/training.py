@@ -84,7 +84,6 @@ def train(
     max_bad_share: float = 0.05,
     log_every: int = 10,
     workers: int | None = None,
-    jit_compile: bool = False,
     texts: Callable[[], Mapping[str, str]] = dict,
 ) -> Report:
     """Train a model by the schedule of its learning rate.
@@ -104,7 +103,6 @@ def train(
         max_bad_share: share of clips of unreadable videos at which the run stops.
         log_every: steps from one point of TensorBoard's curves to the next.
         workers: clips read at a time; by default the number of cores.
-        jit_compile: compile steps with XLA, anew for each grid. Pays on GPU alone.
         texts: called when all is built; file name to text, saved with the run and shown in
             TensorBoard: the settings.
 
@@ -117,7 +115,7 @@ def train(
     # Keras takes a data set of unknown length, as one with unreadable videos is, for too short.
     warnings.filterwarnings("ignore", message="Your input ran out of data")
     keras.utils.set_random_seed(seed)
-    network = _compiled(model, optimizer, videos, jit_compile=jit_compile)
+    network = _compiled(model, optimizer, videos)
     schedule = _schedule(network)
     bad_videos = BadVideos(os.path.join(run_dir, "bad_videos.txt"), max_share=max_bad_share)
     reading = {
@@ -209,7 +207,7 @@ class _Checkpoint(keras.callbacks.Callback):
         os.replace(unfinished, os.path.join(self._run_dir, _CHECKPOINT))
 
 
-def _compiled(model, optimizer, videos: VideoSet, *, jit_compile: bool) -> keras.Model:
+def _compiled(model, optimizer, videos: VideoSet) -> keras.Model:
     """The network, compiled for one or several classes a video."""
     network = model(
         classes=videos.num_classes,
@@ -223,7 +221,10 @@ def _compiled(model, optimizer, videos: VideoSet, *, jit_compile: bool) -> keras
         loss = "binary_crossentropy"
     else:
         metric, loss = "accuracy", "sparse_categorical_crossentropy"
-    network.compile(optimizer(), loss=loss, metrics=[metric], jit_compile=jit_compile)
+    # XLA would compile each grid anew.
+    network.compile(optimizer(), loss=loss, metrics=[metric], jit_compile=False)
+    # A step that made the optimizer's variables would be traced twice.
+    network.optimizer.build(network.trainable_variables)
     return network
 
 
@@ -243,7 +244,6 @@ def _restore(network: keras.Model, run_dir: str) -> int:
     path = os.path.join(run_dir, _CHECKPOINT)
     if not os.path.exists(path):
         return 0
-    network.optimizer.build(network.trainable_variables)
     network.load_weights(path)
     step = int(network.optimizer.iterations)
     logging.info("Going on from step %d of %s.", step, path)

@@ -12,8 +12,8 @@ class SubBatchNormalization(keras.layers.Layer):
 
     Multigrid batches are up to 16 times larger than the baseline's; statistics over so many clips
     regularize less and differ from those of the last, small batches. So a batch is cut into
-    `groups` runs of neighbouring clips, which are normalized apart (paper, section 3.4). Clip `i`
-    of `b` belongs to group `floor(i * groups / b)`: `b` need not divide.
+    `groups` runs of neighbouring clips, which are normalized apart (paper, section 3.4). Where
+    `groups` does not divide the number of clips, its largest divisor below does instead.
 
     `groups` is a variable, 1 at the start: `layer.groups.assign(8)` takes effect at the next step
     without a rebuild. `MultigridCallback` does it at the borders of phases.
@@ -44,6 +44,8 @@ class SubBatchNormalization(keras.layers.Layer):
         self.epsilon = epsilon
         self.gamma_initializer = keras.initializers.get(gamma_initializer)
         self.supports_masking = False
+        # XLA of TensorFlow needs the number of groups when it compiles.
+        self.supports_jit = keras.backend.backend() != "tensorflow"
 
     def build(self, input_shape):
         if len(input_shape) < 3 or input_shape[-1] is None:

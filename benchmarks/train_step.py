@@ -1,0 +1,167 @@
+"""Seconds of a training step by grid, model and Keras backend, beside the limit of the processor.
+
+    python benchmarks/train_step.py --out=results
+    python benchmarks/train_step.py --python=tensorflow=.venv/bin/python \
+        --python=torch=.venv-backends/bin/python --out=results
+
+Each backend runs in a process of its own, with the Python given for it, in turn on this machine. A
+step is forward, backward and update (SGD with momentum), float32 unless --dtype says otherwise, on
+clips of random numbers that are in memory. The limit is the rate of a large matrix product: a step
+at that rate would take 3 x 2 x multiply-adds / rate (each convolution is computed forward, for its
+input and for its kernel). Prints a table and writes `train_step.json`.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, _ROOT)
+
+
+def main() -> None:
+    settings = _parse()
+    if settings.backend:
+        print(json.dumps(_measure(settings)))
+        return
+    results = []
+    for python in settings.python:
+        backend, _, path = python.partition("=")
+        results += _run(backend, path or sys.executable)
+    print(_table(results))
+    os.makedirs(settings.out, exist_ok=True)
+    with open(os.path.join(settings.out, "train_step.json"), "w", encoding="utf-8") as file:
+        json.dump({"command": sys.argv, "cpus": os.cpu_count(), "results": results}, file, indent=1)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--models", default="i3d_8x8_r50,slowfast_8x8_r50")
+    parser.add_argument("--batch_size", type=int, default=1, help="clips of the base grid")
+    parser.add_argument("--crop_size", type=int, default=224)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--jit_compile", default="false", help="true, false or auto")
+    parser.add_argument("--python", action="append", help="BACKEND=PATH of the Python that has it")
+    parser.add_argument("--out", default="results")
+    parser.add_argument("--backend", help=argparse.SUPPRESS)
+    settings = parser.parse_args()
+    settings.python = settings.python or ["tensorflow"]
+    return settings
+
+
+def _run(backend: str, python: str) -> list[dict]:
+    """All models and grids on one backend, in a process of its own."""
+    print(f"{backend} ...", file=sys.stderr, flush=True)
+    result = subprocess.run(
+        [python, os.path.abspath(__file__), *sys.argv[1:], f"--backend={backend}"],
+        env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def _measure(settings: argparse.Namespace) -> list[dict]:
+    import keras
+    import numpy as np
+
+    from keras_multigrid import models
+    from keras_multigrid.schedule import Grid, MultigridSchedule
+
+    limit = _matrix_product_rate()
+    rows = []
+    for name in settings.models.split(","):
+        keras.utils.set_random_seed(0)
+        model = models.create(name, dtype=settings.dtype)
+        jit = settings.jit_compile
+        model.compile(
+            keras.optimizers.SGD(0.01, momentum=0.9),
+            loss="sparse_categorical_crossentropy",
+            jit_compile=jit if jit == "auto" else jit == "true",
+        )
+        frames = 32 if name.startswith("slowfast") else 8
+        base = Grid(batch_size=settings.batch_size, num_frames=frames, crop_size=settings.crop_size)
+        schedule = MultigridSchedule(base, num_clips=10_000, epochs=20, boundaries=(10,))
+        for grid in _long_cycle_first(schedule):
+            clips = np.random.default_rng(0).normal(size=grid.shape).astype("float32")
+            labels = np.zeros(grid.batch_size, "int32")
+            seconds = []
+            for _ in range(settings.steps + 2):
+                begun = time.perf_counter()
+                model.train_on_batch(clips, labels)
+                seconds.append(time.perf_counter() - begun)
+            work = 6 * grid.batch_size * model.multiply_adds(grid.num_frames, grid.crop_size)
+            row = {
+                "backend": settings.backend,
+                "model": name,
+                "grid": str(grid),
+                "seconds": statistics.median(seconds[2:]),
+                "first_seconds": seconds[0],
+                "limit_seconds": work / limit,
+                "dtype": settings.dtype,
+                "versions": _versions(settings.backend),
+            }
+            rows.append(row)
+            print({k: row[k] for k in ("model", "grid", "seconds")}, file=sys.stderr, flush=True)
+    return rows
+
+
+def _long_cycle_first(schedule):
+    """All grids of a schedule: the base grid, those of the long cycle, then the others."""
+    long = [phase.base for phase in schedule.phases]
+    return list(dict.fromkeys([schedule.base, *long, *schedule.grids]))
+
+
+def _matrix_product_rate(size: int = 2048, repeats: int = 8) -> float:
+    """Floating-point operations per second of a float32 matrix product."""
+    import keras
+    import numpy as np
+
+    a = keras.ops.convert_to_tensor(np.random.default_rng(0).normal(size=(size, size)), "float32")
+    seconds = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        keras.ops.convert_to_numpy(keras.ops.matmul(a, a)[0, 0])
+        seconds.append(time.perf_counter() - begun)
+    return 2 * size**3 / min(seconds)
+
+
+def _table(results: list[dict]) -> str:
+    backends = list(dict.fromkeys(row["backend"] for row in results))
+    rows = {(row["model"], row["grid"], row["backend"]): row for row in results}
+    lines = [
+        f"{'model':<20}{'clips x frames x crop²':>24}"
+        + "".join(f"{backend + ' s':>14}{'of limit':>10}" for backend in backends)
+    ]
+    for model, grid in dict.fromkeys((row["model"], row["grid"]) for row in results):
+        line = f"{model:<20}{grid:>24}"
+        for backend in backends:
+            row = rows[model, grid, backend]
+            share = row["limit_seconds"] / row["seconds"]
+            line += f"{row['seconds']:>14.3f}{share:>10.0%}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _versions(backend: str) -> dict[str, str]:
+    from importlib.metadata import version
+
+    names = {"tensorflow": "tensorflow-cpu"}
+    library = {}
+    for name in (backend, names.get(backend, backend)):
+        try:
+            library = {backend: version(name)}
+        except ModuleNotFoundError:
+            continue
+    return {"python": platform.python_version(), "keras": version("keras"), **library}
+
+
+if __name__ == "__main__":
+    main()
