@@ -10,10 +10,11 @@ export TF_CPP_MIN_LOG_LEVEL
 
 VENV := .venv
 LATEST_VENV := .venv-latest
+BACKENDS_VENV := .venv-backends
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-latest test test-fast test-latest test-latest-fast lint format \
-	quickstart plan clean
+.PHONY: help install install-latest install-backends test test-fast test-latest test-latest-fast \
+	test-backends lint format quickstart plan clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +41,14 @@ check_python = @$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3,
 	"The pinned versions need Python 3.11 to 3.$(1). Found " + sys.version.split()[0] + \
 	". Name another one: make PYTHON=python3.11 ...")'
 
+install-backends: $(BACKENDS_VENV)/.installed ## Set up .venv-backends: JAX and PyTorch, no TensorFlow (constraints-backends.txt)
+
+$(BACKENDS_VENV)/.installed: setup.py constraints-backends.txt
+	$(call check_python,13)
+	$(PYTHON) -m venv $(BACKENDS_VENV)
+	$(BACKENDS_VENV)/bin/python -m pip install --disable-pip-version-check -c constraints-backends.txt -e '.[jax,torch,test]'
+	@touch $@
+
 lint: install ## Check style and format
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -56,6 +65,13 @@ test-latest: install-latest ## Run all tests on the newest TensorFlow
 test-latest-fast: install-latest ## The same without the long end-to-end runs
 	$(LATEST_VENV)/bin/python -m pytest -m 'not slow'
 
+# What needs no TensorFlow: the networks, their weights and what trains them.
+BACKEND_TESTS := $(addprefix tests/models/test_,backends.py saving.py weights.py zoo.py)
+
+test-backends: install-backends ## Run the tests of the networks on JAX and on PyTorch
+	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/python -m pytest $(BACKEND_TESTS)
+	KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/python -m pytest $(BACKEND_TESTS)
+
 quickstart: install ## Train a small model on synthetic videos
 	$(VENV)/bin/python tools/train.py --gin_file=gin/quickstart.gin
 
@@ -67,5 +83,5 @@ format: install ## Format the code and apply safe fixes
 	$(VENV)/bin/ruff format .
 
 clean: ## Remove virtual environments, caches and build files, but neither runs/ nor data/
-	rm -rf $(VENV) $(LATEST_VENV) build dist *.egg-info .hypothesis .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(LATEST_VENV) $(BACKENDS_VENV) build dist *.egg-info .hypothesis .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -46,6 +46,9 @@ setup(
     extras_require={
         "tensorflow": ["tensorflow>=2.16"],
         "cpu": ["tensorflow-cpu>=2.16"],
+        # The networks alone train on these, too; the data pipeline needs TensorFlow.
+        "jax": ["jax>=0.4.30"],
+        "torch": ["torch>=2.2"],
         "cuda": ["tensorflow[and-cuda]>=2.16"],
         # Remote paths (s3, http, ...). Its native parts load on TensorFlow <= 2.17 only, which it
         # does not declare: install it with `-c constraints.txt`.
@@ -53,6 +56,7 @@ setup(
         "test": [
             "hypothesis>=6.100",
             "pytest>=8",
+            "scikit-learn>=1.4",
             "ruff>=0.9",
             # An S3 server on the loopback. flask and flask-cors are what it needs to serve S3:
             # moto[server] would bring the dependencies of every AWS service.

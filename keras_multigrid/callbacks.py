@@ -73,6 +73,13 @@ class MultigridCallback(keras.callbacks.Callback):
         self._replicas = _num_replicas(self.model)
         _check_grids(self.schedule, self.model, self._replicas)
         self._layers = self.model._flatten_layers()
+        if any(
+            phase.synchronized_replicas(self._replicas, self._clips_per_group) > 1
+            for phase in self.schedule.phases
+        ):
+            for layer in self._layers:
+                if hasattr(layer, "synchronizes"):
+                    layer.synchronizes = True
         self._groups = None
         self._step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
         self._follow_phase()
@@ -112,11 +119,13 @@ class MultigridCallback(keras.callbacks.Callback):
         self._writer = None
 
     def _follow_phase(self) -> None:
-        groups = self.schedule.phase(self._step).groups(self._replicas, self._clips_per_group)
-        if groups != self._groups:
+        phase = self.schedule.phase(self._step)
+        groups = phase.groups(self._replicas, self._clips_per_group)
+        synchronized = phase.synchronized_replicas(self._replicas, self._clips_per_group)
+        if (groups, synchronized) != self._groups:
             _sync_state(self.model)
-            _set_groups(self._layers, groups)
-            self._groups = groups
+            _set_groups(self._layers, groups, synchronized)
+            self._groups = groups, synchronized
 
     def _open_writer(self) -> None:
         if self._log_dir is None:
@@ -250,7 +259,7 @@ class PreciseBatchNormalization(keras.callbacks.Callback):
         count = 0
         for batch in itertools.islice(iter(self._batches), self._num_batches):
             clips = batch[0] if isinstance(batch, (tuple, list)) else batch
-            _set_groups(layers, self._groups(self._network, len(clips)))
+            _set_groups(layers, *self._groups(self._network, len(clips)))
             # From zero, a moving average is a known share of what it is moved towards.
             for variable in statistics:
                 variable.assign(keras.ops.zeros_like(variable))
@@ -267,8 +276,11 @@ class PreciseBatchNormalization(keras.callbacks.Callback):
             raise ValueError("`batches` holds no batch.")
         return [[value / count for value in total] for total in totals]
 
-    def _groups(self, model: keras.Model, num_clips: int) -> int:
-        return max(1, round(num_clips / _num_replicas(model) / self._clips_per_group))
+    def _groups(self, model: keras.Model, num_clips: int) -> tuple[int, int]:
+        """Groups and synchronized replicas of a batch."""
+        replicas = _num_replicas(model)
+        groups = num_clips / replicas / self._clips_per_group
+        return max(1, round(groups)), max(1, min(replicas, round(1 / groups)))
 
 
 class _InTrainingMode(keras.Model):
@@ -306,11 +318,15 @@ class _Interval:
         return (input_wait.seconds() - self._waited_before) / self._seconds
 
 
-def _set_groups(layers: Iterable[keras.layers.Layer], groups: int) -> None:
+def _set_groups(
+    layers: Iterable[keras.layers.Layer], groups: int, synchronized_replicas: int
+) -> None:
     for layer in layers:
         # Convolutions have a number called groups: only a variable can follow the schedule.
         if isinstance(getattr(layer, "groups", None), keras.Variable):
             layer.groups.assign(groups)
+        if hasattr(layer, "synchronized_replicas"):
+            layer.synchronized_replicas.assign(synchronized_replicas)
 
 
 def _sync_state(model: keras.Model) -> None:

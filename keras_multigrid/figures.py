@@ -121,6 +121,35 @@ def draw_curves(
     return figure
 
 
+def draw_confusion(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
+    """What videos of each class were taken for, as shares of each row.
+
+    Args:
+        matrix: (classes, classes) counts; rows are labels, columns predictions.
+        class_names: names of the classes. Written out up to 60 of them.
+    """
+    count = len(class_names)
+    side = min(4.5 + 0.22 * count, 18)
+    figure = Figure(figsize=(side, side), dpi=DPI, facecolor="white", layout="constrained")
+    axis = figure.subplots()
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    figure.colorbar(image, ax=axis, shrink=0.7, label="share of the videos of a class")
+    axis.set_xlabel("prediction", color=INK)
+    axis.set_ylabel("label", color=INK)
+    if count <= 60:
+        axis.set_xticks(range(count), class_names, rotation=90)
+        axis.set_yticks(range(count), class_names)
+    if count <= 20:
+        for row, column in zip(*np.nonzero(matrix), strict=True):
+            colour = "white" if shares[row, column] > 0.5 else INK
+            axis.text(
+                column, row, matrix[row, column], ha="center", va="center", color=colour, fontsize=8
+            )
+    axis.tick_params(colors=INK, labelsize=8)
+    return figure
+
+
 def to_png(figure: Figure) -> bytes:
     """A figure as the bytes of a PNG file."""
     buffer = io.BytesIO()

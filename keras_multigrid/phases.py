@@ -67,6 +67,13 @@ class Phase:
         """Normalization groups on each replica: they follow the long cycle alone (section 3.4)."""
         return max(1, round(self.base.batch_size / replicas / clips_per_group))
 
+    def synchronized_replicas(self, replicas: int = 1, clips_per_group: int = 8) -> int:
+        """Neighbouring replicas that share statistics, where one has too few clips for a group.
+
+        >>> # 16 clips on 8 replicas: 4 replicas of 2 clips make a group of 8.
+        """
+        return max(1, min(replicas, round(clips_per_group * replicas / self.base.batch_size)))
+
     def epoch(self, step: float) -> float:
         """Passes over the training videos before `step`, linear within the phase."""
         share = (step - self.first_step) / self.num_steps

@@ -12,11 +12,12 @@ import keras
 from absl import logging
 
 from keras_multigrid import input_wait
-from keras_multigrid.callbacks import MultigridCallback
+from keras_multigrid.callbacks import MultigridCallback, PreciseBatchNormalization
 from keras_multigrid.data.annotations import VideoSet
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.pipeline import evaluation_batches, training_batches
 from keras_multigrid.data.sampling import ClipSampling
+from keras_multigrid.evaluation import save_classes
 from keras_multigrid.learning_rate import MultigridLearningRate
 from keras_multigrid.schedule import MultigridSchedule
 
@@ -81,6 +82,7 @@ def train(
     validations: int = 10,
     keep_decoded: bool = False,
     still_control: bool = False,
+    precise_batches: int = 0,
     max_bad_share: float = 0.05,
     log_every: int = 10,
     workers: int | None = None,
@@ -100,6 +102,9 @@ def train(
         validations: how often to validate and save; each is the end of a Keras epoch.
         keep_decoded: keep decoded videos in memory.
         still_control: at the end, validate with one frame repeated too: what do looks alone tell?
+        precise_batches: batches of the base grid over which the statistics for evaluation are
+            computed anew before each validation (`PreciseBatchNormalization`); published recipes
+            take 200. 0 uses moving averages.
         max_bad_share: share of clips of unreadable videos at which the run stops.
         log_every: steps from one point of TensorBoard's curves to the next.
         workers: clips read at a time; by default the number of cores.
@@ -129,10 +134,16 @@ def train(
     validation = evaluation_batches(videos.validation, schedule.base, **reading)
     settings = texts()
     _save(settings, run_dir)
+    save_classes(videos, run_dir)
     # Four spaces make a block of code of what TensorBoard takes for Markdown.
     blocks = {name: textwrap.indent(text, "    ") for name, text in settings.items()}
     multigrid = MultigridCallback(log_dir=run_dir, log_every=log_every, texts=blocks)
     curve = _Curve()
+    precise = []
+    if precise_batches:
+        plain = dataclasses.replace(schedule, long_cycle=(), short_cycle=())
+        batches = training_batches(videos.train, plain, seed=seed + 1, **reading)
+        precise = [PreciseBatchNormalization(batches, precise_batches)]
     begun, waited = time.perf_counter(), input_wait.seconds()
     if start_step >= schedule.total_steps:
         logging.info("%s is finished: nothing is left to train.", run_dir)
@@ -140,7 +151,7 @@ def train(
         network.fit(
             training_batches(videos.train, schedule, seed=seed, start_step=start_step, **reading),
             validation_data=validation,
-            callbacks=[multigrid, curve, _Checkpoint(run_dir)],
+            callbacks=[multigrid, curve, *precise, _Checkpoint(run_dir)],
             shuffle=False,
             **_keras_epochs(schedule.total_steps, validations, start_step),
         )

@@ -2,10 +2,16 @@
 
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
+import checkpoint_files
+import formula
+import numpy as np
 import pytest
+
+from keras_multigrid import models
 
 ROOT = pathlib.Path(__file__).parents[1]
 EXPERIMENTS = sorted(
@@ -65,6 +71,47 @@ def test_train_from_another_folder(tmp_path):
     assert "NUM_CLIPS = 24" in (run_dir / "config.gin").read_text()
     # Defaults that nobody set are there, too.
     assert "epoch_factor = 1.5" in (run_dir / "operative_config.gin").read_text()
+    views = ("reading.Views.clips=2", "reading.Views.crops=3")
+    result = call(
+        "evaluate.py", "--gin_file=gin/quickstart.gin", params=(*params, *views), cwd=tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+    assert "12 videos, 72 views" in result.stdout
+    assert len((run_dir / "predictions.csv").read_text().splitlines()) == 13
+    # Its data need not be there.
+    video = next((tmp_path / "data" / "validation").rglob("*.mp4"))
+    video.rename(tmp_path / "my_video.mp4")
+    shutil.rmtree(tmp_path / "data")
+    result = call(
+        "predict.py", "--gin_file=gin/quickstart.gin", "my_video.mp4", params=params, cwd=tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+    lines = [line for line in result.stdout.splitlines() if line.startswith("  0.")]
+    scores = [float(line.split()[0]) for line in lines]
+    assert len(scores) == 5
+    assert scores == sorted(scores, reverse=True)
+    result = call(
+        "predict.py", "--gin_file=gin/quickstart.gin", "no.mp4", params=params, cwd=tmp_path
+    )
+    assert_one_message(result, "no video at 'no.mp4'")
+
+
+def test_published_weights_are_converted(tmp_path):
+    source, out = tmp_path / "c2d.pkl", tmp_path / "c2d.weights.h5"
+    network = models.create("c2d_8x8_r50", classes=7)
+    checkpoint_files.write_caffe2(str(source), formula.arrays(models.published_shapes(network)))
+    arguments = ("--model=c2d_8x8_r50", f"--source={source}", f"--out={out}")
+    result = call("convert_weights.py", *arguments, "--classes=7")
+    assert result.returncode == 0, result.stderr
+    assert "parameters of c2d_8x8_r50" in result.stdout
+    models.load_published_weights(network, str(source))
+    copy = models.create("c2d_8x8_r50", classes=7, weights=str(out))
+    for weight, same in zip(network.weights, copy.weights, strict=True):
+        np.testing.assert_array_equal(weight, same)
+    assert_one_message(call("convert_weights.py", *arguments), "trained on 7 classes", "has 400")
+    result = call("convert_weights.py", *arguments[:2])
+    assert result.returncode != 0
+    assert "--out is missing" in result.stdout + result.stderr
 
 
 def test_missing_data_is_named_with_its_layout():
@@ -80,7 +127,7 @@ def test_missing_data_is_named_with_its_layout():
         ("EPOCHES=3", "EPOCHES"),
         ("EPOCHS=%LENGTH", "LENGTH"),
         ("EPOCHS=0", "epochs"),
-        ("training.train.model=@i3d.I4D", "I4D"),
+        ("MODEL=@i3d.I4D", "I4D"),
     ],
 )
 def test_misspelt_and_unset_names_are_named(param, part):

@@ -52,14 +52,19 @@ def configured(function_or_class):
     return gin.get_configurable(function_or_class)
 
 
-def run(main) -> None:
-    """Run a tool. Errors in what the user gave end in one message, without a traceback."""
+def run(main, *, takes_paths: bool = False) -> None:
+    """Run a tool. Errors in what the user gave end in one message, without a traceback.
+
+    Args:
+        main: the tool; called with the arguments that are no flags if it `takes_paths`.
+    """
 
     def guarded(argv):
-        if len(argv) > 1:
-            raise app.UsageError(f"Unknown arguments: {argv[1:]}.")
+        paths = argv[1:]
+        if paths and not takes_paths:
+            raise app.UsageError(f"Unknown arguments: {paths}.")
         try:
-            main()
+            main(paths) if takes_paths else main()
         except app.UsageError:
             raise
         except KeyboardInterrupt:

@@ -18,7 +18,7 @@ from keras_multigrid.data import sampling as sampling_lib
 from keras_multigrid.data import transforms
 from keras_multigrid.data.annotations import VideoRecord
 from keras_multigrid.data.bad_videos import BadVideos
-from keras_multigrid.data.reading import ClipReader
+from keras_multigrid.data.reading import ClipReader, Views
 from keras_multigrid.data.sampling import BLOCK, Clip, ClipSampling
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
@@ -114,6 +114,43 @@ def evaluation_batches(
     # Unreadable videos come as clips without frames.
     readable = clips.filter(lambda clip, label: tf.shape(clip)[0] > 0)
     return _untuned(readable.batch(grid.batch_size).prefetch(2))
+
+
+def view_batches(
+    videos: Sequence[VideoRecord],
+    grid: Grid,
+    *,
+    views: Views,
+    sampling: ClipSampling = ClipSampling(),
+    bad_videos: BadVideos | None = None,
+    workers: int | None = None,
+) -> tf.data.Dataset:
+    """All views of every video for a test, the short side scaled to the crop.
+
+    Args:
+        videos: the videos. Those that cannot be read are left out and counted.
+        grid: views at a time, their frames and size. The last batch may be smaller.
+        views: clips and crops of each video.
+        others: as of `training_batches`.
+
+    Returns:
+        A finite data set of (clips, numbers): float32 (batch, frames, crop, crop, 3), and int64
+        (batch,) positions in `videos`.
+    """
+    reader = ClipReader(videos, sampling, bad_videos=bad_videos)
+
+    def load(position):
+        index = position // views.clips
+        crops = reader.views(index, position % views.clips, views, grid)
+        return crops, tf.fill(tf.shape(crops)[:1], index)
+
+    def finish(frames, index):
+        clip = transforms.scaled_and_normalized(frames, crop_size=grid.crop_size, sampling=sampling)
+        return clip, index
+
+    parallel = {"num_parallel_calls": workers or os.cpu_count(), "deterministic": True}
+    clips = tf.data.Dataset.range(len(videos) * views.clips).map(load, **parallel)
+    return _untuned(clips.unbatch().map(finish, **parallel).batch(grid.batch_size).prefetch(2))
 
 
 def resample(

@@ -1,6 +1,7 @@
 """Reads clips inside TensorFlow graphs, past files that cannot be read."""
 
 import atexit
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,8 +14,35 @@ from keras_multigrid.data.annotations import VideoRecord
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.decode import DecodeError, decode_frames, read_video
 from keras_multigrid.data.sampling import Clip, ClipSampling
-from keras_multigrid.data.transforms import centre_crop, random_crop
+from keras_multigrid.data.transforms import centre_crop, random_crop, side_crops
 from keras_multigrid.grid import Grid
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Views:
+    """Views of a video in a test: so many clips along time, and so many crops of each.
+
+    Args:
+        clips: spread evenly over the video; one lies in the middle.
+        crops: spread evenly along the longer side; one lies in the middle.
+
+    Raises:
+        ValueError: if a number is not positive.
+
+    Example, the published protocol:
+
+    >>> Views(clips=10, crops=3)
+    """
+
+    clips: int = 10
+    crops: int = 3
+
+    def __post_init__(self):
+        for name in ("clips", "crops"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"`{name}` must be a positive integer. Received: {value!r}.")
+
 
 # Replacements tried for one clip before giving up.
 _MAX_REPLACEMENTS = 100
@@ -109,6 +137,39 @@ class ClipReader:
                 return np.zeros((0, 1, 1, 3), np.uint8), label
 
         return self._in_graph(read, index)
+
+    def views(self, index: tf.Tensor, number: tf.Tensor, views: Views, grid: Grid):
+        """All crops of one clip of a video; none if the video is unreadable.
+
+        Args:
+            index: the video, a scalar int64 tensor.
+            number: the clip, a scalar int64 tensor in [0, views.clips).
+            views: how many clips and crops there are.
+            grid: gives its frames, and the size it will have.
+
+        Returns:
+            uint8 (views.crops, num_frames, side, side, 3).
+        """
+        offsets, stride = np.arange(grid.num_frames), self._sampling.stride
+        size = grid.crop_size
+
+        def read(index, number):
+            def select(num_frames):
+                return sampling_lib.view_indices(
+                    num_frames, offsets, stride=stride, number=int(number), count=views.clips
+                )
+
+            try:
+                # Cropped together, behind the choice of frames.
+                frames, _ = self._read(int(index), select, lambda video: video)
+            except DecodeError as error:
+                self._bad_videos.add(self._videos[int(index)].path, error)
+                return np.zeros((0, 1, 1, 1, 3), np.uint8)
+            return side_crops(frames, crop_size=size, scale=size, count=views.crops)
+
+        crops = tf.numpy_function(_counted(read), (index, number), tf.uint8)
+        crops.set_shape((None, None, None, None, 3))
+        return crops
 
     def _in_graph(self, read: Callable, *arguments):
         label_type = tf.int32 if self._num_classes is None else tf.float32

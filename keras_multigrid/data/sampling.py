@@ -178,6 +178,16 @@ def centre_indices(video_frames, offsets, *, stride, xp=np):
     return xp.minimum(start + offsets * stride, video_frames - 1)
 
 
+def view_indices(video_frames, offsets, *, stride, number, count, xp=np):
+    """Frames of one of `count` clips spread evenly over the video, from its start to its end.
+
+    A single clip lies in the middle. Other arguments as of `random_indices`.
+    """
+    free = xp.maximum(video_frames - _span(offsets, stride), 0)
+    start = free * number // (count - 1) if count > 1 else free // 2
+    return xp.minimum(start + offsets * stride, video_frames - 1)
+
+
 def still_indices(video_frames, offsets):
     """The middle frame of the video, as often as there are offsets."""
     return offsets * 0 + video_frames // 2

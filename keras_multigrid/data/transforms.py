@@ -40,6 +40,30 @@ def centre_crop(frames: np.ndarray, *, crop_size: int, scale: int) -> np.ndarray
     return frames[:, top : top + side, left : left + side]
 
 
+def side_crops(frames: np.ndarray, *, crop_size: int, scale: int, count: int) -> np.ndarray:
+    """Squares spread evenly along the longer side, from edge to edge; a single one in the middle.
+
+    Args:
+        frames: (t, height, width, 3).
+        crop_size: height and width of the clips to be, in pixels.
+        scale: short side that the video is scaled to.
+        count: how many.
+
+    Returns:
+        (count, t, side, side, 3).
+    """
+    if count == 1:
+        return centre_crop(frames, crop_size=crop_size, scale=scale)[None]
+    height, width, side = _window(frames, crop_size, scale, np)
+    crops = []
+    for number in range(count):
+        along = (max(height, width) - side) * number // (count - 1)
+        across = (min(height, width) - side) // 2
+        top, left = (along, across) if height > width else (across, along)
+        crops.append(frames[:, top : top + side, left : left + side])
+    return np.stack(crops)
+
+
 def scaled_and_normalized(
     frames: tf.Tensor, *, crop_size: tf.Tensor, sampling: ClipSampling
 ) -> tf.Tensor:

@@ -15,7 +15,7 @@ from keras import ops
 _MAX_GROUPS = 64
 
 
-def normalize_groups(x, gamma, beta, groups, epsilon: float):
+def normalize_groups(x, gamma, beta, groups, epsilon: float, *, synchronized_replicas=None):
     """Normalize runs of neighbouring clips, each by its own statistics.
 
     There are as many groups, all of one size, as the largest divisor of the number of clips that is
@@ -26,6 +26,8 @@ def normalize_groups(x, gamma, beta, groups, epsilon: float):
         gamma, beta: (c,) float32.
         groups: scalar int32.
         epsilon: added to variances.
+        synchronized_replicas: scalar int32, neighbouring replicas of a distribution strategy that
+            share statistics over all their clips, if more than one; None for never.
 
     Returns:
         The output, of the shape and type of `x`; and of the whole batch the mean (c,) and the
@@ -35,7 +37,10 @@ def normalize_groups(x, gamma, beta, groups, epsilon: float):
     divisors = ops.arange(1, _MAX_GROUPS + 1, dtype="int32")
     fits = (divisors <= groups) & (ops.shape(x)[0] % divisors == 0)
     groups = ops.max(ops.where(fits, divisors, 1))
-    return _implementation()(x, gamma, beta, groups, epsilon)
+    normalize = _implementation()
+    if synchronized_replicas is None or keras.backend.backend() != "tensorflow":
+        return normalize(x, gamma, beta, groups, epsilon)
+    return _tensorflow_synchronized(x, gamma, beta, groups, epsilon, synchronized_replicas)
 
 
 def _implementation() -> Callable:
@@ -64,6 +69,37 @@ def _tensorflow(x, gamma, beta, groups, epsilon):
     means = tf.reshape(means, (groups, channels))
     variances = tf.reshape(variances, (groups, channels)) * ((count - 1) / count)
     return tf.reshape(y, tf.shape(x)), *_of_batch(means, variances)
+
+
+def _tensorflow_synchronized(x, gamma, beta, groups, epsilon, synchronized_replicas):
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    replicas = context.num_replicas_in_sync
+    channels, positions = x.shape[-1], tuple(range(len(x.shape) - 1))
+    is_shared = synchronized_replicas > 1
+
+    def own_statistics():
+        return tf.stack(tf.nn.moments(tf.cast(x, tf.float32), positions))
+
+    own = tf.cond(is_shared, own_statistics, lambda: tf.zeros((2, channels)))
+    # Replicas must meet outside of branches. Each one fills its own row.
+    number = context.replica_id_in_sync_group
+    row = tf.one_hot(number, replicas)[:, None, None] * own
+    means, variances = tf.unstack(context.all_reduce(tf.distribute.ReduceOp.SUM, row), axis=1)
+
+    def shared():
+        together = tf.range(replicas) // synchronized_replicas == number // synchronized_replicas
+        weights = tf.cast(together, tf.float32)[:, None]
+        weights /= tf.reduce_sum(weights)
+        mean = tf.reduce_sum(weights * means, axis=0)
+        variance = tf.reduce_sum(weights * (variances + (means - mean) ** 2), axis=0)
+        scale = gamma * tf.math.rsqrt(variance + epsilon)
+        y = tf.cast(x, tf.float32) * scale + (beta - mean * scale)
+        return tf.cast(y, x.dtype), mean, variance
+
+    x, gamma, beta = (tf.convert_to_tensor(value) for value in (x, gamma, beta))
+    return tf.cond(is_shared, shared, lambda: _tensorflow(x, gamma, beta, groups, epsilon))
 
 
 def _torch(x, gamma, beta, groups, epsilon):

@@ -18,6 +18,10 @@ class SubBatchNormalization(keras.layers.Layer):
     `groups` is a variable, 1 at the start: `layer.groups.assign(8)` takes effect at the next step
     without a rebuild. `MultigridCallback` does it at the borders of phases.
 
+    Where replicas of a distribution strategy have too few clips for statistics of their own,
+    `synchronized_replicas`, a variable like `groups`, says how many neighbours share them; for it,
+    set `layer.synchronizes = True` before the first step, as `MultigridCallback` does.
+
     The moving statistics are those of the whole batch: group means are averaged, and so are group
     variances, to which the variance of the means is added. With one group the layer is
     `keras.layers.BatchNormalization`.
@@ -44,6 +48,8 @@ class SubBatchNormalization(keras.layers.Layer):
         self.epsilon = epsilon
         self.gamma_initializer = keras.initializers.get(gamma_initializer)
         self.supports_masking = False
+        # Whether statistics may be shared between replicas: communication in every step.
+        self.synchronizes = False
         # XLA of TensorFlow needs the number of groups when it compiles.
         self.supports_jit = keras.backend.backend() != "tensorflow"
 
@@ -62,12 +68,24 @@ class SubBatchNormalization(keras.layers.Layer):
         self.groups = self.add_weight(
             name="groups", shape=(), dtype="int32", initializer="ones", trainable=False
         )
+        self.synchronized_replicas = self.add_weight(
+            name="synchronized_replicas",
+            shape=(),
+            dtype="int32",
+            initializer="ones",
+            trainable=False,
+        )
 
     def call(self, inputs, training=False):
         # A frozen layer neither moves its statistics nor depends on the batch, as in Keras.
         if training and self.trainable:
             outputs, mean, variance = normalize_groups(
-                inputs, self.gamma, self.beta, self.groups, self.epsilon
+                inputs,
+                self.gamma,
+                self.beta,
+                self.groups,
+                self.epsilon,
+                synchronized_replicas=self.synchronized_replicas if self.synchronizes else None,
             )
             self._move(self.moving_mean, mean)
             self._move(self.moving_variance, variance)

@@ -1,5 +1,3 @@
-import pathlib
-
 import keras
 import numpy as np
 import pytest
@@ -274,29 +272,3 @@ def test_save_and_load(tmp_path):
     assert int(copy.get_layer("norm").groups) == 4
     np.testing.assert_array_equal(copy(clips), model(clips))
     np.testing.assert_array_equal(copy(clips, training=True), model(clips, training=True))
-
-
-def test_the_layer_of_the_reference():
-    """One layer of the reference with 4 groups; there clip j of 8 belongs to group j mod 4."""
-    figures = np.load(pathlib.Path(__file__).parent / "sub_batch_norm.npz")
-    order = [0, 4, 1, 5, 2, 6, 3, 7]
-    ours, theirs = (np.argsort(order), order)
-
-    def through(clips, layer, **settings):
-        channels_last = np.moveaxis(clips, 1, -1)[theirs]
-        return np.moveaxis(np.array(layer(channels_last, **settings)), -1, 1)[ours]
-
-    layer = _layer(groups=4)
-    layer.gamma.assign(figures["weight"])
-    layer.beta.assign(figures["bias"])
-    x = figures["x"]
-    np.testing.assert_allclose(
-        through(x, layer, training=True), figures["y_train_step1"], rtol=0, atol=1e-5
-    )
-    np.testing.assert_allclose(
-        through(1.5 * x, layer, training=True), figures["y_train_step2_on_1p5x"], rtol=0, atol=1e-5
-    )
-    np.testing.assert_allclose(layer.moving_mean, figures["agg_running_mean"], atol=1e-6)
-    # The reference adds the variance of the running means, this layer that of each step's means.
-    difference = np.array(layer.moving_variance) - figures["agg_running_var"]
-    assert 0.1 < difference.max() < 0.43

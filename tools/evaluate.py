@@ -1,0 +1,19 @@
+"""Test a trained network: python tools/evaluate.py --gin_file=gin/quickstart.gin [--gin_param=...]
+
+Views and weights are settings, too:
+    --gin_param="reading.Views.clips = 1" --gin_param="reading.Views.crops = 3"
+    --gin_param="evaluation.evaluate.weights = 'SLOWFAST_8x8_R50.pkl'"
+"""
+
+import experiment
+
+
+def main() -> None:
+    experiment.load()
+    from keras_multigrid import evaluation
+
+    print(f"\n{experiment.configured(evaluation.evaluate)()}")
+
+
+if __name__ == "__main__":
+    experiment.run(main)

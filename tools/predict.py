@@ -1,0 +1,28 @@
+"""What a trained network sees in videos of your own, the highest scores first.
+
+    python tools/predict.py --gin_file=gin/quickstart.gin my_video.mp4 another.mov
+
+The experiment names the network and its training; its classes are those that the run saved, so its
+data need not be there.
+"""
+
+import experiment
+from absl import flags
+
+flags.DEFINE_integer("top", 5, "Classes to show of each video.")
+FLAGS = flags.FLAGS
+
+
+def main(paths: list[str]) -> None:
+    experiment.load()
+    from keras_multigrid import evaluation
+
+    predictions = experiment.configured(evaluation.predict)(paths=paths, top=FLAGS.top)
+    for path, classes in predictions.items():
+        print(path)
+        for name, score in classes:
+            print(f"  {score:.4f}  {name}")
+
+
+if __name__ == "__main__":
+    experiment.run(main, takes_paths=True)
