@@ -92,10 +92,10 @@ def test_gradients_in_a_training_step(groups):
 
 def test_training_through_a_schedule():
     schedule = MultigridSchedule(
-        base=Grid(batch_size=2, num_frames=4, crop_size=16),
-        num_clips=32,
-        epochs=6,
-        boundaries=(3,),
+        base=Grid(batch_size=2, num_frames=8, crop_size=16),
+        num_clips=64,
+        epochs=8,
+        boundaries=(5,),
     )
     keras.utils.set_random_seed(0)
     model = I3D(classes=2, blocks=(1, 1, 1, 1), width=4, dropout=0.0)
