@@ -219,7 +219,7 @@ def _read(path: str) -> dict[str, np.ndarray]:
 # ---- From pictures -------------------------------------------------------------------------------
 
 # keras.applications takes 255 times colours, blue first, without the mean colour of ImageNet.
-_IMAGENET_MEAN = np.array([103.939, 116.779, 123.68])
+_IMAGENET_MEAN = np.asarray([103.939, 116.779, 123.68])
 # What video networks take: (colour - mean) / std in [0, 1].
 _MEAN, _STD = 0.45, 0.225
 
@@ -230,11 +230,11 @@ def _inflated(name: str, variables: Mapping[str, _Variable], image_model) -> dic
     if layer is None:
         return {}
     if isinstance(layer, keras.layers.BatchNormalization):
-        arrays = {f"{name}.{end}": np.array(getattr(layer, v)) for end, v in _NORMALIZATION.items()}
+        arrays = {f"{name}.{end}": _array(getattr(layer, v)) for end, v in _NORMALIZATION.items()}
         # Convolutions for pictures have a bias; normalization subtracts it anyway.
         arrays[f"{name}.running_mean"] -= _bias(image_model, layer.name)
         return arrays
-    kernel = np.array(layer.kernel)
+    kernel = _array(layer.kernel)
     if name == "s1.pathway0_stem.conv":
         kernel = kernel[:, :, ::-1] * (255 * _STD)
     length = variables[f"{name}.weight"].shape[2]
@@ -245,11 +245,11 @@ def _inflated(name: str, variables: Mapping[str, _Variable], image_model) -> dic
 def _bias(image_model: keras.Model, normalization: str) -> np.ndarray:
     """What is added before a normalization beside the video network's own convolution."""
     layer = _layer(image_model, normalization.replace("_bn", "_conv"))
-    bias = np.array(layer.bias) if layer.use_bias else np.zeros(layer.filters)
+    bias = _array(layer.bias) if layer.use_bias else np.zeros(layer.filters)
     if normalization == "conv1_bn":
         # Grey in video networks is not grey in ImageNet's.
         offset = 255 * _MEAN - _IMAGENET_MEAN
-        bias = bias + np.einsum("hwio,i->o", np.array(layer.kernel), offset)
+        bias = bias + np.einsum("hwio,i->o", _array(layer.kernel), offset)
     return bias
 
 
@@ -268,3 +268,8 @@ def _image_layer_name(name: str) -> str:
 
 def _layer(model: keras.Model, name: str) -> Callable | None:
     return next((layer for layer in model.layers if layer.name == name), None)
+
+
+def _array(variable) -> np.ndarray:
+    """A copy of a variable's value."""
+    return np.array(keras.ops.convert_to_numpy(variable))
