@@ -5,8 +5,10 @@ PYTHON ?= python3
 EXTRAS ?= cpu,io,test
 LATEST_EXTRAS ?= cpu,test
 GIN_FILE ?= gin/quickstart.gin
+# As tools/experiment.py sets them: no notes, and fast convolutions on every processor.
 TF_CPP_MIN_LOG_LEVEL ?= 3
-export TF_CPP_MIN_LOG_LEVEL
+TF_ENABLE_ONEDNN_OPTS ?= 1
+export TF_CPP_MIN_LOG_LEVEL TF_ENABLE_ONEDNN_OPTS
 
 VENV := .venv
 LATEST_VENV := .venv-latest

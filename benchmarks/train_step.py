@@ -20,6 +20,8 @@ import subprocess
 import sys
 import time
 
+# Without it TensorFlow leaves out its fast convolutions on processors without AVX-512.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, _ROOT)
 

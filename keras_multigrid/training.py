@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import keras
+import numpy as np
 from absl import logging
 
 from keras_multigrid import input_wait
@@ -234,8 +235,12 @@ def _compiled(model, optimizer, videos: VideoSet) -> keras.Model:
         metric, loss = "accuracy", "sparse_categorical_crossentropy"
     # XLA would compile each grid anew.
     network.compile(optimizer(), loss=loss, metrics=[metric], jit_compile=False)
-    # A step that made the optimizer's variables would be traced twice.
+    # A step that made the variables of the optimizer or of metrics would be traced twice.
     network.optimizer.build(network.trainable_variables)
+    scores = np.zeros((1, videos.num_classes), np.float32)
+    labels = scores if videos.multi_label else np.zeros(1, np.int32)
+    network.compute_metrics(None, labels, scores)
+    network.reset_metrics()
     return network
 
 

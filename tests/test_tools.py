@@ -70,7 +70,7 @@ def test_train_from_another_folder(tmp_path):
     run_dir = tmp_path / "run"
     assert "NUM_CLIPS = 24" in (run_dir / "config.gin").read_text()
     # Defaults that nobody set are there, too.
-    assert "epoch_factor = 1.5" in (run_dir / "operative_config.gin").read_text()
+    assert "decay = 0.1" in (run_dir / "operative_config.gin").read_text()
     views = ("reading.Views.clips=2", "reading.Views.crops=3")
     result = call(
         "evaluate.py", "--gin_file=gin/quickstart.gin", params=(*params, *views), cwd=tmp_path

@@ -67,14 +67,19 @@ def training_batches(
         videos, sampling, num_classes=num_classes, bad_videos=bad_videos, keep_decoded=keep_decoded
     )
 
-    def load(values):
+    def read(clips):
+        return clips, *reader.random_clips(clips)
+
+    def finish(values, pixels, shape, label):
         clip = _clip(values)
-        frames, label = reader.random_clip(values)
+        frames = tf.reshape(pixels, shape)
+        frames.set_shape((None, None, None, 3))
         return clip.batch_size, _finished(frames, clip, sampling), label
 
-    clips = _clips(schedule, sampling, seed=seed, start_step=start_step).map(
-        load, num_parallel_calls=workers or os.cpu_count(), deterministic=True
-    )
+    parallel = {"num_parallel_calls": workers or os.cpu_count(), "deterministic": True}
+    clips = _clips(schedule, sampling, seed=seed, start_step=start_step)
+    calls = clips.batch(reader.clips_per_call, drop_remainder=True).map(read, **parallel)
+    clips = calls.unbatch().map(finish, **parallel)
     return _untuned(_measured(_bucketed(clips).prefetch(2)))
 
 

@@ -79,31 +79,51 @@ class ClipReader:
         self._bad_videos = BadVideos() if bad_videos is None else bad_videos
         self._decoded = {} if keep_decoded else None
 
-    def random_clip(self, clip: tf.Tensor):
-        """A clip that starts at a random frame; of another video if its own is unreadable.
+    @property
+    def clips_per_call(self) -> int:
+        """How many clips `random_clips` should read at a time, one after the other.
+
+        Entering Python costs more than copying a clip out of memory, and much less than decoding.
+        """
+        return 1 if self._decoded is None else 16
+
+    def random_clips(self, clips: tf.Tensor):
+        """Clips that start at random frames; of other videos where their own are unreadable.
 
         Args:
-            clip: int64 (len(Clip._fields),), the values of a `Clip`.
+            clips: int64 (n, len(Clip._fields)), the values of a `Clip` a row.
 
         Returns:
-            uint8 (num_frames, side, side, 3), the pixels of its random crop, and the label, as of
-            `training_batches`.
+            pixels: ragged uint8 (n, None), those of each random crop.
+            shapes: int64 (n, 4), of the crops: (num_frames, side, side, 3).
+            labels: (n, ...), as of `training_batches`.
         """
 
-        def read(values):
-            clip = Clip(*values.tolist())
-            offsets = np.arange(clip.num_frames)
+        def read(rows):
+            clips = [self._random_clip(Clip(*row)) for row in rows.tolist()]
+            crops, labels = zip(*clips, strict=True)
+            shapes = np.asarray([crop.shape for crop in crops])
+            return np.concatenate([crop.ravel() for crop in crops]), shapes, np.stack(labels)
 
-            def select(num_frames):
-                return sampling_lib.random_indices(
-                    num_frames, offsets, stride=clip.stride, draw=clip.start
-                )
+        types = (tf.uint8, tf.int64, self._label_type)
+        pixels, shapes, labels = tf.numpy_function(_counted(read), [clips], types)
+        pixels.set_shape((None,))
+        shapes.set_shape((clips.shape[0], 4))
+        labels.set_shape((clips.shape[0], *self._label_shape))
+        lengths = tf.reduce_prod(shapes, axis=1)
+        return tf.RaggedTensor.from_row_lengths(pixels, lengths, validate=False), shapes, labels
 
-            return self._read_or_replace(
-                clip.video, select, lambda video: random_crop(video, clip), seed=clip.start
+    def _random_clip(self, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
+        offsets = np.arange(clip.num_frames)
+
+        def select(num_frames):
+            return sampling_lib.random_indices(
+                num_frames, offsets, stride=clip.stride, draw=clip.start
             )
 
-        return self._in_graph(read, clip)
+        return self._read_or_replace(
+            clip.video, select, lambda video: random_crop(video, clip), seed=clip.start
+        )
 
     def centre_clip(self, index: tf.Tensor, grid: Grid):
         """The clip in the middle of a video; without frames if the video is unreadable.
@@ -136,7 +156,10 @@ class ClipReader:
                 # One pixel can be scaled like any number of them.
                 return np.zeros((0, 1, 1, 3), np.uint8), label
 
-        return self._in_graph(read, index)
+        frames, label = tf.numpy_function(_counted(read), [index], (tf.uint8, self._label_type))
+        frames.set_shape((None, None, None, 3))
+        label.set_shape(self._label_shape)
+        return frames, label
 
     def views(self, index: tf.Tensor, number: tf.Tensor, views: Views, grid: Grid):
         """All crops of one clip of a video; none if the video is unreadable.
@@ -171,12 +194,13 @@ class ClipReader:
         crops.set_shape((None, None, None, None, 3))
         return crops
 
-    def _in_graph(self, read: Callable, *arguments):
-        label_type = tf.int32 if self._num_classes is None else tf.float32
-        frames, label = tf.numpy_function(_counted(read), arguments, (tf.uint8, label_type))
-        frames.set_shape((None, None, None, 3))
-        label.set_shape(() if self._num_classes is None else (self._num_classes,))
-        return frames, label
+    @property
+    def _label_type(self) -> tf.DType:
+        return tf.int32 if self._num_classes is None else tf.float32
+
+    @property
+    def _label_shape(self) -> tuple[int, ...]:
+        return () if self._num_classes is None else (self._num_classes,)
 
     def _read_or_replace(self, index, select, crop, *, seed):
         for attempt in range(_MAX_REPLACEMENTS):
