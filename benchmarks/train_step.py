@@ -2,13 +2,15 @@
 
     python benchmarks/train_step.py --out=results
     python benchmarks/train_step.py --python=tensorflow=.venv/bin/python \
-        --python=torch=.venv-backends/bin/python --out=results
+        --python=torch=.venv-backends/bin/python --python=native=.venv-backends/bin/python
 
-Each backend runs in a process of its own, with the Python given for it, in turn on this machine. A
-step is forward, backward and update (SGD with momentum), float32 unless --dtype says otherwise, on
-clips of random numbers that are in memory. The limit is the rate of a large matrix product: a step
-at that rate would take 3 x 2 x multiply-adds / rate (each convolution is computed forward, for its
-input and for its kernel). Prints a table and writes `train_step.json`.
+Each backend runs in a process of its own, with the Python given for it, in turn on this machine:
+tensorflow, jax, torch; and, beside Keras, native and native_channels_last, the same network in
+plain PyTorch (pytorch_models.py). A step is forward, backward and update (SGD with momentum),
+float32 unless --dtype says otherwise, on clips of random numbers that are in the processor's
+memory. The limit is the rate of a large matrix product: a step at that rate would take
+3 x 2 x multiply-adds / rate (each convolution is computed forward, for its input and for its
+kernel). Prints a table and writes `train_step.json`.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 # Without it TensorFlow leaves out its fast convolutions on processors without AVX-512.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -47,8 +50,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, default=1, help="clips of the base grid")
     parser.add_argument("--crop_size", type=int, default=224)
     parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--jit_compile", default="false", help="true, false or auto")
+    parser.add_argument("--dtype", default="float32", help="or mixed_bfloat16, mixed_float16")
     parser.add_argument("--python", action="append", help="BACKEND=PATH of the Python that has it")
     parser.add_argument("--out", default="results")
     parser.add_argument("--backend", help=argparse.SUPPRESS)
@@ -62,12 +64,16 @@ def _run(backend: str, python: str) -> list[dict]:
     print(f"{backend} ...", file=sys.stderr, flush=True)
     result = subprocess.run(
         [python, os.path.abspath(__file__), *sys.argv[1:], f"--backend={backend}"],
-        env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={**os.environ, "KERAS_BACKEND": _library(backend), "TF_CPP_MIN_LOG_LEVEL": "3"},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
     return json.loads(result.stdout.splitlines()[-1])
+
+
+def _library(backend: str) -> str:
+    return "torch" if backend.startswith("native") else backend
 
 
 def _measure(settings: argparse.Namespace) -> list[dict]:
@@ -77,27 +83,24 @@ def _measure(settings: argparse.Namespace) -> list[dict]:
     from keras_multigrid import models
     from keras_multigrid.schedule import Grid, MultigridSchedule
 
-    limit = _matrix_product_rate()
+    limit = _matrix_product_rate("float32" if settings.dtype == "float32" else settings.dtype[6:])
     rows = []
     for name in settings.models.split(","):
         keras.utils.set_random_seed(0)
         model = models.create(name, dtype=settings.dtype)
-        jit = settings.jit_compile
-        model.compile(
-            keras.optimizers.SGD(0.01, momentum=0.9),
-            loss="sparse_categorical_crossentropy",
-            jit_compile=jit if jit == "auto" else jit == "true",
-        )
+        make_step = _native_step if settings.backend.startswith("native") else _keras_step
+        step = make_step(model, name, settings)
         frames = 32 if name.startswith("slowfast") else 8
         base = Grid(batch_size=settings.batch_size, num_frames=frames, crop_size=settings.crop_size)
         schedule = MultigridSchedule(base, num_clips=10_000, epochs=20, boundaries=(10,))
         for grid in _long_cycle_first(schedule):
             clips = np.random.default_rng(0).normal(size=grid.shape).astype("float32")
-            labels = np.zeros(grid.batch_size, "int32")
+            clips = keras.ops.convert_to_tensor(clips)
+            labels = keras.ops.zeros(grid.batch_size, "int32")
             seconds = []
             for _ in range(settings.steps + 2):
                 begun = time.perf_counter()
-                model.train_on_batch(clips, labels)
+                step(clips, labels)
                 seconds.append(time.perf_counter() - begun)
             work = 6 * grid.batch_size * model.multiply_adds(grid.num_frames, grid.crop_size)
             row = {
@@ -108,11 +111,52 @@ def _measure(settings: argparse.Namespace) -> list[dict]:
                 "first_seconds": seconds[0],
                 "limit_seconds": work / limit,
                 "dtype": settings.dtype,
-                "versions": _versions(settings.backend),
+                "versions": _versions(_library(settings.backend)),
             }
             rows.append(row)
             print({k: row[k] for k in ("model", "grid", "seconds")}, file=sys.stderr, flush=True)
     return rows
+
+
+def _keras_step(model, name: str, settings: argparse.Namespace) -> Callable:
+    import keras
+
+    model.compile(
+        keras.optimizers.SGD(0.01, momentum=0.9),
+        loss="sparse_categorical_crossentropy",
+        # XLA is slower than TensorFlow's own convolutions; JAX has nothing else.
+        jit_compile=settings.backend == "jax",
+    )
+    return model.train_on_batch
+
+
+def _native_step(model, name: str, settings: argparse.Namespace) -> Callable:
+    """The same step in plain PyTorch; `model` is the Keras model to agree with."""
+    import pytorch_models
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    channels_last = settings.backend == "native_channels_last"
+    layout = torch.channels_last_3d if channels_last else torch.contiguous_format
+    network = pytorch_models.create(name).to(device, memory_format=layout)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    if parameters != model.parameter_count:
+        raise SystemExit(
+            f"{name}: {model.parameter_count} parameters in Keras, {parameters} in PyTorch."
+        )
+    optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=1e-4)
+    dtype = None if settings.dtype == "float32" else getattr(torch, settings.dtype[6:])
+
+    def step(clips, labels):
+        clips = clips.permute(0, 4, 1, 2, 3).contiguous(memory_format=layout)
+        with torch.autocast(device, dtype, enabled=dtype is not None):
+            loss = torch.nn.functional.cross_entropy(network(clips), labels.long())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
 
 
 def _long_cycle_first(schedule):
@@ -121,18 +165,21 @@ def _long_cycle_first(schedule):
     return list(dict.fromkeys([schedule.base, *long, *schedule.grids]))
 
 
-def _matrix_product_rate(size: int = 2048, repeats: int = 8) -> float:
-    """Floating-point operations per second of a float32 matrix product."""
+def _matrix_product_rate(dtype: str, repeats: int = 8) -> float:
+    """Floating-point operations per second of a matrix product that is large for the processor."""
     import keras
-    import numpy as np
 
-    a = keras.ops.convert_to_tensor(np.random.default_rng(0).normal(size=(size, size)), "float32")
-    seconds = []
-    for _ in range(repeats):
-        begun = time.perf_counter()
-        keras.ops.convert_to_numpy(keras.ops.matmul(a, a)[0, 0])
-        seconds.append(time.perf_counter() - begun)
-    return 2 * size**3 / min(seconds)
+    size, seconds = 1024, 0
+    while seconds < 5e-3:
+        size *= 2
+        a = keras.ops.ones((size, size), dtype)
+        times = []
+        for _ in range(repeats):
+            begun = time.perf_counter()
+            keras.ops.convert_to_numpy(keras.ops.matmul(a, a)[0, 0])
+            times.append(time.perf_counter() - begun)
+        seconds = min(times)
+    return 2 * size**3 / seconds
 
 
 def _table(results: list[dict]) -> str:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_multigrid.callbacks import MultigridCallback
 from keras_multigrid.learning_rate import MultigridLearningRate
 from keras_multigrid.models import I3D, SubBatchNormalization
 from keras_multigrid.schedule import Grid, MultigridSchedule
@@ -115,3 +116,68 @@ def test_training_through_a_schedule():
         batch = (noise + labels[:, None, None, None, None]).astype("float32")
         losses.append(float(model.train_on_batch(batch, labels)))
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+def small_network(schedule):
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((None, None, None, 3)),
+            layers.Conv3D(4, 3, padding="same"),
+            SubBatchNormalization(),
+            layers.ReLU(),
+            layers.GlobalAveragePooling3D(),
+            layers.Dense(2),
+        ]
+    )
+    model.compile(
+        keras.optimizers.SGD(MultigridLearningRate(schedule, 0.01), momentum=0.9),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=keras.backend.backend() == "jax",
+    )
+    return model
+
+
+def fit_batches(schedule):
+    random = np.random.default_rng(0)
+    for step in range(schedule.total_steps):
+        grid = schedule.grid(step)
+        clips = random.normal(size=grid.shape).astype("float32")
+        yield clips, np.arange(grid.batch_size, dtype="int32") % 2
+
+
+def as_fit_takes_them(batches):
+    if keras.backend.backend() != "tensorflow":
+        return batches
+    import tensorflow as tf
+
+    spec = tf.TensorSpec((None, None, None, None, 3)), tf.TensorSpec((None,), tf.int32)
+    return tf.data.Dataset.from_generator(lambda: batches, output_signature=spec)
+
+
+def test_fit_with_the_callback_is_a_loop_that_follows_the_schedule():
+    schedule = MultigridSchedule(
+        base=Grid(batch_size=2, num_frames=4, crop_size=8),
+        num_clips=32,
+        epochs=6,
+        boundaries=(4,),
+        short_cycle=(),
+    )
+    by_hand = small_network(schedule)
+    for step, (clips, labels) in enumerate(fit_batches(schedule)):
+        by_hand.layers[1].groups.assign(schedule.phase(step).groups(1, 2))
+        by_hand.train_on_batch(clips, labels)
+    fitted = small_network(schedule)
+    fitted.fit(
+        as_fit_takes_them(fit_batches(schedule)),
+        # Two Keras epochs, to hand the state over between them.
+        steps_per_epoch=-(-schedule.total_steps // 2),
+        epochs=2,
+        callbacks=[MultigridCallback(log_dir=None, clips_per_group=2)],
+        shuffle=False,
+        verbose=0,
+    )
+    assert int(array(fitted.optimizer.iterations)) == schedule.total_steps
+    for ours, theirs in zip(fitted.variables, by_hand.variables, strict=True):
+        np.testing.assert_allclose(array(ours), array(theirs), rtol=1e-3, atol=1e-5)

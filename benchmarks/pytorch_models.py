@@ -1,0 +1,104 @@
+"""I3D and SlowFast R50 in plain PyTorch, for train_step.py to compare with."""
+
+import torch
+from torch import nn
+
+_BLOCKS = (3, 4, 6, 3)
+
+
+def create(name: str, classes: int = 400) -> nn.Module:
+    """A network by its published name; clips are (batch, 3, frames, height, width)."""
+    return {"i3d_8x8_r50": I3D, "slowfast_8x8_r50": SlowFast}[name](classes)
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution and normalization, then a ReLU unless told otherwise."""
+
+    def __init__(self, inputs, outputs, kernel, stride=(1, 1, 1), relu=True):
+        padding = tuple(size // 2 for size in kernel)
+        layers = [
+            nn.Conv3d(inputs, outputs, kernel, stride, padding, bias=False),
+            nn.BatchNorm3d(outputs),
+        ]
+        super().__init__(*layers, *([nn.ReLU(inplace=True)] if relu else []))
+
+
+class Bottleneck(nn.Module):
+    """T x 1 x 1, 1 x 3 x 3 and 1 x 1 x 1 convolution beside a shortcut."""
+
+    def __init__(self, inputs, inner, temporal_kernel, stride):
+        super().__init__()
+        strides = (1, stride, stride)
+        self.branch = nn.Sequential(
+            ConvNorm(inputs, inner, (temporal_kernel, 1, 1)),
+            ConvNorm(inner, inner, (1, 3, 3), strides),
+            ConvNorm(inner, 4 * inner, (1, 1, 1), relu=False),
+        )
+        self.shortcut = nn.Identity()
+        if inputs != 4 * inner or stride > 1:
+            self.shortcut = ConvNorm(inputs, 4 * inner, (1, 1, 1), strides, relu=False)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        return self.relu(self.branch(x) + self.shortcut(x))
+
+
+def stem(width, temporal_kernel):
+    return nn.Sequential(
+        ConvNorm(3, width, (temporal_kernel, 7, 7), (1, 2, 2)),
+        nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),
+    )
+
+
+def stage(inputs, inner, kernels, stride):
+    blocks = [Bottleneck(inputs, inner, kernels[0], stride)]
+    return nn.Sequential(*blocks, *(Bottleneck(4 * inner, inner, k, 1) for k in kernels[1:]))
+
+
+class I3D(nn.Module):
+    """I3D R50."""
+
+    def __init__(self, classes):
+        super().__init__()
+        alternating = ((3, 3, 3), (3, 1, 3, 1), (3, 1, 3, 1, 3, 1), (1, 3, 1))
+        stages, inputs = [stem(64, 5)], 64
+        for index, kernels in enumerate(alternating):
+            inner = 64 * 2**index
+            stages.append(stage(inputs, inner, kernels, 1 if index == 0 else 2))
+            inputs = 4 * inner
+            if index == 0:
+                stages.append(nn.MaxPool3d((2, 1, 1)))
+        self.stages = nn.Sequential(*stages)
+        self.head = nn.Sequential(nn.Dropout(0.5), nn.Linear(2048, classes))
+
+    def forward(self, clips):
+        return self.head(self.stages(clips).mean((2, 3, 4)))
+
+
+class SlowFast(nn.Module):
+    """SlowFast R50: alpha 4, beta 8, lateral kernels of 7 frames."""
+
+    def __init__(self, classes, alpha=4, beta=8):
+        super().__init__()
+        self.alpha = alpha
+        self.slow, self.fast = nn.ModuleList([stem(64, 1)]), nn.ModuleList([stem(64 // beta, 5)])
+        self.lateral = nn.ModuleList()
+        slow, fast = 64, 64 // beta
+        for index, count in enumerate(_BLOCKS):
+            self.lateral.append(ConvNorm(fast, 2 * fast, (7, 1, 1), (alpha, 1, 1)))
+            inner, stride = 64 * 2**index, 1 if index == 0 else 2
+            kernel = 1 if index < 2 else 3
+            self.slow.append(stage(slow + 2 * fast, inner, (kernel,) * count, stride))
+            self.fast.append(stage(fast, inner // beta, (3,) * count, stride))
+            slow, fast = 4 * inner, 4 * inner // beta
+        self.head = nn.Sequential(nn.Dropout(0.5), nn.Linear(slow + fast, classes))
+
+    def forward(self, clips):
+        frames = clips.shape[2]
+        places = torch.linspace(0, frames - 1, frames // self.alpha).long()
+        slow, fast = self.slow[0](clips[:, :, places.to(clips.device)]), self.fast[0](clips)
+        stages = zip(self.lateral, self.slow[1:], self.fast[1:], strict=True)
+        for lateral, slow_stage, fast_stage in stages:
+            slow = slow_stage(torch.cat([slow, lateral(fast)], 1))
+            fast = fast_stage(fast)
+        return self.head(torch.cat([slow.mean((2, 3, 4)), fast.mean((2, 3, 4))], 1))
