@@ -98,9 +98,9 @@ def class_folders(root: Path, *, validation: SplitRule | Path) -> VideoSet:
     class_names = _class_names(root, setting="root")
     paths, records = _scan_classes(root, class_names)
     if callable(validation):
-        return _video_set(*_split(paths, records, validation), class_names)
+        return video_set(*_split(paths, records, validation), class_names)
     _check_same_classes(class_names, _class_names(validation, setting="validation"))
-    return _video_set(records, _scan_classes(validation, class_names)[1], class_names)
+    return video_set(records, _scan_classes(validation, class_names)[1], class_names)
 
 
 def _class_names(root: Path, *, setting: str) -> tuple[str, ...]:
@@ -159,13 +159,14 @@ def _split(
     return parts
 
 
-def _video_set(
+def video_set(
     train: Sequence[VideoRecord],
     validation: Sequence[VideoRecord],
     class_names: tuple[str, ...],
     *,
     multi_label: bool = False,
 ) -> VideoSet:
+    """The set, if neither part is empty."""
     if not train or not validation:
         raise ValueError(
             "There must be videos to train and to validate on. "
@@ -221,13 +222,13 @@ def path_label_lists(
     >>> videos = path_label_lists("train.txt", validation="val.txt", root="kinetics")
     """
     index_of = None if class_names is None else {name: i for i, name in enumerate(class_names)}
-    _check_root(root)
+    check_root(root)
     read = functools.partial(_read_labels, root=root, index_of=index_of)
     parts = _parts(read, train, validation)
     if class_names is None:
         highest = max((record.label for part in parts for record in part), default=-1)
         class_names = [str(label) for label in range(highest + 1)]
-    return _video_set(*parts, tuple(class_names))
+    return video_set(*parts, tuple(class_names))
 
 
 def _parts(
@@ -245,12 +246,12 @@ def _read_labels(
     file: Path, *, setting: str, root: Path, index_of: dict[str, int] | None
 ) -> tuple[list[str], list[VideoRecord]]:
     paths, records = [], []
-    for number, line in _lines(file, setting=setting, layout=_LIST_LAYOUT):
+    for number, line in numbered_lines(file, setting=setting, layout=_LIST_LAYOUT):
         path, *label = line.rsplit(maxsplit=1)
         try:
             record = VideoRecord(path=_join(root, path), label=_label(label, index_of))
         except ValueError as error:
-            raise _bad_line(file, number, line, error) from None
+            raise bad_line(file, number, line, error) from None
         paths.append(path)
         records.append(record)
     return paths, records
@@ -297,10 +298,10 @@ def charades_frame_lists(
 
     >>> videos = charades_frame_lists("train.csv", validation="val.csv", root="charades/frames")
     """
-    _check_root(root)
+    check_root(root)
     read = functools.partial(_read_frames, root=root, num_classes=num_classes)
     class_names = tuple(map(str, range(num_classes)))
-    return _video_set(*_parts(read, train, validation), class_names, multi_label=True)
+    return video_set(*_parts(read, train, validation), class_names, multi_label=True)
 
 
 def _read_frames(
@@ -309,7 +310,7 @@ def _read_frames(
     frames: dict[str, tuple[list[str], list[tuple[int, ...]]]] = {}
     # Millions of frames share some thousand sets of labels: each is kept once.
     known: dict[str, tuple[int, ...]] = {}
-    lines = _lines(file, setting=setting, layout=_FRAME_LIST_LAYOUT)
+    lines = numbered_lines(file, setting=setting, layout=_FRAME_LIST_LAYOUT)
     _skip_header(file, lines)
     for number, line in lines:
         try:
@@ -317,7 +318,7 @@ def _read_frames(
             if text not in known:
                 known[text] = _frame_labels(text, num_classes)
         except ValueError as error:
-            raise _bad_line(file, number, line, f"expected `{_FRAME_HEADER}`: {error}") from None
+            raise bad_line(file, number, line, f"expected `{_FRAME_HEADER}`: {error}") from None
         paths, labels = frames.setdefault(video, ([], []))
         paths.append(path)
         labels.append(known[text])
@@ -329,7 +330,7 @@ def _skip_header(file: Path, lines: Iterator[tuple[int, str]]) -> None:
     number, line = next(lines, (1, ""))
     # The official lists misspell "video"; lists made by others may not.
     if line.replace("vido", "video") != _FRAME_HEADER.replace("vido", "video"):
-        raise _bad_line(file, number, line, f"the first line must be `{_FRAME_HEADER}`")
+        raise bad_line(file, number, line, f"the first line must be `{_FRAME_HEADER}`")
 
 
 def _frame_labels(text: str, num_classes: int) -> tuple[int, ...]:
@@ -350,8 +351,10 @@ def _frame_record(root: Path, paths: list[str], labels: list[tuple[int, ...]]) -
     )
 
 
-def _lines(file: Path, *, setting: str, layout: str) -> Iterator[tuple[int, str]]:
-    """Number and text of each line that is neither blank nor a comment."""
+def numbered_lines(
+    file: Path, *, setting: str, layout: str, comments: bool = True
+) -> Iterator[tuple[int, str]]:
+    """Number and text of each line that is not blank nor, with `comments`, begins with "#"."""
     if not os.path.isfile(file):
         raise FileNotFoundError(
             f"`{setting}` must be a list of videos. Received: '{file}', which is not a file. "
@@ -361,15 +364,17 @@ def _lines(file: Path, *, setting: str, layout: str) -> Iterator[tuple[int, str]
     with open(file, encoding="utf-8-sig", errors="surrogateescape") as lines:
         for number, line in enumerate(lines, 1):
             line = line.strip()
-            if line and line[0] != "#":
+            if line and not (comments and line[0] == "#"):
                 yield number, line
 
 
-def _bad_line(file: Path, number: int, line: str, reason: object) -> ValueError:
+def bad_line(file: Path, number: int, line: str, reason: object) -> ValueError:
+    """The error that tells where a list is wrong."""
     return ValueError(f"{file}, line {number}: {reason}. Received: {line!r}. Correct the line.")
 
 
-def _check_root(root: Path) -> None:
+def check_root(root: Path) -> None:
+    """Refuse a folder of videos that does not exist."""
     root = os.fspath(root)
     if root and "://" not in root and not os.path.isdir(root):
         raise FileNotFoundError(

@@ -190,13 +190,8 @@ def resample(
 
     def load(values, video, label):
         clip = _clip(values)
-        indices = sampling_lib.random_indices(
-            tf.shape(video, tf.int64)[0],
-            tf.range(clip.num_frames),
-            stride=clip.stride,
-            draw=clip.start,
-            xp=tf,
-        )
+        num_frames = tf.shape(video, tf.int64)[0]
+        indices = sampling_lib.training_indices(num_frames, clip, sampling, xp=tf)
         frames = transforms.random_crop(tf.gather(video, indices), clip, xp=tf)
         frames.set_shape((None, None, None, video.shape[-1] if video.shape.rank else 3))
         return clip.batch_size, _finished(frames, clip, sampling), label
@@ -241,7 +236,12 @@ def _clips(
                 base_frames=schedule.base.num_frames,
                 num_frames=num_frames,
             ),
-            scale=shortest_here + scale % tf.maximum(longest - shortest_here + 1, 1),
+            scale=sampling_lib.choose_scale(
+                scale,
+                shortest=shortest_here,
+                longest=tf.constant(longest, tf.int64),
+                reciprocal=sampling.reciprocal_scales,
+            ),
             start=start,
             top=top,
             left=left,

@@ -114,12 +114,8 @@ class ClipReader:
         return tf.RaggedTensor.from_row_lengths(pixels, lengths, validate=False), shapes, labels
 
     def _random_clip(self, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
-        offsets = np.arange(clip.num_frames)
-
         def select(num_frames):
-            return sampling_lib.random_indices(
-                num_frames, offsets, stride=clip.stride, draw=clip.start
-            )
+            return sampling_lib.training_indices(num_frames, clip, self._sampling)
 
         return self._read_or_replace(
             clip.video, select, lambda video: random_crop(video, clip), seed=clip.start
@@ -135,11 +131,10 @@ class ClipReader:
         Returns:
             uint8 (num_frames, side, side, 3), the pixels in the centre, and the label.
         """
-        offsets, sampling = np.arange(grid.num_frames), self._sampling
-        scale = sampling.scales(grid.crop_size)[0]
+        scale = self._sampling.scales(grid.crop_size)[0]
 
         def select(num_frames):
-            return sampling_lib.centre_indices(num_frames, offsets, stride=sampling.stride)
+            return sampling_lib.view_clip_indices(num_frames, grid.num_frames, self._sampling)
 
         def crop(video):
             return centre_crop(video, crop_size=grid.crop_size, scale=scale)
@@ -173,13 +168,16 @@ class ClipReader:
         Returns:
             uint8 (views.crops, num_frames, side, side, 3).
         """
-        offsets, stride = np.arange(grid.num_frames), self._sampling.stride
         size = grid.crop_size
 
         def read(index, number):
             def select(num_frames):
-                return sampling_lib.view_indices(
-                    num_frames, offsets, stride=stride, number=int(number), count=views.clips
+                return sampling_lib.view_clip_indices(
+                    num_frames,
+                    grid.num_frames,
+                    self._sampling,
+                    number=int(number),
+                    count=views.clips,
                 )
 
             try:

@@ -55,6 +55,10 @@ class ClipSampling:
             takes 256 / 224 of the baseline's crop.
         max_scale: longest short side, the same for all grids. None takes 320 / 224 of the
             baseline's crop.
+        reciprocal_scales: draw scales so that their reciprocals are as likely each, which favours
+            short ones.
+        segments: instead of frames at a stride, cut the video into as many segments as the clip has
+            frames, and take one frame of each: any in training, the middle one otherwise.
         flip: whether to mirror half of the training clips. Not where labels tell left from right.
         mean: subtracted from colours in [0, 1].
         std: what they are divided by then.
@@ -73,6 +77,8 @@ class ClipSampling:
     stride: int = 2
     min_scale: int | None = None
     max_scale: int | None = None
+    reciprocal_scales: bool = False
+    segments: bool = False
     flip: bool = True
     mean: float = 0.45
     std: float = 0.225
@@ -105,6 +111,18 @@ class ClipSampling:
                 f"{base_crop_size}. Received: max_scale={self.max_scale}. Set both."
             )
         return shortest, self.max_scale
+
+
+def choose_scale(draw, *, shortest, longest, reciprocal: bool):
+    """A short side in [shortest, longest], in pixels: int64 tensors, like `draw`."""
+    if not reciprocal:
+        return shortest + draw % tf.maximum(longest - shortest + 1, 1)
+    share = tf.cast(draw, tf.float64) / (2**31 - 1)
+    # Smaller crops have shorter scales; the longest is the same.
+    low, high = (
+        1 / tf.cast(scale, tf.float64) for scale in (tf.maximum(longest, shortest), shortest)
+    )
+    return tf.cast(tf.round(1 / (low + share * (high - low))), tf.int64)
 
 
 def draws(seed: int, block: tf.Tensor, count: int) -> tf.Tensor:
@@ -151,6 +169,32 @@ def choose_stride(draw, *, stride: int, base_frames: int, num_frames):
     return stride + draw % (longest - stride + 1)
 
 
+def training_indices(video_frames, clip: Clip, sampling: ClipSampling, *, xp=np):
+    """Frames of a training clip.
+
+    Args:
+        video_frames: frames in the video.
+        clip: gives their number, the stride and a random integer.
+        sampling: gives the way.
+        xp: the array library of the arguments, numpy or `tf`.
+
+    Returns:
+        int64 (num_frames,), indices that never decrease.
+    """
+    offsets = (tf.range if xp is tf else np.arange)(clip.num_frames)
+    if sampling.segments:
+        return random_segment_indices(video_frames, offsets, draw=clip.start, xp=xp)
+    return random_indices(video_frames, offsets, stride=clip.stride, draw=clip.start, xp=xp)
+
+
+def view_clip_indices(video_frames, num_frames: int, sampling: ClipSampling, *, number=0, count=1):
+    """Frames of one of `count` clips of a video in a test; a single one lies in the middle."""
+    offsets = np.arange(num_frames)
+    if sampling.segments:
+        return view_segment_indices(video_frames, offsets, number=number, count=count)
+    return view_indices(video_frames, offsets, stride=sampling.stride, number=number, count=count)
+
+
 def random_indices(video_frames, offsets, *, stride, draw, xp=np):
     """Frames of a clip that starts anywhere in the video.
 
@@ -172,20 +216,54 @@ def random_indices(video_frames, offsets, *, stride, draw, xp=np):
     return xp.minimum(draw % starts + offsets * stride, video_frames - 1)
 
 
-def centre_indices(video_frames, offsets, *, stride, xp=np):
-    """Frames of the clip in the middle of the video; arguments as of `random_indices`."""
-    start = xp.maximum(video_frames - _span(offsets, stride), 0) // 2
-    return xp.minimum(start + offsets * stride, video_frames - 1)
-
-
-def view_indices(video_frames, offsets, *, stride, number, count, xp=np):
+def view_indices(video_frames, offsets, *, stride, number, count):
     """Frames of one of `count` clips spread evenly over the video, from its start to its end.
 
     A single clip lies in the middle. Other arguments as of `random_indices`.
     """
-    free = xp.maximum(video_frames - _span(offsets, stride), 0)
+    free = np.maximum(video_frames - _span(offsets, stride), 0)
     start = free * number // (count - 1) if count > 1 else free // 2
-    return xp.minimum(start + offsets * stride, video_frames - 1)
+    return np.minimum(start + offsets * stride, video_frames - 1)
+
+
+def random_segment_indices(video_frames, offsets, *, draw, xp=np):
+    """One frame anywhere in each of `t` equal segments of the video.
+
+        video   0 1 2 | 3 4 5 6 | 7 8 9
+        clip      x         x     x         offsets 0 1 2
+
+    Args: as of `random_indices`.
+
+    Returns:
+        (t,) indices. A video of fewer frames than `t` repeats some: 3 frames give 0, 0, 1, 2.
+    """
+    starts, lengths = _segments(video_frames, offsets)
+    return starts + _scrambled(draw, offsets) % xp.maximum(lengths, 1)
+
+
+def view_segment_indices(video_frames, offsets, *, number, count):
+    """One frame of each of `t` equal segments: those of one of `count` clips.
+
+    A single clip takes the middle of the segments. Other arguments as of `random_indices`.
+    """
+    starts, lengths = _segments(video_frames, offsets)
+    return starts + lengths * (2 * number + 1) // (2 * count)
+
+
+def _segments(video_frames, offsets):
+    """First frame and number of frames of each segment."""
+    count = offsets[-1] + 1
+    starts = offsets * video_frames // count
+    return starts, (offsets + 1) * video_frames // count - starts
+
+
+def _scrambled(draw, offsets):
+    """A random integer in [0, 2**31) for each offset, from one: rounds of products and shifts."""
+    mask = 2**31 - 1
+    numbers = (draw + (offsets + 1) * 0x9E3779B1) & mask
+    for factor in (0x2C1B3C6D, 0x297A2D39):
+        numbers = ((numbers ^ (numbers // 2**15)) * factor) & mask
+    return numbers ^ (numbers // 2**15)
 
 
 def still_indices(video_frames, offsets):

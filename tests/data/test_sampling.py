@@ -51,7 +51,6 @@ def test_random_indices(xp, video_frames, num_frames, stride, draw, expected):
     assert np.asarray(indices).dtype == np.int64
 
 
-@LIBRARIES
 @pytest.mark.parametrize(
     ("video_frames", "num_frames", "stride", "expected"),
     [
@@ -64,10 +63,80 @@ def test_random_indices(xp, video_frames, num_frames, stride, draw, expected):
         (5, 1, 2, [2]),
     ],
 )
-def test_centre_indices(xp, video_frames, num_frames, stride, expected):
-    video_frames, stride = integers(xp, video_frames, stride)
-    indices = sampling.centre_indices(video_frames, offsets(xp, num_frames), stride=stride, xp=xp)
-    assert np.asarray(indices).tolist() == expected
+def test_a_single_view_is_the_middle(video_frames, num_frames, stride, expected):
+    sampled = ClipSampling(stride=stride)
+    indices = sampling.view_clip_indices(video_frames, num_frames, sampled)
+    assert indices.tolist() == expected
+
+
+@LIBRARIES
+@pytest.mark.parametrize(
+    ("video_frames", "num_frames"), [(10, 3), (8, 8), (3, 4), (1, 2), (100, 7), (37, 1)]
+)
+def test_random_segment_indices(xp, video_frames, num_frames):
+    """Any frame of each segment, as likely as the others."""
+    (frames,) = integers(xp, video_frames)
+    edges = [place * video_frames // num_frames for place in range(num_frames + 1)]
+    seen = [set() for _ in range(num_frames)]
+    for draw in range(0, 2**31 - 1, 2**31 // 400):
+        (number,) = integers(xp, draw)
+        indices = sampling.random_segment_indices(
+            frames, offsets(xp, num_frames), draw=number, xp=xp
+        )
+        assert np.asarray(indices).dtype == np.int64
+        for place, index in enumerate(np.asarray(indices).tolist()):
+            seen[place].add(index)
+    for place, indices in enumerate(seen):
+        first, end = edges[place : place + 2]
+        assert indices == set(range(first, max(end, first + 1)))
+
+
+def test_segments_are_drawn_independently_and_alike_by_each_library():
+    clips = []
+    for draw in range(0, 2**31 - 1, 2**31 // 500):
+        clips.append(sampling.random_segment_indices(80, np.arange(8), draw=np.int64(draw)))
+        (frames, number) = integers(tf, 80, draw)
+        if draw % 10 == 0:
+            indices = sampling.random_segment_indices(frames, offsets(tf, 8), draw=number, xp=tf)
+            np.testing.assert_array_equal(indices, clips[-1])
+    within = np.asarray(clips) - 10 * np.arange(8)
+    assert np.abs(within.mean(axis=0) - 4.5).max() < 0.5
+    correlations = np.corrcoef(within.T) - np.eye(8)
+    assert np.abs(correlations).max() < 0.2
+
+
+@pytest.mark.parametrize(
+    ("video_frames", "num_frames", "number", "count", "expected"),
+    [
+        (9, 3, 0, 1, [1, 4, 7]),
+        (10, 3, 0, 1, [1, 4, 8]),  # segments of 3, 3 and 4 frames
+        (8, 8, 0, 1, list(range(8))),
+        (3, 4, 0, 1, [0, 0, 1, 2]),
+        (16, 2, 0, 2, [2, 10]),
+        (16, 2, 1, 2, [6, 14]),
+    ],
+)
+def test_view_of_segments(video_frames, num_frames, number, count, expected):
+    sampled = ClipSampling(segments=True)
+    indices = sampling.view_clip_indices(
+        video_frames, num_frames, sampled, number=number, count=count
+    )
+    assert indices.tolist() == expected
+
+
+@pytest.mark.parametrize("reciprocal", [False, True])
+def test_scales_lie_between_the_shortest_and_the_longest(reciprocal):
+    draws = tf.constant(np.linspace(0, 2**31 - 2, 5000), tf.int64)
+    shortest, longest = tf.constant(128, tf.int64), tf.constant(320, tf.int64)
+    scales = sampling.choose_scale(
+        draws, shortest=shortest, longest=longest, reciprocal=reciprocal
+    ).numpy()
+    assert (scales.min(), scales.max()) == (128, 320)
+    # The mean of 1 / u, u uniform in [1 / 320, 1 / 128], is log(320 / 128) / (1 / 128 - 1 / 320).
+    expected = 195.5 if reciprocal else 224
+    assert scales.mean() == pytest.approx(expected, abs=3)
+    same = sampling.choose_scale(draws, shortest=longest, longest=longest, reciprocal=reciprocal)
+    assert set(same.numpy()) == {320}
 
 
 @LIBRARIES

@@ -1,0 +1,223 @@
+import json
+
+import pytest
+
+from keras_multigrid.data.annotations import VideoRecord
+from keras_multigrid.data.published_sets import hmdb51, kinetics, something_something, ucf101
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+# Lines of the official files.
+KINETICS_TRAIN = """label,youtube_id,time_start,time_end,split
+zumba,---QUuC4vJs,84,94,train
+"playing ""rock paper scissors"", twice",--3ouPhoy2A,20,30,train
+abseiling,-3B32lodo2M,59,69,train
+"""
+KINETICS_VALIDATION = """label,youtube_id,time_start,time_end,split
+abseiling,0wR5jVB-WPk,417,427,val
+"""
+
+
+@pytest.fixture
+def kinetics_lists(tmp_path):
+    return {
+        "train": write(tmp_path / "train.csv", KINETICS_TRAIN),
+        "validation": write(tmp_path / "validate.csv", KINETICS_VALIDATION),
+        "root": tmp_path,
+    }
+
+
+def test_kinetics(kinetics_lists):
+    videos = kinetics(**kinetics_lists)
+    assert videos.class_names == ("abseiling", 'playing "rock paper scissors", twice', "zumba")
+    root = kinetics_lists["root"]
+    assert videos.train == (
+        VideoRecord(path=f"{root}/zumba/---QUuC4vJs_000084_000094.mp4", label=2),
+        VideoRecord(
+            path=f'{root}/playing "rock paper scissors", twice/--3ouPhoy2A_000020_000030.mp4',
+            label=1,
+        ),
+        VideoRecord(path=f"{root}/abseiling/-3B32lodo2M_000059_000069.mp4", label=0),
+    )
+    assert videos.validation == (
+        VideoRecord(path=f"{root}/abseiling/0wR5jVB-WPk_000417_000427.mp4", label=0),
+    )
+
+
+def test_kinetics_laid_out_otherwise(kinetics_lists):
+    videos = kinetics(**kinetics_lists, file_name="{split}/{youtube_id}.webm")
+    assert videos.validation[0].path == f"{kinetics_lists['root']}/val/0wR5jVB-WPk.webm"
+
+
+@pytest.mark.parametrize(
+    "line, reason",
+    [
+        ("abseiling,-3B32lodo2M,59,69", "expected 5 fields, found 4"),
+        ("abseiling,-3B32lodo2M,start,69,train", "the times must be numbers of seconds"),
+    ],
+)
+def test_kinetics_names_the_bad_line(kinetics_lists, line, reason):
+    kinetics_lists["train"].write_text(KINETICS_TRAIN + line + "\n")
+    with pytest.raises(ValueError, match=rf"train\.csv, line 5: {reason}.*{line}"):
+        kinetics(**kinetics_lists)
+
+
+def test_kinetics_refuses_what_is_no_official_list(kinetics_lists):
+    kinetics_lists["train"].write_text("abseiling/a.mp4 0\n")
+    with pytest.raises(ValueError, match=r"line 1: the first line must name the columns, .*label"):
+        kinetics(**kinetics_lists)
+    with pytest.raises(ValueError, match=r"`file_name` must be made of .*\{id\}\.mp4"):
+        kinetics(**kinetics_lists, file_name="{id}.mp4")
+
+
+def test_kinetics_refuses_a_label_without_training_videos(kinetics_lists):
+    kinetics_lists["validation"].write_text(KINETICS_VALIDATION + "archery,a,1,2,val\n")
+    with pytest.raises(ValueError, match=r"validate\.csv, line 3: no training video has this"):
+        kinetics(**kinetics_lists)
+
+
+def test_a_million_lines_load_in_seconds(kinetics_lists):
+    lines = (f"class {i % 400},id{i:09d},{i % 300},{i % 300 + 10},train\n" for i in range(10**6))
+    kinetics_lists["train"].write_text(
+        "label,youtube_id,time_start,time_end,split\n" + "".join(lines)
+    )
+    kinetics_lists["validation"].write_text(
+        "label,youtube_id,time_start,time_end,split\nclass 7,a,1,2,val\n"
+    )
+    videos = kinetics(**kinetics_lists)
+    assert len(videos.train) == 10**6
+    assert videos.train[-1].path.endswith("class 399/id000999999_000099_000109.mp4")
+
+
+SOMETHING = {
+    "train": [
+        {
+            "id": "78687",
+            "label": "holding potato next to vicks vaporub bottle",
+            "template": "Holding [something] next to [something]",
+            "placeholders": ["potato", "vicks vaporub bottle"],
+        }
+    ],
+    "validation": [
+        {
+            "id": "74225",
+            "label": "spinning cube that quickly stops spinning",
+            "template": "Spinning [something] that quickly stops spinning",
+            "placeholders": ["cube"],
+        }
+    ],
+    "labels": {
+        "Spinning something that quickly stops spinning": "1",
+        "Holding something next to something": "0",
+    },
+}
+
+
+@pytest.fixture
+def something_files(tmp_path):
+    files = {
+        name: write(tmp_path / f"{name}.json", json.dumps(content))
+        for name, content in SOMETHING.items()
+    }
+    return {**files, "root": tmp_path}
+
+
+def test_something_something(something_files):
+    root = something_files["root"]
+    videos = something_something(**something_files)
+    assert videos.class_names == (
+        "Holding something next to something",
+        "Spinning something that quickly stops spinning",
+    )
+    assert videos.train == (VideoRecord(path=f"{root}/78687.webm", label=0),)
+    assert videos.validation == (VideoRecord(path=f"{root}/74225.webm", label=1),)
+    folders = something_something(**something_files, suffix="")
+    assert folders.train[0].path == f"{root}/78687"
+
+
+def test_something_something_names_the_bad_entry(something_files):
+    entry = {"id": "1", "template": "Eating [something]"}
+    something_files["train"].write_text(json.dumps([*SOMETHING["train"], entry]))
+    with pytest.raises(ValueError, match=r"train\.json, entry 1: 'Eating something' is missing"):
+        something_something(**something_files)
+    something_files["train"].write_text("[{")
+    with pytest.raises(ValueError, match=r"train\.json is not JSON"):
+        something_something(**something_files)
+    something_files["train"].unlink()
+    with pytest.raises(FileNotFoundError, match="`train` must be a file"):
+        something_something(**something_files)
+
+
+def test_something_something_wants_every_number(something_files):
+    something_files["labels"].write_text('{"Holding something next to something": "1"}')
+    with pytest.raises(ValueError, match="labels must have the numbers 0 to 0"):
+        something_something(**something_files)
+
+
+@pytest.fixture
+def ucf_lists(tmp_path):
+    splits = tmp_path / "ucfTrainTestlist"
+    write(splits / "classInd.txt", "1 ApplyEyeMakeup\r\n2 Archery\r\n")
+    write(
+        splits / "trainlist02.txt",
+        "ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi 1\r\nArchery/v_Archery_g08_c01.avi 2\r\n",
+    )
+    write(splits / "testlist02.txt", "Archery/v_Archery_g01_c05.avi\r\n")
+    return splits
+
+
+def test_ucf101(ucf_lists, tmp_path):
+    videos = ucf101(ucf_lists, root=tmp_path, split=2)
+    assert videos.class_names == ("ApplyEyeMakeup", "Archery")
+    assert [record.label for record in videos.train] == [0, 1]
+    path = f"{tmp_path}/Archery/v_Archery_g01_c05.avi"
+    assert videos.validation == (VideoRecord(path=path, label=1),)
+
+
+def test_ucf101_names_what_is_wrong(ucf_lists, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"trainlist01\.txt.*ucfTrainTestlist"):
+        ucf101(ucf_lists, root=tmp_path)
+    with pytest.raises(ValueError, match="`split` must be 1, 2 or 3"):
+        ucf101(ucf_lists, root=tmp_path, split=0)
+    write(ucf_lists / "testlist02.txt", "Archery/a.avi\nDiving/v_Diving_g01_c05.avi\n")
+    with pytest.raises(ValueError, match=r"testlist02\.txt, line 2: .* no class 'Diving'"):
+        ucf101(ucf_lists, root=tmp_path, split=2)
+
+
+@pytest.fixture
+def hmdb_lists(tmp_path):
+    splits = tmp_path / "splits"
+    write(
+        splits / "brush_hair_test_split1.txt",
+        "April_09_brush_hair_u_nm_np1_ba_goo_0.avi 1 \n"
+        "atheistinchief_brush_hair_u_nm_np2_le_goo_0.avi 0 \n",
+    )
+    # Names that look like comments.
+    write(
+        splits / "ride_bike_test_split1.txt",
+        "#437_How_To_Ride_A_Bike_ride_bike_f_cm_np1_ba_med_0.avi 2 \n",
+    )
+    write(splits / "ride_bike_test_split2.txt", "other.avi 1\n")
+    return splits
+
+
+def test_hmdb51(hmdb_lists, tmp_path):
+    videos = hmdb51(hmdb_lists, root=tmp_path)
+    assert videos.class_names == ("brush_hair", "ride_bike")
+    path = f"{tmp_path}/brush_hair/April_09_brush_hair_u_nm_np1_ba_goo_0.avi"
+    assert videos.train == (VideoRecord(path=path, label=0),)
+    path = f"{tmp_path}/ride_bike/#437_How_To_Ride_A_Bike_ride_bike_f_cm_np1_ba_med_0.avi"
+    assert videos.validation == (VideoRecord(path=path, label=1),)
+
+
+def test_hmdb51_names_what_is_wrong(hmdb_lists, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"holds no \*_test_split3\.txt"):
+        hmdb51(hmdb_lists, root=tmp_path, split=3)
+    write(hmdb_lists / "ride_bike_test_split1.txt", "a.avi 3\n")
+    with pytest.raises(ValueError, match=r"split1\.txt, line 1: expected a file name and 0, 1 or"):
+        hmdb51(hmdb_lists, root=tmp_path)
