@@ -20,6 +20,7 @@ from keras_multigrid.data.pipeline import evaluation_batches, training_batches
 from keras_multigrid.data.sampling import ClipSampling
 from keras_multigrid.evaluation import save_classes
 from keras_multigrid.learning_rate import MultigridLearningRate
+from keras_multigrid.models.weights import load_published_weights
 from keras_multigrid.schedule import MultigridSchedule
 
 _CHECKPOINT = "checkpoint.weights.h5"
@@ -80,6 +81,7 @@ def train(
     optimizer: Callable[[], keras.optimizers.Optimizer],
     sampling: ClipSampling,
     seed: int = 0,
+    initial_weights: str | None = None,
     validations: int = 10,
     keep_decoded: bool = False,
     still_control: bool = False,
@@ -100,6 +102,8 @@ def train(
         optimizer: makes the optimizer, whose learning rate is a `MultigridLearningRate`.
         sampling: how clips are taken from videos.
         seed: of weights, clips and dropout.
+        initial_weights: a published checkpoint (`.pyth`, `.pkl`) that a new run begins with. A
+            classifier of another number of classes is left out.
         validations: how often to validate and save; each is the end of a Keras epoch.
         keep_decoded: keep decoded videos in memory.
         still_control: at the end, validate with one frame repeated too: what do looks alone tell?
@@ -132,6 +136,8 @@ def train(
         "workers": workers,
     }
     start_step = _restore(network, run_dir)
+    if initial_weights and not start_step:
+        load_published_weights(network, initial_weights, skip_head=None)
     validation = evaluation_batches(videos.validation, schedule.base, **reading)
     settings = texts()
     _save(settings, run_dir)

@@ -1,8 +1,11 @@
 """`train()` on real encoded videos: one whole tiny run, again, and from its checkpoint."""
 
+import dataclasses
 import functools
 import json
+import warnings
 
+import checkpoint_files
 import keras
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from keras_multigrid.data.annotations import class_folders
 from keras_multigrid.data.sampling import ClipSampling
 from keras_multigrid.data.synthetic import write_videos
 from keras_multigrid.models import I3D
+from keras_multigrid.models.weights import published_shapes
 from keras_multigrid.training import train
 
 SCHEDULE = MultigridSchedule(
@@ -27,12 +31,12 @@ def videos(tmp_path_factory):
     return class_folders(root / "train", validation=root / "validation")
 
 
-def run(videos, run_dir, schedule=SCHEDULE, seed=0, **settings):
+def run(videos, run_dir, schedule=SCHEDULE, seed=0, rate=0.01, **settings):
     return train(
         run_dir=str(run_dir),
         videos=videos,
         model=functools.partial(I3D, blocks=(1, 1, 1, 1), width=4, dropout=0.5),
-        optimizer=lambda: ReferenceSGD(MultigridLearningRate(schedule, 0.01), momentum=0.9),
+        optimizer=lambda: ReferenceSGD(MultigridLearningRate(schedule, rate), momentum=0.9),
         sampling=ClipSampling(flip=False),
         seed=seed,
         validations=2,
@@ -94,6 +98,29 @@ def test_a_finished_run_is_not_trained_again(videos, finished):
     assert again.metrics == pytest.approx(report.metrics)
     for first, second in zip(before, weights(run_dir), strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+def test_a_run_begins_with_a_published_checkpoint(videos, tmp_path):
+    published = I3D(classes=5, blocks=(1, 1, 1, 1), width=4)
+    random = np.random.default_rng(0)
+    arrays = {
+        key: random.uniform(0.5, 1.5, shape).astype("float32")
+        for key, shape in published_shapes(published).items()
+    }
+    path = str(tmp_path / "published.pyth")
+    checkpoint_files.write_pytorch(path, arrays)
+    schedule = dataclasses.replace(SCHEDULE, epochs=2, boundaries=(1,))
+    # Too slow a training to change anything.
+    settings = {"schedule": schedule, "rate": 1e-12, "initial_weights": path}
+    with pytest.warns(UserWarning, match="The classifier of .* keeps its own weights"):
+        run(videos, tmp_path / "run", **settings)
+    trained = keras.models.load_model(tmp_path / "run" / "model.keras")
+    kernel = np.moveaxis(arrays["s1.pathway0_stem.conv.weight"], (0, 1), (-1, -2))
+    np.testing.assert_allclose(trained.get_layer("s1-pathway0_stem-conv").kernel, kernel, 1e-5)
+    # A run that goes on has weights of its own.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="The classifier")
+        run(videos, tmp_path / "run", **settings)
 
 
 def test_a_wrong_number_of_clips_is_refused_with_the_right_one(videos, tmp_path):

@@ -22,7 +22,7 @@ _NORMALIZATION = {
 
 
 def load_published_weights(
-    model: keras.Model, source: str | Mapping[str, Any], *, skip_head: bool = False
+    model: keras.Model, source: str | Mapping[str, Any], *, skip_head: bool | None = False
 ) -> None:
     """Load a published checkpoint into a network of the same architecture.
 
@@ -32,7 +32,8 @@ def load_published_weights(
         model: `C2D`, `I3D`, `Slow` or `SlowFast`.
         source: path of a PyTorch (`.pyth`, `.pt`, `.pth`) or Caffe2 (`.pkl`) checkpoint, or a
             mapping from published key to array, channels first. Nothing in a file is executed.
-        skip_head: leave the classifier as it is, for data with other classes.
+        skip_head: leave the classifier as it is, for data with other classes; None: if the
+            checkpoint's has another number of them.
 
     Raises:
         CheckpointError: if the file cannot be read, or would run code.
@@ -50,13 +51,16 @@ def load_published_weights(
         if not key.endswith(".num_batches_tracked")
     }
     variables = {variable.key: variable for variable in _published_variables(model)}
+    if skip_head is None:
+        bias = f"{_HEAD}bias"
+        skip_head = bias in arrays and arrays[bias].shape != variables[bias].shape
     if skip_head:
         skipped = [key for key in {*arrays, *variables} if key.startswith(_HEAD)]
         for key in skipped:
             arrays.pop(key, None)
             variables.pop(key, None)
         warnings.warn(
-            f"The classifier of {model.name} keeps its own weights (skip_head=True).",
+            f"The classifier of {model.name} keeps its own weights: the checkpoint's is left out.",
             stacklevel=2,
         )
     _check(model, arrays, variables, source if isinstance(source, str) else "the mapping")
