@@ -2,8 +2,8 @@
 
 PYTHON ?= python3
 # The TensorFlow wheel is an extra: cpu, tensorflow or cuda, as in `make install EXTRAS=cuda,io,test`.
-EXTRAS ?= cpu,io,test
-LATEST_EXTRAS ?= cpu,test
+EXTRAS ?= cpu,io,onnx,test
+LATEST_EXTRAS ?= cpu,onnx,test
 GIN_FILE ?= gin/quickstart.gin
 # As tools/experiment.py sets them: no notes, and fast convolutions on every processor.
 TF_CPP_MIN_LOG_LEVEL ?= 3

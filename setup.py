@@ -53,6 +53,8 @@ setup(
         # Remote paths (s3, http, ...). Its native parts load on TensorFlow <= 2.17 only, which it
         # does not declare: install it with `-c constraints.txt`.
         "io": ["tensorflow-io==0.37.1"],
+        # model.export(path, format="onnx") on TensorFlow; onnxruntime runs what it wrote.
+        "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],
         "test": [
             "hypothesis>=6.100",
             "pytest>=8",

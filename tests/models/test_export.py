@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import onnxruntime
 import pytest
 import tensorflow as tf
 from test_saving import KINDS, make, run
@@ -18,6 +19,19 @@ def test_exported_to_a_saved_model(kind, tmp_path):
     for frames, crop in ((8, 40), (4, 32)):
         clip = np.random.default_rng(0).normal(size=(2, frames, crop, crop, 3)).astype("float32")
         np.testing.assert_allclose(served.serve(clip), run(network, clip), rtol=1e-4, atol=1e-6)
+
+
+def test_exported_to_onnx(tmp_path):
+    network = make("slowfast")
+    path = str(tmp_path / "exported.onnx")
+    # Keras exports to ONNX what has been called.
+    run(network, np.zeros((1, 8, 40, 40, 3), "float32"))
+    network.export(path, format="onnx", verbose=False)
+    session = onnxruntime.InferenceSession(path)
+    for frames, crop in ((8, 40), (4, 32)):
+        clip = np.random.default_rng(0).normal(size=(2, frames, crop, crop, 3)).astype("float32")
+        (scores,) = session.run(None, {session.get_inputs()[0].name: clip})
+        np.testing.assert_allclose(scores, run(network, clip), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
