@@ -24,6 +24,8 @@ from keras_multigrid.models.weights import load_published_weights
 from keras_multigrid.schedule import MultigridSchedule
 
 _CHECKPOINT = "checkpoint.weights.h5"
+_CURVE = "curve.json"
+_REPORT = "report.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,7 +95,7 @@ def train(
 ) -> Report:
     """Train a model by the schedule of its learning rate.
 
-    A run folder that holds a checkpoint goes on from it.
+    A run folder that holds a checkpoint goes on from it; a finished one is left as it is.
 
     Args:
         run_dir: folder for checkpoints, TensorBoard's files and the report.
@@ -102,8 +104,9 @@ def train(
         optimizer: makes the optimizer, whose learning rate is a `MultigridLearningRate`.
         sampling: how clips are taken from videos.
         seed: of weights, clips and dropout.
-        initial_weights: a published checkpoint (`.pyth`, `.pkl`) that a new run begins with. A
-            classifier of another number of classes is left out.
+        initial_weights: what a new run begins with: a published checkpoint (`.pyth`, `.pkl`),
+            whose classifier is left out if it has another number of classes, or `.weights.h5` of
+            the same network. A run that goes on has its own.
         validations: how often to validate and save; each is the end of a Keras epoch.
         keep_decoded: keep decoded videos in memory.
         still_control: at the end, validate with one frame repeated too: what do looks alone tell?
@@ -136,8 +139,11 @@ def train(
         "workers": workers,
     }
     start_step = _restore(network, run_dir)
+    if start_step >= schedule.total_steps and os.path.exists(os.path.join(run_dir, _REPORT)):
+        logging.info("%s is finished: nothing is left to train.", run_dir)
+        return _read_report(run_dir)
     if initial_weights and not start_step:
-        load_published_weights(network, initial_weights, skip_head=None)
+        _load_initial_weights(network, initial_weights)
     validation = evaluation_batches(videos.validation, schedule.base, **reading)
     settings = texts()
     _save(settings, run_dir)
@@ -145,16 +151,14 @@ def train(
     # Four spaces make a block of code of what TensorBoard takes for Markdown.
     blocks = {name: textwrap.indent(text, "    ") for name, text in settings.items()}
     multigrid = MultigridCallback(log_dir=run_dir, log_every=log_every, texts=blocks)
-    curve = _Curve()
+    curve = _Curve(run_dir, start_step)
     precise = []
     if precise_batches:
         plain = dataclasses.replace(schedule, long_cycle=(), short_cycle=())
         batches = training_batches(videos.train, plain, seed=seed + 1, **reading)
         precise = [PreciseBatchNormalization(batches, precise_batches)]
     begun, waited = time.perf_counter(), input_wait.seconds()
-    if start_step >= schedule.total_steps:
-        logging.info("%s is finished: nothing is left to train.", run_dir)
-    else:
+    if start_step < schedule.total_steps:
         network.fit(
             training_batches(videos.train, schedule, seed=seed, start_step=start_step, **reading),
             validation_data=validation,
@@ -181,19 +185,26 @@ def train(
         replaced_clips=bad_videos.replaced_clips,
     )
     network.save(os.path.join(run_dir, "model.keras"))
-    _save({"report.json": json.dumps(dataclasses.asdict(report), indent=1)}, run_dir)
+    _save({_REPORT: json.dumps(dataclasses.asdict(report), indent=1)}, run_dir)
     return report
 
 
 class _Curve(keras.callbacks.Callback):
-    """Results over training time."""
+    """Results over training time, those before the step that a run goes on from included."""
 
-    def __init__(self):
+    def __init__(self, run_dir: str, start_step: int):
         super().__init__()
+        self._run_dir = run_dir
         self.points: list[dict[str, float]] = []
+        path = os.path.join(run_dir, _CURVE)
+        if start_step and os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                self.points = [p for p in json.load(file) if p["step"] <= start_step]
 
     def on_train_begin(self, logs=None):
         self._begun = time.perf_counter()
+        if self.points:
+            self._begun -= self.points[-1]["seconds"]
 
     def on_test_begin(self, logs=None):
         self._test_begun = time.perf_counter()
@@ -209,6 +220,7 @@ class _Curve(keras.callbacks.Callback):
         }
         results = {name: float(value) for name, value in (logs or {}).items()}
         self.points.append({**point, **results})
+        _save({_CURVE: json.dumps(self.points)}, self._run_dir)
 
 
 class _Checkpoint(keras.callbacks.Callback):
@@ -221,7 +233,7 @@ class _Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         unfinished = os.path.join(self._run_dir, f"unfinished.{_CHECKPOINT}")
         self.model.save_weights(unfinished)
-        # Whole or not at all: a run may be killed while it writes.
+        # As `_save`.
         os.replace(unfinished, os.path.join(self._run_dir, _CHECKPOINT))
 
 
@@ -272,11 +284,28 @@ def _restore(network: keras.Model, run_dir: str) -> int:
     return step
 
 
+def _load_initial_weights(network: keras.Model, path: str) -> None:
+    if not os.path.isfile(path):
+        raise FileNotFoundError(
+            f"`initial_weights` must be a file of weights. Received: {path!r}, which is not a "
+            "file. Set training.train.initial_weights to where the checkpoint is."
+        )
+    if path.endswith(".weights.h5"):
+        network.load_weights(path)
+    else:
+        load_published_weights(network, path, skip_head=None)
+
+
 def _keras_epochs(total_steps: int, validations: int, start_step: int) -> dict[str, int]:
     """Keras epochs that end with a validation each; the callback ends the last one in time."""
     steps = -(-total_steps // validations)
     epochs = -(-total_steps // steps)
     return {"steps_per_epoch": steps, "epochs": epochs, "initial_epoch": start_step // steps}
+
+
+def _read_report(run_dir: str) -> Report:
+    with open(os.path.join(run_dir, _REPORT), encoding="utf-8") as file:
+        return Report(**json.load(file))
 
 
 def _evaluate(network: keras.Model, batches) -> dict[str, float]:
@@ -287,8 +316,11 @@ def _evaluate(network: keras.Model, batches) -> dict[str, float]:
 def _save(texts: Mapping[str, str], run_dir: str) -> None:
     os.makedirs(run_dir, exist_ok=True)
     for name, text in texts.items():
-        with open(os.path.join(run_dir, name), "w", encoding="utf-8") as file:
+        path = os.path.join(run_dir, name)
+        # Whole or not at all: a run may be killed while it writes.
+        with open(f"{path}.unfinished", "w", encoding="utf-8") as file:
             file.write(text)
+        os.replace(f"{path}.unfinished", path)
 
 
 def _named(metrics: Mapping[str, float]) -> str:

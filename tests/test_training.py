@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_multigrid import Grid, MultigridLearningRate, MultigridSchedule, ReferenceSGD
+from keras_multigrid import Grid, MultigridLearningRate, MultigridSchedule, ReferenceSGD, training
 from keras_multigrid.data.annotations import class_folders
 from keras_multigrid.data.sampling import ClipSampling
 from keras_multigrid.data.synthetic import write_videos
@@ -40,9 +40,8 @@ def run(videos, run_dir, schedule=SCHEDULE, seed=0, rate=0.01, **settings):
         sampling=ClipSampling(flip=False),
         seed=seed,
         validations=2,
-        texts=lambda: {"config.gin": "a = 1\n"},
         max_bad_share=0.5,
-        **settings,
+        **{"texts": lambda: {"config.gin": "a = 1\n"}, **settings},
     )
 
 
@@ -90,12 +89,31 @@ def test_one_seed_gives_the_same_weights(videos, finished, tmp_path):
         np.testing.assert_array_equal(first, second)
 
 
-def test_a_finished_run_is_not_trained_again(videos, finished):
+def test_the_curve_of_an_interrupted_run_goes_on(videos, finished, tmp_path, monkeypatch):
+    save = training._Checkpoint.on_epoch_end
+
+    def save_and_stop(self, epoch, logs=None):
+        save(self, epoch, logs)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training._Checkpoint, "on_epoch_end", save_and_stop)
+        run(videos, tmp_path)
+    report = run(videos, tmp_path)
+    _, whole = finished
+    assert [p["step"] for p in report.curve] == [p["step"] for p in whole.curve]
+    assert report.curve[0]["seconds"] < report.curve[1]["seconds"]
+
+
+def test_a_finished_run_is_left_as_it_is(videos, finished):
     run_dir, report = finished
     before = weights(run_dir)
-    again = run(videos, run_dir)
-    assert again.steps == report.steps
-    assert again.metrics == pytest.approx(report.metrics)
+    saved = (run_dir / "report.json").read_text()
+    again = run(videos, run_dir, initial_weights="nowhere.pyth", texts=lambda: {"config.gin": "b"})
+    assert dataclasses.asdict(again) == json.loads(saved)
+    assert str(again) == str(report)
+    assert (run_dir / "report.json").read_text() == saved
+    assert (run_dir / "config.gin").read_text() == "a = 1\n"
     for first, second in zip(before, weights(run_dir), strict=True):
         np.testing.assert_array_equal(first, second)
 
@@ -121,6 +139,11 @@ def test_a_run_begins_with_a_published_checkpoint(videos, tmp_path):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="The classifier")
         run(videos, tmp_path / "run", **settings)
+
+
+def test_initial_weights_must_exist(videos, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"`initial_weights` must be a file .*nope\.pyth"):
+        run(videos, tmp_path, initial_weights="nope.pyth")
 
 
 def test_a_wrong_number_of_clips_is_refused_with_the_right_one(videos, tmp_path):

@@ -5,6 +5,7 @@ import json
 import operator
 import os
 import re
+import string
 from collections.abc import Iterator, Sequence
 
 from keras_multigrid.data.annotations import (
@@ -59,6 +60,8 @@ def kinetics(
         list(_kinetics_lines(file, setting=setting, root=root, file_name=file_name))
         for file, setting in ((train, "train"), (validation, "validation"))
     ]
+    if not parts[0]:
+        raise ValueError(f"{train} names no video. {_KINETICS_LAYOUT}")
     class_names = tuple(sorted({label for _, label, _ in parts[0]}))
     index_of = {name: index for index, name in enumerate(class_names)}
     records = []
@@ -73,7 +76,10 @@ def kinetics(
 def _check_file_name(file_name: str) -> None:
     try:
         file_name.format(label="", youtube_id="", time_start=0, time_end=0, split="")
-    except (LookupError, ValueError) as error:
+        columns = {name for _, name, _, _ in string.Formatter().parse(file_name) if name}
+        if not columns & {"label", "youtube_id"} or columns - {*_KINETICS_COLUMNS, "split"}:
+            raise ValueError("it needs {youtube_id}, or {label} at least")
+    except (LookupError, ValueError, AttributeError) as error:
         raise ValueError(
             "`file_name` must be made of {label}, {youtube_id}, {time_start}, {time_end} and "
             f"{{split}}. Received: file_name={file_name!r} ({error})."
@@ -91,8 +97,10 @@ def _kinetics_lines(
         try:
             # Some lists have seconds as 59.0.
             start, end = int(float(start)), int(float(end))
-        except ValueError:
+        except (ValueError, OverflowError):
             raise bad_line(file, number, line, "the times must be numbers of seconds") from None
+        if not label or not youtube_id or start < 0:
+            raise bad_line(file, number, line, "a label, an id and times are needed")
         name = file_name.format(
             label=label,
             youtube_id=youtube_id,
@@ -120,14 +128,24 @@ def _rows(
             yield latest[1]
 
     rows = csv.reader(texts())
-    header = next(rows, [])
+    header = [name.strip() for name in next(rows, [])]
     missing = [column for column in columns if column not in header]
     if missing:
         raise bad_line(file, *latest, f"the first line must name the columns, {missing} too")
     values = operator.itemgetter(*map(header.index, columns))
-    for row in rows:
+    while True:
+        before = rows.line_num
+        try:
+            row = next(rows, None)
+        except csv.Error as error:
+            raise bad_line(file, latest[0], latest[1][:200], error) from None
+        if row is None:
+            return
         if len(row) != len(header):
-            raise bad_line(file, *latest, f"expected {len(header)} fields, found {len(row)}")
+            reason = f"expected {len(header)} fields, found {len(row)}"
+            if rows.line_num > before + 1:
+                reason += "; a quote was opened on an earlier line"
+            raise bad_line(file, *latest, reason)
         yield (*latest, values(row))
 
 
@@ -163,26 +181,33 @@ def something_something(
     for file, setting in ((train, "train"), (validation, "validation")):
         records = []
         for place, entry in enumerate(_json(file, list, setting=setting)):
-            try:
-                # The labels' file has the templates without their brackets.
-                template = re.sub(r"[\[\]]", "", entry["template"])
-                path = os.path.join(root, f"{entry['id']}{suffix}")
-                records.append(VideoRecord(path=path, label=index_of[template]))
-            except (TypeError, KeyError) as error:
+            video, template = _id_and_template(entry)
+            if not video or template not in index_of:
                 raise ValueError(
-                    f"{file}, entry {place}: {error} is missing, or is no label of {labels}. "
+                    f"{file}, entry {place}: it needs an id, and a template that {labels} names. "
                     f"Received: {str(entry)[:200]}. {_SOMETHING_LAYOUT}"
-                ) from None
+                )
+            path = os.path.join(root, f"{video}{suffix}")
+            records.append(VideoRecord(path=path, label=index_of[template]))
         parts.append(records)
     return video_set(*parts, tuple(index_of))
+
+
+def _id_and_template(entry) -> tuple[str, str]:
+    """Empty where there are none. The labels' file has the templates without their brackets."""
+    if not isinstance(entry, dict):
+        return "", ""
+    video, template = entry.get("id"), entry.get("template")
+    video = str(video) if isinstance(video, (str, int)) else ""
+    return video, re.sub(r"[\[\]]", "", template) if isinstance(template, str) else ""
 
 
 def _label_numbers(file: Path) -> dict[str, int]:
     """Labels in the order of their numbers."""
     content = _json(file, dict, setting="labels")
     try:
-        numbers = sorted((int(number), label) for label, number in content.items())
-    except (TypeError, ValueError) as error:
+        numbers = sorted((int(str(number)), label) for label, number in content.items())
+    except ValueError as error:
         raise ValueError(f"{file}: {error}. {_SOMETHING_LAYOUT}") from None
     if [number for number, _ in numbers] != list(range(len(numbers))):
         raise ValueError(
@@ -197,7 +222,7 @@ def _json(file: Path, kind: type, *, setting: str):
             f"`{setting}` must be a file. Received: '{file}', which is not one. "
             f"Set `{setting}` to where it is. {_SOMETHING_LAYOUT}"
         )
-    with open(file, encoding="utf-8") as text:
+    with open(file, encoding="utf-8-sig") as text:
         try:
             content = json.load(text)
         except ValueError as error:
@@ -223,7 +248,7 @@ def ucf101(splits: Path, *, root: Path, split: int = 1) -> VideoSet:
 
     Raises:
         FileNotFoundError: a list or `root` is missing.
-        ValueError: a line is wrong; the message has its number and text.
+        ValueError: a line is wrong (the message has its number and text), or a part is empty.
 
     Example:
 
@@ -231,24 +256,32 @@ def ucf101(splits: Path, *, root: Path, split: int = 1) -> VideoSet:
     """
     _check_split(split)
     check_root(root)
+    if not os.path.isdir(splits):
+        raise FileNotFoundError(
+            f"`splits` must be a folder of lists. Received: '{splits}', which is not one. "
+            f"Set `splits` to where they are. {_UCF101_LAYOUT}"
+        )
     class_names = []
     classes = os.path.join(splits, "classInd.txt")
     for number, line in _lines(classes, setting="splits", layout=_UCF101_LAYOUT):
-        index, _, name = line.partition(" ")
+        index, *name = line.split(maxsplit=1)
         if index != str(len(class_names) + 1) or not name:
             raise bad_line(classes, number, line, f"expected `{len(class_names) + 1} <class>`")
-        class_names.append(name)
+        class_names += name
     index_of = {name: index for index, name in enumerate(class_names)}
     parts = []
     for name in ("train", "test"):
         file = os.path.join(splits, f"{name}list{split:02d}.txt")
         records = []
         for number, line in _lines(file, setting="splits", layout=_UCF101_LAYOUT):
-            path = line.split()[0]
+            path, *label = line.split()
             # The folder says the class, in both lists alike.
-            class_name = path.partition("/")[0]
+            class_name, _, video = path.partition("/")
             if class_name not in index_of:
                 raise bad_line(file, number, line, f"classInd.txt has no class '{class_name}'")
+            if not video or label not in ([], [str(index_of[class_name] + 1)]):
+                reason = f"expected `{class_name}/<video> {index_of[class_name] + 1}`"
+                raise bad_line(file, number, line, reason)
             records.append(VideoRecord(path=os.path.join(root, path), label=index_of[class_name]))
         parts.append(records)
     return video_set(*parts, tuple(class_names))
@@ -270,7 +303,7 @@ def hmdb51(splits: Path, *, root: Path, split: int = 1) -> VideoSet:
 
     Raises:
         FileNotFoundError: lists or `root` are missing.
-        ValueError: a line is wrong; the message has its number and text.
+        ValueError: a line is wrong (the message has its number and text), or a part is empty.
 
     Example:
 
@@ -280,7 +313,9 @@ def hmdb51(splits: Path, *, root: Path, split: int = 1) -> VideoSet:
     check_root(root)
     ending = f"_test_split{split}.txt"
     names = sorted(os.listdir(splits)) if os.path.isdir(splits) else []
-    class_names = [name.removesuffix(ending) for name in names if name.endswith(ending)]
+    class_names = [
+        name.removesuffix(ending) for name in names if name.endswith(ending) and name[0] not in "._"
+    ]
     if not class_names:
         raise FileNotFoundError(
             f"`splits` must be a folder of lists. Received: '{splits}', which is missing or holds "
@@ -301,5 +336,5 @@ def hmdb51(splits: Path, *, root: Path, split: int = 1) -> VideoSet:
 
 
 def _check_split(split: int) -> None:
-    if split not in (1, 2, 3):
+    if not isinstance(split, int) or split not in (1, 2, 3):
         raise ValueError(f"`split` must be 1, 2 or 3. Received: split={split!r}.")

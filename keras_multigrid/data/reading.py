@@ -219,17 +219,27 @@ class ClipReader:
         """What `crop` leaves of the frames that `select` names, and their indices."""
         if self._sampling.still:
             choose, select = select, lambda n: sampling_lib.still_indices(n, choose(n))
-        if self._decoded is None:
+        video = self._kept(index)
+        if video is None:
             frames, indices = decode_frames(self._videos[index], select)
             frames = crop(frames)
         else:
-            if index not in self._decoded:
-                self._decoded[index] = read_video(self._videos[index])
-            video = self._decoded[index]
             indices = select(len(video))
             frames = crop(video)[indices]
         self._bad_videos.count_clip()
         return np.ascontiguousarray(frames), indices
+
+    def _kept(self, index: int) -> np.ndarray | None:
+        """All frames of a video; None where they are not kept, or not all can be decoded."""
+        if self._decoded is None:
+            return None
+        if index not in self._decoded:
+            try:
+                self._decoded[index] = read_video(self._videos[index])
+            except DecodeError:
+                # Some clips of it may be whole.
+                self._decoded[index] = None
+        return self._decoded[index]
 
     def _label(self, record, indices):
         if self._num_classes is None:

@@ -59,7 +59,6 @@ class SinglePathway(VideoModel):
         dropout: float = 0.5,
         weight_decay: float = 1e-4,
         dtype=None,
-        **kwargs,
     ):
         blocks = check_blocks(depth, blocks)
         locations = check_non_local(non_local, blocks)
@@ -99,7 +98,7 @@ class SinglePathway(VideoModel):
             "dropout": dropout,
             "weight_decay": weight_decay,
         }
-        super().__init__(pathways, config, weights=weights, dtype=dtype, name=name, **kwargs)
+        super().__init__(pathways, config, weights=weights, dtype=dtype, name=name)
         self.min_frames = 2 if cls._pools_time else 1
         self.min_crop_size = smallest_crop(locations)
 

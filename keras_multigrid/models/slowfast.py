@@ -74,7 +74,6 @@ class SlowFast(VideoModel):
         dropout: float = 0.5,
         weight_decay: float = 1e-4,
         dtype=None,
-        **kwargs,
     ):
         blocks = check_blocks(depth, blocks)
         locations = check_non_local(non_local, blocks)
@@ -153,7 +152,7 @@ class SlowFast(VideoModel):
             "dropout": dropout,
             "weight_decay": weight_decay,
         }
-        super().__init__(pathways, config, weights=weights, dtype=dtype, name=name, **kwargs)
+        super().__init__(pathways, config, weights=weights, dtype=dtype, name=name)
         self.min_frames = self.frame_multiple = alpha
         self.min_crop_size = smallest_crop(locations)
 

@@ -40,7 +40,6 @@ class VideoModel(keras.Model):
         weights: str | None,
         dtype: Any,
         name: str | None,
-        **kwargs,
     ):
         with _dtype_policy(dtype):
             inputs = keras.Input(tuple(config["input_shape"]), name="clips")
@@ -58,7 +57,7 @@ class VideoModel(keras.Model):
                     weight_decay=config["weight_decay"],
                     activation=config["classifier_activation"],
                 )
-            super().__init__(inputs=inputs, outputs=x, name=name, **kwargs)
+            super().__init__(inputs=inputs, outputs=x, name=name)
         self._config = dict(config)
         if weights is not None:
             self.load_weights(weights)

@@ -1,5 +1,6 @@
 """Weights of published checkpoints and of networks for pictures."""
 
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +23,10 @@ _NORMALIZATION = {
 
 
 def load_published_weights(
-    model: keras.Model, source: str | Mapping[str, Any], *, skip_head: bool | None = False
+    model: keras.Model,
+    source: str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    skip_head: bool | None = False,
 ) -> None:
     """Load a published checkpoint into a network of the same architecture.
 
@@ -36,6 +40,7 @@ def load_published_weights(
             checkpoint's has another number of them.
 
     Raises:
+        FileNotFoundError: if there is no such file.
         CheckpointError: if the file cannot be read, or would run code.
         ValueError: if keys are missing, unexpected or of another shape, with all of them.
 
@@ -44,7 +49,11 @@ def load_published_weights(
     >>> model = create("slowfast_8x8_r50", classes=174)
     >>> load_published_weights(model, "SLOWFAST_8x8_R50.pkl", skip_head=True)
     """
-    arrays = _read(source) if isinstance(source, str) else source
+    if isinstance(source, Mapping):
+        arrays, origin = source, "the mapping"
+    else:
+        origin = os.fspath(source)
+        arrays = _read(origin)
     arrays = {
         key: np.asarray(array)
         for key, array in arrays.items()
@@ -53,17 +62,19 @@ def load_published_weights(
     variables = {variable.key: variable for variable in _published_variables(model)}
     if skip_head is None:
         bias = f"{_HEAD}bias"
-        skip_head = bias in arrays and arrays[bias].shape != variables[bias].shape
+        heads = [known[bias].shape for known in (arrays, variables) if bias in known]
+        skip_head = len(set(heads)) > 1
     if skip_head:
         skipped = [key for key in {*arrays, *variables} if key.startswith(_HEAD)]
         for key in skipped:
             arrays.pop(key, None)
             variables.pop(key, None)
+    _check(model, arrays, variables, origin)
+    if skip_head:
         warnings.warn(
             f"The classifier of {model.name} keeps its own weights: the checkpoint's is left out.",
             stacklevel=2,
         )
-    _check(model, arrays, variables, source if isinstance(source, str) else "the mapping")
     for key, variable in variables.items():
         variable.assign(arrays[key].reshape(variable.shape))
 
@@ -210,6 +221,14 @@ def published_key(blob: str) -> str | None:
 
 
 def _read(path: str) -> dict[str, np.ndarray]:
+    if not os.path.isfile(path):
+        raise FileNotFoundError(
+            f"There is no checkpoint '{path}'. Give the path of a .pyth or .pkl file."
+        )
+    if path.endswith((".h5", ".keras")):
+        raise checkpoints.CheckpointError(
+            f"'{path}' is a file of Keras, not a published checkpoint. Use model.load_weights."
+        )
     if not path.endswith(".pkl"):
         return checkpoints.read_pytorch(path)
     # What is no weight has no key: momenta, the learning rate, the iteration.

@@ -280,6 +280,27 @@ def test_resample_starts_at_any_step(decoded, start_step):
     assert_same(batches, expected[start_step:])
 
 
+@pytest.mark.parametrize("segments", [False, True])
+def test_resample_and_files_give_the_same_still_clips(videos, decoded, whole, segments):
+    sampling = ClipSampling(segments=segments, still=True, reciprocal_scales=True)
+    expected = stream(videos, steps=3, sampling=sampling)
+    order = np.concatenate([labels for _, labels in whole])
+    resampled = ragged(decoded, order=order).apply(resample(SCHEDULE, seed=1, sampling=sampling))
+    assert_same(take(resampled, 3), expected)
+    for clips, _ in expected:
+        np.testing.assert_array_equal(clips[:, 1:], clips[:, :-1])
+
+
+def test_segments_reach_over_the_whole_video(videos):
+    sampling = ClipSampling(segments=True)
+    for clips, labels in stream(videos, sampling=sampling):
+        frames = np.round(numbers_in(clips)[1]).astype(int)
+        for label, shown in zip(labels, frames, strict=True):
+            length, count = 4 + label, len(shown)
+            edges = np.arange(count + 1) * length // count
+            assert np.all((shown >= edges[:-1]) & (shown <= np.maximum(edges[1:] - 1, edges[:-1])))
+
+
 def test_resample_leaves_colours_of_float_videos(decoded):
     pixels = take(ragged(decoded).apply(resample(SCHEDULE)), 3)
     floats = take(ragged(decoded, dtype=np.float32).apply(resample(SCHEDULE)), 3)

@@ -59,6 +59,8 @@ def test_kinetics_laid_out_otherwise(kinetics_lists):
     [
         ("abseiling,-3B32lodo2M,59,69", "expected 5 fields, found 4"),
         ("abseiling,-3B32lodo2M,start,69,train", "the times must be numbers of seconds"),
+        ("abseiling,-3B32lodo2M,inf,69,train", "the times must be numbers of seconds"),
+        ("abseiling,,59,69,train", "a label, an id and times are needed"),
     ],
 )
 def test_kinetics_names_the_bad_line(kinetics_lists, line, reason):
@@ -71,8 +73,22 @@ def test_kinetics_refuses_what_is_no_official_list(kinetics_lists):
     kinetics_lists["train"].write_text("abseiling/a.mp4 0\n")
     with pytest.raises(ValueError, match=r"line 1: the first line must name the columns, .*label"):
         kinetics(**kinetics_lists)
-    with pytest.raises(ValueError, match=r"`file_name` must be made of .*\{id\}\.mp4"):
-        kinetics(**kinetics_lists, file_name="{id}.mp4")
+    for file_name in ("{id}.mp4", "one.mp4", "{label.upper}/{youtube_id}", "{youtube_id"):
+        with pytest.raises(ValueError, match="`file_name` must be made of "):
+            kinetics(**kinetics_lists, file_name=file_name)
+
+
+def test_kinetics_tells_of_an_open_quote(kinetics_lists):
+    lines = KINETICS_TRAIN + '"abseiling,a,1,2,train\nzumba,b,1,2,train\n'
+    kinetics_lists["train"].write_text(lines)
+    with pytest.raises(ValueError, match=r"line 6: .* a quote was opened on an earlier"):
+        kinetics(**kinetics_lists)
+
+
+def test_kinetics_wants_training_videos(kinetics_lists):
+    kinetics_lists["train"].write_text(KINETICS_TRAIN.splitlines()[0])
+    with pytest.raises(ValueError, match=r"train\.csv names no video"):
+        kinetics(**kinetics_lists)
 
 
 def test_kinetics_refuses_a_label_without_training_videos(kinetics_lists):
@@ -143,7 +159,7 @@ def test_something_something(something_files):
 def test_something_something_names_the_bad_entry(something_files):
     entry = {"id": "1", "template": "Eating [something]"}
     something_files["train"].write_text(json.dumps([*SOMETHING["train"], entry]))
-    with pytest.raises(ValueError, match=r"train\.json, entry 1: 'Eating something' is missing"):
+    with pytest.raises(ValueError, match=r"train\.json, entry 1: it needs an id, and a template"):
         something_something(**something_files)
     something_files["train"].write_text("[{")
     with pytest.raises(ValueError, match=r"train\.json is not JSON"):
@@ -184,6 +200,10 @@ def test_ucf101_names_what_is_wrong(ucf_lists, tmp_path):
         ucf101(ucf_lists, root=tmp_path)
     with pytest.raises(ValueError, match="`split` must be 1, 2 or 3"):
         ucf101(ucf_lists, root=tmp_path, split=0)
+    for line in ("Archery 2", "Archery/v 1.avi 2", "Archery/a.avi 1", "Archery/a.avi 2 3"):
+        write(ucf_lists / "testlist02.txt", line)
+        with pytest.raises(ValueError, match=r"line 1: expected `Archery/<video> 2`"):
+            ucf101(ucf_lists, root=tmp_path, split=2)
     write(ucf_lists / "testlist02.txt", "Archery/a.avi\nDiving/v_Diving_g01_c05.avi\n")
     with pytest.raises(ValueError, match=r"testlist02\.txt, line 2: .* no class 'Diving'"):
         ucf101(ucf_lists, root=tmp_path, split=2)

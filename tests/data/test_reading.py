@@ -101,6 +101,25 @@ def test_replacements_are_the_same_in_every_run(spoilt):
     np.testing.assert_array_equal(resumed[0][0], first[5][0])
 
 
+def test_whole_clips_of_a_partly_damaged_video_are_read_also_when_videos_are_kept(tmp_path):
+    for number in range(12):
+        image = tf.io.encode_jpeg(tf.fill((20, 24, 3), tf.cast(20 * number, tf.uint8)))
+        tf.io.write_file(str(tmp_path / f"{number:02d}.jpg"), image)
+    (tmp_path / "11.jpg").write_bytes(b"no picture")
+    record = VideoRecord(path=str(tmp_path), label=0)
+    for keep_decoded in (False, True):
+        bad_videos = lenient()
+        reader = ClipReader(
+            [record], ClipSampling(), bad_videos=bad_videos, keep_decoded=keep_decoded
+        )
+        for _ in range(2):
+            frames, _ = reader.centre_clip(tf.constant(0, tf.int64), GRID)
+            # Frames 2, 4, 6 and 8.
+            means = frames.numpy().mean(axis=(1, 2, 3))
+            np.testing.assert_allclose(means, [40, 80, 120, 160], atol=2)
+        assert not bad_videos.errors
+
+
 # Counting and listing.
 
 

@@ -125,6 +125,12 @@ def test_parameters_with_other_classes():
     assert models.create("slowfast_16x8_r50", classes=157).parameter_count == 34_006_373
 
 
+@pytest.mark.parametrize("name", ["i3d_8x8_r50", "slowfast_8x8_r50"])
+def test_misspelt_arguments(name):
+    with pytest.raises(TypeError, match="widht"):
+        models.create(name, classes=3, blocks=(1, 1, 1, 1), widht=8)
+
+
 def test_unknown_names():
     with pytest.raises(ValueError, match=r"one of c2d_8x8_r50, .*Received: name='i3d'"):
         models.create("i3d")
