@@ -192,8 +192,6 @@ def resample(
         clip = _clip(values)
         num_frames = tf.shape(video, tf.int64)[0]
         indices = sampling_lib.training_indices(num_frames, clip, sampling, xp=tf)
-        if sampling.still:
-            indices = sampling_lib.still_indices(num_frames, indices)
         frames = transforms.random_crop(tf.gather(video, indices), clip, xp=tf)
         frames.set_shape((None, None, None, video.shape[-1] if video.shape.rank else 3))
         return clip.batch_size, _finished(frames, clip, sampling), label

@@ -217,8 +217,6 @@ class ClipReader:
 
     def _read(self, index, select, crop):
         """What `crop` leaves of the frames that `select` names, and their indices."""
-        if self._sampling.still:
-            choose, select = select, lambda n: sampling_lib.still_indices(n, choose(n))
         video = self._kept(index)
         if video is None:
             frames, indices = decode_frames(self._videos[index], select)

@@ -182,6 +182,8 @@ def training_indices(video_frames, clip: Clip, sampling: ClipSampling, *, xp=np)
         int64 (num_frames,), indices that never decrease.
     """
     offsets = (tf.range if xp is tf else np.arange)(clip.num_frames)
+    if sampling.still:
+        return still_indices(video_frames, offsets)
     if sampling.segments:
         return random_segment_indices(video_frames, offsets, draw=clip.start, xp=xp)
     return random_indices(video_frames, offsets, stride=clip.stride, draw=clip.start, xp=xp)
@@ -190,6 +192,8 @@ def training_indices(video_frames, clip: Clip, sampling: ClipSampling, *, xp=np)
 def view_clip_indices(video_frames, num_frames: int, sampling: ClipSampling, *, number=0, count=1):
     """Frames of one of `count` clips of a video in a test; a single one lies in the middle."""
     offsets = np.arange(num_frames)
+    if sampling.still:
+        return still_indices(video_frames, offsets)
     if sampling.segments:
         return view_segment_indices(video_frames, offsets, number=number, count=count)
     return view_indices(video_frames, offsets, stride=sampling.stride, number=number, count=count)
@@ -229,8 +233,8 @@ def view_indices(video_frames, offsets, *, stride, number, count):
 def random_segment_indices(video_frames, offsets, *, draw, xp=np):
     """One frame anywhere in each of `t` equal segments of the video.
 
-        video   0 1 2 | 3 4 5 6 | 7 8 9
-        clip      x         x     x         offsets 0 1 2
+        video   0 1 2 | 3 4 5 | 6 7 8 9
+        clip      x         x   x           offsets 0 1 2
 
     Args: as of `random_indices`.
 
