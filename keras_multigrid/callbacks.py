@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import keras
 
-from keras_multigrid import input_wait
+from keras_multigrid import input_monitor
 from keras_multigrid.learning_rate import MultigridLearningRate
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
@@ -23,7 +23,10 @@ class MultigridCallback(keras.callbacks.Callback):
     of `clips_per_group` clips (paper, section 3.4). Training stops after `schedule.total_steps`.
 
     TensorBoard shows by step: learning rate, batch size, frames, crop, clips per second, the share
-    of time spent waiting for input, loss and metrics; and once: a picture of the schedule.
+    of time spent waiting for input, clips replaced since training began because their videos cannot
+    be read, loss and metrics; once: a picture of the schedule; and of each grid a few clips of the
+    first batch, rows of frames, their colours stretched to black and white. What concerns the input
+    is known of batches of `training_batches` and `resample`.
 
     Args:
         schedule: the `MultigridSchedule`; None takes the one of the optimizer's
@@ -59,6 +62,7 @@ class MultigridCallback(keras.callbacks.Callback):
         self._texts = texts or {}
         self._writer = None
         self._seconds: dict[Grid, list[float]] = collections.defaultdict(list)
+        self._waits: dict[Grid, float] = collections.defaultdict(float)
 
     @property
     def clips_per_second(self) -> dict[Grid, float]:
@@ -67,6 +71,11 @@ class MultigridCallback(keras.callbacks.Callback):
             grid: grid.batch_size / statistics.median(seconds)
             for grid, seconds in self._seconds.items()
         }
+
+    @property
+    def input_wait_shares(self) -> dict[Grid, float]:
+        """Share of the steps' time at each grid seen so far that was spent waiting for input."""
+        return {grid: self._waits[grid] / sum(seconds) for grid, seconds in self._seconds.items()}
 
     def on_train_begin(self, logs=None):
         self.schedule = self._given_schedule or _schedule_of(self.model)
@@ -85,18 +94,31 @@ class MultigridCallback(keras.callbacks.Callback):
         self._follow_phase()
         self._warn_if_cut_short()
         self._open_writer()
+        shown = () if self._writer is None else self.schedule.first_steps(self._step).values()
+        input_monitor.ask_for_clips(shown)
+        self._replaced_before = input_monitor.replaced_clips()
+        self._waited_before = input_monitor.seconds()
         self._interval = _Interval()
 
+    def on_epoch_begin(self, epoch, logs=None):
+        # Other callbacks may have read batches of their own since the last step.
+        self._waited_before = input_monitor.seconds()
+
     def on_train_batch_begin(self, batch, logs=None):
-        self._begun = time.perf_counter()
+        # On JAX and PyTorch fit has fetched the batch already.
+        self._begun = time.perf_counter() - (input_monitor.seconds() - self._waited_before)
 
     def on_train_batch_end(self, batch, logs=None):
         # Reading the step waits for the device: only now is the step's work done.
         keras.ops.convert_to_numpy(self.model.optimizer.iterations)
         seconds = time.perf_counter() - self._begun
+        waited = input_monitor.seconds() - self._waited_before
+        self._waited_before += waited
         grid = self.schedule.grid(self._step)
         self._seconds[grid].append(seconds)
-        self._interval.add(grid, seconds)
+        self._waits[grid] += waited
+        self._interval.add(grid, seconds, waited)
+        self._show_clips(grid)
         self._step += 1
         if self._step % self._log_every == 0:
             self._log_step(self._step - 1, grid, logs or {})
@@ -109,11 +131,13 @@ class MultigridCallback(keras.callbacks.Callback):
         self._write({f"validation/{name[4:]}": value for name, value in results.items()})
 
     def on_train_end(self, logs=None):
+        input_monitor.ask_for_clips(())
         if self._writer is None:
             return
         from keras_multigrid import figures
 
-        picture = figures.to_array(figures.draw_throughput(self.clips_per_second))
+        figure = figures.draw_throughput(self.clips_per_second, self.input_wait_shares)
+        picture = figures.to_array(figure)
         self._writer.add_image("throughput", picture, self._step, dataformats="HWC")
         self._writer.close()
         self._writer = None
@@ -154,11 +178,24 @@ class MultigridCallback(keras.callbacks.Callback):
                 "multigrid/crop": grid.crop_size,
                 "multigrid/clips_per_second": self._interval.clips_per_second,
                 "multigrid/input_wait_share": self._interval.input_wait_share,
+                "multigrid/replaced_clips": input_monitor.replaced_clips() - self._replaced_before,
                 **{f"train/{name}": value for name, value in logs.items()},
             },
             step,
         )
         self._interval = _Interval()
+
+    def _show_clips(self, grid: Grid) -> None:
+        """A picture of this step's clips, if it is the first of its grid."""
+        clips = input_monitor.take_clips(self._step)
+        # Batches that begin at another step than the model have other grids.
+        if clips is None or clips.shape[1:4] != grid.shape[1:4]:
+            return
+        from keras_multigrid import figures
+
+        name = f"clips/{grid.batch_size}x{grid.num_frames}x{grid.crop_size}"
+        picture = figures.film_strips(figures.stretched(clips))
+        self._writer.add_image(name, picture, self._step, dataformats="HWC")
 
     def _write(self, scalars: Mapping[str, float], step: int | None = None) -> None:
         if self._writer is None:
@@ -303,11 +340,12 @@ class _Interval:
     def __init__(self):
         self._clips = 0
         self._seconds = 0.0
-        self._waited_before = input_wait.seconds()
+        self._waited = 0.0
 
-    def add(self, grid: Grid, seconds: float) -> None:
+    def add(self, grid: Grid, seconds: float, waited: float) -> None:
         self._clips += grid.batch_size
         self._seconds += seconds
+        self._waited += waited
 
     @property
     def clips_per_second(self) -> float:
@@ -315,7 +353,7 @@ class _Interval:
 
     @property
     def input_wait_share(self) -> float:
-        return (input_wait.seconds() - self._waited_before) / self._seconds
+        return self._waited / self._seconds
 
 
 def _set_groups(

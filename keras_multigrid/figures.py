@@ -31,6 +31,8 @@ SOLID, BAND = 0.32, 0.14
 
 LR_SAMPLES = 800
 DPI = 120
+# Frames of film strips are at least this high, in pixels.
+STRIP_HEIGHT = 64
 
 
 def draw_schedule(learning_rate: MultigridLearningRate) -> Figure:
@@ -63,7 +65,9 @@ def draw_schedule(learning_rate: MultigridLearningRate) -> Figure:
     return figure
 
 
-def draw_throughput(clips_per_second: Mapping[Grid, float]) -> Figure:
+def draw_throughput(
+    clips_per_second: Mapping[Grid, float], input_wait_shares: Mapping[Grid, float] | None = None
+) -> Figure:
     """Bars of the clips that a model trains on per second, one for each grid.
 
     Beside them: megavoxels (clips * frames * height * width / 10^6) per second. The schedule
@@ -72,6 +76,7 @@ def draw_throughput(clips_per_second: Mapping[Grid, float]) -> Figure:
     Args:
         clips_per_second: grid to clips per second, from top to bottom; empty where nothing was
             measured.
+        input_wait_shares: share of the time at each grid that was spent waiting for input.
     """
     grids, speeds = list(clips_per_second), list(clips_per_second.values())
     figure = Figure(figsize=(8, 1 + 0.36 * len(grids)), dpi=DPI, facecolor="white")
@@ -82,11 +87,13 @@ def draw_throughput(clips_per_second: Mapping[Grid, float]) -> Figure:
     for row, (grid, speed) in enumerate(clips_per_second.items()):
         megavoxels = speed * grid.num_frames * grid.crop_size**2 / 1e6
         text = f"  {speed:,.4g} clips/s, {megavoxels:,.3g} megavoxels/s"
+        if input_wait_shares is not None:
+            text += f", {input_wait_shares[grid]:.0%} waiting for input"
         axis.text(speed, row, text, va="center", color=INK, fontsize=9)
     axis.set_yticks(range(len(grids)), [str(grid) for grid in grids])
     axis.invert_yaxis()
     # Room for the text beside the longest bar.
-    axis.set_xlim(0, max(speeds, default=1) * 1.5)
+    axis.set_xlim(0, max(speeds, default=1) * (1.5 if input_wait_shares is None else 1.8))
     axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axis.set_xlabel("clips per second", color=INK)
     axis.set_title("Training speed by grid", fontweight="bold", color=INK)
@@ -148,6 +155,65 @@ def draw_confusion(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
             )
     axis.tick_params(colors=INK, labelsize=8)
     return figure
+
+
+def draw_clips(sections: Mapping[str, Sequence[tuple[str, np.ndarray]]]) -> Figure:
+    """Clips as film strips, one below the other.
+
+    Args:
+        sections: title to the clips under it, each a pair of a line of text and a clip, uint8
+            (frames, height, width, 3).
+    """
+    # A grid may show nothing: all videos of a validation can be unreadable.
+    counts = [max(len(clips), 1) for clips in sections.values()]
+    figure = Figure(figsize=(11, 1.9 * sum(counts)), dpi=DPI, facecolor="white")
+    figure.set_layout_engine("constrained")
+    parts = figure.subfigures(len(counts), 1, height_ratios=counts, squeeze=False)[:, 0]
+    for part, count, (title, clips) in zip(parts, counts, sections.items(), strict=True):
+        part.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold", color=INK)
+        axes = part.subplots(count, 1, squeeze=False)[:, 0]
+        for axis in axes:
+            axis.axis("off")
+        for axis, (text, clip) in zip(axes, clips, strict=False):
+            axis.imshow(film_strips(clip[None]), interpolation="nearest")
+            axis.set_anchor("W")
+            axis.set_title(text, loc="left", fontsize=8, color=INK)
+    return figure
+
+
+def film_strips(clips: np.ndarray, *, max_frames: int = 8) -> np.ndarray:
+    """Clips as rows of frames with white between them; small ones enlarged, pixel by pixel.
+
+    Args:
+        clips: uint8 (n, frames, height, width, 3).
+        max_frames: frames of a row; of longer clips as many, evenly taken from first to last.
+
+    Returns:
+        uint8 (height, width, 3).
+    """
+    num_frames, height = clips.shape[1:3]
+    shown = np.linspace(0, num_frames - 1, min(num_frames, max_frames)).round().astype(int)
+    times = -(-STRIP_HEIGHT // height)
+    clips = clips[:, shown].repeat(times, axis=2).repeat(times, axis=3)
+    gap = 2
+    clips = np.pad(clips, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
+    rows = np.concatenate([np.concatenate(clip, axis=1) for clip in clips])
+    return rows[:-gap, :-gap]
+
+
+def stretched(clips: np.ndarray) -> np.ndarray:
+    """Clips of any range of numbers as colours: the least becomes black, the greatest white.
+
+    Args:
+        clips: (..., channels). Of other than three channels the first is shown in grey.
+
+    Returns:
+        uint8 (..., 3).
+    """
+    if clips.shape[-1] != 3:
+        clips = clips[..., :1].repeat(3, axis=-1)
+    low, high = clips.min(), clips.max()
+    return np.round((clips - low) * (255 / max(high - low, 1e-6))).astype(np.uint8)
 
 
 def to_png(figure: Figure) -> bytes:

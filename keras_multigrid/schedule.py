@@ -131,6 +131,16 @@ class MultigridSchedule:
         """Shape of the mini-batch of a step."""
         return self.phase(step).grid(step)
 
+    def first_steps(self, start_step: int = 0) -> dict[Grid, int]:
+        """The first step of each grid at or after `start_step`, in order of these steps."""
+        first_steps = {}
+        for phase in self.phases:
+            first = max(phase.first_step, start_step)
+            # One turn of the short cycle shows every grid of the phase.
+            for step in range(first, min(phase.end_step, first + len(phase.short_cycle))):
+                first_steps.setdefault(phase.grid(step), step)
+        return first_steps
+
     def clips_before(self, step: int) -> int:
         """Clips consumed by all steps before `step`: the position of its first clip."""
         return self.phase(step).clips_before(step)

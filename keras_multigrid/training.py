@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from absl import logging
 
-from keras_multigrid import input_wait
+from keras_multigrid import input_monitor
 from keras_multigrid.callbacks import MultigridCallback, PreciseBatchNormalization
 from keras_multigrid.data.annotations import VideoSet
 from keras_multigrid.data.bad_videos import BadVideos
@@ -42,6 +42,7 @@ class Report:
         still_metrics: the same with one frame repeated, if asked for.
         clips_per_second: throughput by grid, named like "8 x 16 x 48²".
         input_wait_share: share of the fit that was spent waiting for input.
+        input_wait_shares: the same of the steps at each grid; empty in reports of earlier versions.
         bad_videos: path to error of every unreadable file.
         replaced_clips: training clips replaced because of them, or validation clips left out.
     """
@@ -56,6 +57,7 @@ class Report:
     input_wait_share: float
     bad_videos: Mapping[str, str]
     replaced_clips: int
+    input_wait_shares: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
         lines = [
@@ -66,8 +68,12 @@ class Report:
         ]
         if self.still_metrics is not None:
             lines.append("control, one frame repeated:  " + _named(self.still_metrics))
-        lines.append("clips per second by grid (clips x frames x crop²):")
-        lines += [f"  {grid:>20}  {rate:8.1f}" for grid, rate in self.clips_per_second.items()]
+        lines.append("clips per second by grid (clips x frames x crop²), time waiting for input:")
+        for grid, rate in self.clips_per_second.items():
+            share = self.input_wait_shares.get(grid)
+            lines.append(
+                f"  {grid:>20}  {rate:8.1f}" + ("" if share is None else f"  {share:4.0%}")
+            )
         if self.bad_videos:
             lines.append(
                 f"{len(self.bad_videos)} unreadable videos, {self.replaced_clips} clips replaced"
@@ -157,7 +163,7 @@ def train(
         plain = dataclasses.replace(schedule, long_cycle=(), short_cycle=())
         batches = training_batches(videos.train, plain, seed=seed + 1, **reading)
         precise = [PreciseBatchNormalization(batches, precise_batches)]
-    begun, waited = time.perf_counter(), input_wait.seconds()
+    begun, waited = time.perf_counter(), input_monitor.seconds()
     if start_step < schedule.total_steps:
         network.fit(
             training_batches(videos.train, schedule, seed=seed, start_step=start_step, **reading),
@@ -167,7 +173,7 @@ def train(
             **_keras_epochs(schedule.total_steps, validations, start_step),
         )
     seconds = time.perf_counter() - begun
-    waited = input_wait.seconds() - waited
+    waited = input_monitor.seconds() - waited
     still = None
     if still_control:
         reading["sampling"] = dataclasses.replace(sampling, still=True)
@@ -181,6 +187,7 @@ def train(
         still_metrics=still,
         clips_per_second={str(grid): rate for grid, rate in multigrid.clips_per_second.items()},
         input_wait_share=waited / seconds,
+        input_wait_shares={str(grid): share for grid, share in multigrid.input_wait_shares.items()},
         bad_videos=bad_videos.errors,
         replaced_clips=bad_videos.replaced_clips,
     )

@@ -15,19 +15,19 @@ SCHEDULE = {"keras_multigrid.schedule", "keras_multigrid.grid", "keras_multigrid
 LEARNING_RATE = {"keras", "keras_multigrid.learning_rate", *SCHEDULE}
 FIGURES = {"keras", "numpy", "matplotlib", "keras_multigrid.plan", "keras_multigrid.learning_rate"}
 FIGURES |= SCHEDULE
-CALLBACKS = {"tensorboardX", "keras_multigrid.figures", "keras_multigrid.input_wait"}
+CALLBACKS = {"tensorboardX", "keras_multigrid.figures", "keras_multigrid.input_monitor"}
 CALLBACKS |= LEARNING_RATE
 MODELS = {"keras", "numpy"}
 # The one file of the models that may call a backend itself.
 BACKENDS = {"models/fused_normalization.py": {"tensorflow", "torch"}}
-DATA = {"tensorflow", "numpy", "av", "absl", "keras_multigrid.input_wait", *SCHEDULE}
+DATA = {"tensorflow", "numpy", "av", "absl", "keras_multigrid.input_monitor", *SCHEDULE}
 TOP = {"keras_multigrid", *CALLBACKS, *FIGURES, *MODELS, *DATA}
 ALLOWED = {
     "__init__": {"keras_multigrid"},
     "schedule": SCHEDULE,
     "grid": set(),
     "phases": SCHEDULE,
-    "input_wait": set(),
+    "input_monitor": set(),
     "plan": {"keras_multigrid"},
     "figures": FIGURES,
     "learning_rate": LEARNING_RATE,

@@ -5,6 +5,8 @@ import threading
 
 from absl import logging
 
+from keras_multigrid import input_monitor
+
 
 class TooManyBadVideosError(RuntimeError):
     """More clips had to be replaced than the set share."""
@@ -46,6 +48,7 @@ class BadVideos:
         with self._lock:
             self.clips += 1
             self.replaced_clips += 1
+            input_monitor.add_replaced_clip()
             if path not in self.errors:
                 self.errors[path] = str(error)
                 self._list(path, str(error))

@@ -8,12 +8,12 @@ goes on across the borders of batches.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from keras_multigrid import input_wait
+from keras_multigrid import input_monitor
 from keras_multigrid.data import sampling as sampling_lib
 from keras_multigrid.data import transforms
 from keras_multigrid.data.annotations import VideoRecord
@@ -80,7 +80,38 @@ def training_batches(
     clips = _clips(schedule, sampling, seed=seed, start_step=start_step)
     calls = clips.batch(reader.clips_per_call, drop_remainder=True).map(read, **parallel)
     clips = calls.unbatch().map(finish, **parallel)
-    return _untuned(_measured(_bucketed(clips).prefetch(2)))
+    return _untuned(_measured(_bucketed(clips).prefetch(2), start_step))
+
+
+def training_clips(
+    videos: Sequence[VideoRecord],
+    schedule: MultigridSchedule,
+    *,
+    step: int,
+    count: int,
+    seed: int,
+    sampling: ClipSampling = ClipSampling(),
+    num_classes: int | None = None,
+    bad_videos: BadVideos | None = None,
+) -> Iterator[tuple[Clip, int, np.ndarray, np.ndarray]]:
+    """The first clips of the batch that `training_batches` gives at a step, to look at.
+
+    Args:
+        step: the step.
+        count: how many clips.
+        others: as of `training_batches`.
+
+    Yields:
+        What was drawn for the clip; the position in `videos` of the one it was read from, which is
+        another than `Clip.video` where that one is unreadable; the clip, float32 (frames, crop,
+        crop, 3), as the model gets it; its label.
+    """
+    _check_num_videos(len(videos), schedule)
+    reader = ClipReader(videos, sampling, num_classes=num_classes, bad_videos=bad_videos)
+    for values in _clips(schedule, sampling, seed=seed, start_step=step).take(count):
+        clip = Clip(*values.numpy().tolist())
+        crop, label, video = reader.random_clip(clip)
+        yield clip, video, _finished(tf.constant(crop), clip, sampling).numpy(), label
 
 
 def evaluation_batches(
@@ -204,7 +235,7 @@ def resample(
             num_parallel_calls=workers or os.cpu_count(),
             deterministic=True,
         )
-        return _measured(_bucketed(resampled).prefetch(2))
+        return _measured(_bucketed(resampled).prefetch(2), start_step)
 
     return transform
 
@@ -302,19 +333,19 @@ def _bucketed(clips: tf.data.Dataset) -> tf.data.Dataset:
     )
 
 
-def _measured(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """The same batches; the time that their consumer waits for each goes to `input_wait`."""
+def _measured(batches: tf.data.Dataset, start_step: int) -> tf.data.Dataset:
+    """The same batches; the wait for each and the first clips of some go to `input_monitor`."""
 
-    def add_wait(asked, *batch):
-        wait = tf.timestamp() - asked
-        tf.numpy_function(input_wait.add, [wait], [])
+    def tell(step, asked, batch):
+        waited = tf.timestamp() - asked
+        # The slice is a view: clips that nobody asked for are not copied.
+        shown = batch[0][: input_monitor.SHOWN_CLIPS]
+        tf.numpy_function(input_monitor.add_batch, [step, waited, shown], [])
         return batch
 
     # zip asks its inputs in turn: the clock is read when a batch is asked for.
-    clock = tf.data.Dataset.counter().map(lambda _: tf.timestamp())
-    measured = tf.data.Dataset.zip((clock, batches)).map(
-        lambda asked, batch: add_wait(asked, *batch)
-    )
+    clock = tf.data.Dataset.counter(start_step).map(lambda step: (step, tf.timestamp()))
+    measured = tf.data.Dataset.zip((clock, batches)).map(lambda clock, batch: tell(*clock, batch))
     options = tf.data.Options()
     # A prefetch put in behind the clock would hide the wait.
     options.experimental_optimization.inject_prefetch = False

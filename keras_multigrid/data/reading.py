@@ -100,8 +100,8 @@ class ClipReader:
         """
 
         def read(rows):
-            clips = [self._random_clip(Clip(*row)) for row in rows.tolist()]
-            crops, labels = zip(*clips, strict=True)
+            clips = [self.random_clip(Clip(*row)) for row in rows.tolist()]
+            crops, labels, _ = zip(*clips, strict=True)
             shapes = np.asarray([crop.shape for crop in crops])
             return np.concatenate([crop.ravel() for crop in crops]), shapes, np.stack(labels)
 
@@ -113,7 +113,9 @@ class ClipReader:
         lengths = tf.reduce_prod(shapes, axis=1)
         return tf.RaggedTensor.from_row_lengths(pixels, lengths, validate=False), shapes, labels
 
-    def _random_clip(self, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
+    def random_clip(self, clip: Clip) -> tuple[np.ndarray, np.ndarray, int]:
+        """Pixels and label of one of `random_clips`, and the video that it was read from."""
+
         def select(num_frames):
             return sampling_lib.training_indices(num_frames, clip, self._sampling)
 
@@ -204,7 +206,7 @@ class ClipReader:
         for attempt in range(_MAX_REPLACEMENTS):
             try:
                 frames, indices = self._read(index, select, crop)
-                return frames, self._label(self._videos[index], indices)
+                return frames, self._label(self._videos[index], indices), index
             except DecodeError as error:
                 self._bad_videos.add(self._videos[index].path, error)
                 # The clip's own random number: every worker and every resumed run agrees.

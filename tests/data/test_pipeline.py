@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_multigrid import input_wait
+from keras_multigrid import input_monitor
 from keras_multigrid.data import sampling as sampling_lib
 from keras_multigrid.data.annotations import VideoRecord
 from keras_multigrid.data.bad_videos import BadVideos
@@ -351,11 +351,11 @@ def waited(batches, *, steps, pause):
     iterator = iter(batches)
     next(iterator)
     time.sleep(pause)
-    before = input_wait.seconds()
+    before = input_monitor.seconds()
     for _ in range(steps):
         next(iterator)
         time.sleep(pause)
-    return input_wait.seconds() - before
+    return input_monitor.seconds() - before
 
 
 def test_wait_is_long_where_the_pipeline_is_slow_and_short_where_batches_are_ready(decoded):

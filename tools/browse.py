@@ -1,0 +1,47 @@
+"""Look at clips as the model will see them at each grid, before training.
+
+    python tools/browse.py --gin_file=gin/quickstart.gin --out=clips.html
+
+A page with moving clips, or, with --out=clips.png, a sheet of film strips.
+"""
+
+import pathlib
+
+import experiment
+from absl import app, flags
+
+import gin
+
+flags.DEFINE_string("out", "clips.html", "The file to write, which ends in .html or .png.")
+flags.DEFINE_integer("clips", 4, "Clips of each grid.", lower_bound=1)
+flags.DEFINE_integer("seed", None, "Seed of the training; by default the experiment's.")
+FLAGS = flags.FLAGS
+
+
+def main() -> None:
+    out = pathlib.Path(FLAGS.out)
+    if out.suffix not in (".html", ".png"):
+        raise app.UsageError(f"--out must end in .html or .png. Received: {FLAGS.out}")
+    experiment.load()
+    from keras_multigrid import browse
+
+    seed = _seed_of_training() if FLAGS.seed is None else FLAGS.seed
+    grids = experiment.configured(browse.browse)(seed=seed, num_clips=FLAGS.clips)
+    if out.suffix == ".png":
+        data = browse.to_png(grids)
+    else:
+        data = browse.to_html(grids).encode("utf-8")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(data)
+    print(f"wrote {out}")
+
+
+def _seed_of_training() -> int:
+    try:
+        return gin.query_parameter("training.train.seed")
+    except ValueError:
+        return 0
+
+
+if __name__ == "__main__":
+    experiment.run(main)
