@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import html
 import io
+import textwrap
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -171,7 +172,7 @@ def to_png(grids: Sequence[GridClips]) -> bytes:
     """A sheet of film strips, at most 8 frames of each clip."""
     sections = {}
     for grid in grids:
-        sections[f"{grid.title}. {grid.details}"] = [
+        sections["\n".join([grid.title, *textwrap.wrap(grid.details, 130)])] = [
             (_caption(clip), clip.frames) for clip in grid.clips
         ]
     return figures.to_png(figures.draw_clips(sections))
@@ -202,7 +203,7 @@ def _scale_in_words(scale: int, crop_size: int) -> str:
 
 
 def _phases(schedule: MultigridSchedule, grid: Grid) -> str:
-    """Where in the training a grid comes: "phase 1, steps 0 to 33 (12 of 34); phase 5, ..."."""
+    """Where in the training a grid comes: "phase 1: 12 of steps 0 to 33; phase 5: ..."."""
     found = []
     for number, phase in enumerate(schedule.phases, start=1):
         turn = len(phase.short_cycle)
@@ -212,10 +213,8 @@ def _phases(schedule: MultigridSchedule, grid: Grid) -> str:
             if other == grid
         )
         if steps:
-            found.append(
-                f"phase {number}, steps {phase.first_step:,} to {phase.end_step - 1:,} "
-                f"({steps:,} of {phase.num_steps:,})"
-            )
+            among = f"{phase.first_step:,} to {phase.end_step - 1:,}"
+            found.append(f"phase {number}: {steps:,} of steps {among}")
     return "; ".join(found)
 
 

@@ -129,6 +129,35 @@ def test_throughput():
     assert top < bottom  # the first grid is at the top
 
 
+def test_throughput_tells_how_long_a_grid_waits():
+    grid = Grid(batch_size=64, num_frames=32, crop_size=224)
+    (axis,) = figures.draw_throughput({grid: 10.0}, {grid: 0.034}).axes
+    assert texts(axis) == ["  10 clips/s, 16.1 megavoxels/s, 3% waiting for input"]
+
+
+def test_film_strips_are_rows_of_frames():
+    # Two clips of 3 frames of 32 x 40 pixels, of colours 0 to 5.
+    colours = np.arange(6, dtype=np.uint8).reshape(2, 3, 1, 1, 1)
+    clips = np.broadcast_to(colours, (2, 3, 32, 40, 3))
+    strips = figures.film_strips(clips)
+    # Twice as large, to be 64 pixels high; gaps of two.
+    assert strips.shape == (64 + 2 + 64, 80 + 2 + 80 + 2 + 80, 3)
+    assert [strips[0, column, 0] for column in (0, 79, 80, 81, 82, 164)] == [0, 0, 255, 255, 1, 2]
+    assert [strips[row, 0, 0] for row in (63, 64, 65, 66, 129)] == [0, 255, 255, 3, 3]
+
+
+def test_long_clips_are_thinned_out_evenly():
+    clips = np.arange(15, dtype=np.uint8).reshape(1, 15, 1, 1, 1).repeat(3, axis=-1)
+    strips = figures.film_strips(clips)
+    assert list(strips[0, ::66, 0]) == [0, 2, 4, 6, 8, 10, 12, 14]
+
+
+def test_stretched_colours():
+    clips = np.array([-2.0, 0.0, 2.0]).reshape(3, 1)
+    assert figures.stretched(clips).tolist() == [[0, 0, 0], [128, 128, 128], [255, 255, 255]]
+    assert figures.stretched(np.full((1, 3), 7.0)).tolist() == [[0, 0, 0]]
+
+
 def test_throughput_of_nothing_is_an_empty_picture():
     assert figures.to_png(figures.draw_throughput({})).startswith(b"\x89PNG")
 

@@ -33,6 +33,7 @@ ALLOWED = {
     "learning_rate": LEARNING_RATE,
     "sgd": {"keras"},
     "callbacks": CALLBACKS,
+    "browse": TOP | {"PIL"},
     "models": MODELS,
     "data": DATA,
     "distribute": TOP,

@@ -529,3 +529,22 @@ def test_schedule_needs_the_standard_library_only():
     root = Path(__file__).parents[1]
     run = [sys.executable, "-c", code]
     assert subprocess.run(run, cwd=root, capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_first_steps_of_grids():
+    schedule = MultigridSchedule(**KINETICS, round_to_epochs=True)
+    first_steps = schedule.first_steps()
+    assert list(first_steps) == list(schedule.grids)
+    # The first phase ends at step 25,623.
+    assert list(first_steps.items())[:4] == [
+        (Grid(batch_size=1024, num_frames=8, crop_size=112), 0),
+        (Grid(batch_size=512, num_frames=8, crop_size=158), 1),
+        (Grid(batch_size=512, num_frames=16, crop_size=112), 25_623),
+        (Grid(batch_size=256, num_frames=16, crop_size=158), 25_624),
+    ]
+    # One step before the border, at the last grid of a turn.
+    assert list(schedule.first_steps(25_622).values())[:2] == [25_622, 25_623]
+    # A grid that does not come again is left out.
+    end = schedule.total_steps
+    assert schedule.first_steps(end - 1) == {schedule.base: end - 1}
+    assert schedule.first_steps(end) == {}

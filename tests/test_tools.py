@@ -11,7 +11,9 @@ import formula
 import numpy as np
 import pytest
 
-from keras_multigrid import models
+from keras_multigrid import Grid, MultigridSchedule, browse, models
+from keras_multigrid.data import annotations, synthetic
+from keras_multigrid.data.sampling import ClipSampling
 
 ROOT = pathlib.Path(__file__).parents[1]
 EXPERIMENTS = sorted(
@@ -94,6 +96,31 @@ def test_train_from_another_folder(tmp_path):
         "predict.py", "--gin_file=gin/quickstart.gin", "no.mp4", params=params, cwd=tmp_path
     )
     assert_one_message(result, "no video at 'no.mp4'")
+
+
+def test_browse_shows_the_clips_of_a_training(tmp_path):
+    data = tmp_path / "data"
+    synthetic.write_videos(data, num_train=24, num_validation=12, processes=1)
+    page = tmp_path / "pages" / "clips.html"
+    params = (*TINY, f"DATA_DIR='{data}'", "training.train.seed=3")
+    result = call(
+        "browse.py", "--gin_file=gin/quickstart.gin", f"--out={page}", "--clips=2", params=params
+    )
+    assert result.returncode == 0, result.stderr
+    schedule = MultigridSchedule(
+        base=Grid(batch_size=8, num_frames=8, crop_size=32),
+        num_clips=24,
+        epochs=4,
+        boundaries=(2, 3),
+    )
+    expected = browse.browse(
+        videos=annotations.class_folders(data / "train", validation=data / "validation"),
+        schedule=schedule,
+        sampling=ClipSampling(min_scale=36, max_scale=40, flip=False),
+        seed=3,
+        num_clips=2,
+    )
+    assert page.read_text(encoding="utf-8") == browse.to_html(expected)
 
 
 def test_published_weights_are_converted(tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import re
 import warnings
 
 import checkpoint_files
@@ -65,8 +66,11 @@ def test_report(finished):
     assert set(report.metrics) == set(report.still_metrics) == {"loss", "accuracy"}
     assert set(report.clips_per_second) <= {str(grid) for grid in SCHEDULE.grids}
     assert 0 <= report.input_wait_share <= 1
+    assert set(report.input_wait_shares) == set(report.clips_per_second)
     assert json.loads((run_dir / "report.json").read_text())["steps"] == SCHEDULE.total_steps
     assert "times fewer steps than the baseline's 36" in str(report)
+    grid, share = next(iter(report.input_wait_shares.items()))
+    assert re.search(rf"{grid} +[\d.]+ +{share:.0%}", str(report))
 
 
 def test_unreadable_videos_are_counted_and_listed(finished):

@@ -10,7 +10,12 @@ from keras_multigrid.data import sampling as sampling_lib
 from keras_multigrid.data.annotations import VideoRecord
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.decode import read_video
-from keras_multigrid.data.pipeline import evaluation_batches, resample, training_batches
+from keras_multigrid.data.pipeline import (
+    evaluation_batches,
+    resample,
+    training_batches,
+    training_clips,
+)
 from keras_multigrid.data.sampling import ClipSampling
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
@@ -343,7 +348,37 @@ def test_resample_refuses_another_number_of_videos(decoded):
         videos.apply(resample(SCHEDULE))
 
 
-# How long the consumer waits.
+# Clips to look at.
+
+
+def test_clips_to_look_at_are_those_of_training(videos):
+    videos = [*videos]
+    videos[3] = videos[4] = VideoRecord(path="none.mp4", label=3)
+    for step in SCHEDULE.first_steps().values():
+        batches = training_batches(
+            videos, SCHEDULE, start_step=step, bad_videos=BadVideos(max_share=1.0), seed=1
+        )
+        (batch,) = take(batches, 1)
+        count = min(5, len(batch[0]))
+        shown = list(training_clips(videos, SCHEDULE, step=step, count=count, seed=1))
+        for place, (clip, video, frames, label) in enumerate(shown):
+            np.testing.assert_array_equal(frames, batch[0][place])
+            assert label == batch[1][place] == videos[video].label
+            assert (video == clip.video) == (clip.video not in (3, 4))
+
+
+# What the pipeline tells of itself.
+
+
+def test_the_first_clips_of_steps_that_are_asked_for(decoded):
+    input_monitor.ask_for_clips([4, 6])
+    batches = take(ragged(decoded).apply(resample(SCHEDULE, start_step=3)), 3)
+    np.testing.assert_array_equal(input_monitor.take_clips(4), batches[1][0][:4])
+    # Each once, and no others.
+    assert [input_monitor.take_clips(step) for step in (3, 4, 5, 6)] == [None] * 4
+    take(ragged(decoded).apply(resample(SCHEDULE, start_step=6)), 1)
+    input_monitor.ask_for_clips([])
+    assert input_monitor.take_clips(6) is None
 
 
 def waited(batches, *, steps, pause):
