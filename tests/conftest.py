@@ -4,8 +4,6 @@ import av
 import numpy as np
 import pytest
 
-from keras_multigrid.data.annotations import VideoRecord
-
 NUM_VIDEOS = 24
 # (height, width, frames): many sizes, and lengths below and above a clip's span.
 SIZES = [(20 + 2 * (n % 5), 20 + 2 * (n % 7), 4 + n) for n in range(NUM_VIDEOS)]
@@ -36,6 +34,9 @@ def write_video(path, number):
 @pytest.fixture(scope="session")
 def videos(tmp_path_factory):
     """24 videos; the label is the video's number."""
+    # Networks are tested without TensorFlow, too.
+    from keras_multigrid.data.annotations import VideoRecord
+
     folder = tmp_path_factory.mktemp("videos")
     for number in range(NUM_VIDEOS):
         write_video(folder / f"{number}.mp4", number)
