@@ -16,7 +16,7 @@ from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.pipeline import training_clips
 from keras_multigrid.data.reading import ClipReader
 from keras_multigrid.data.sampling import Clip, ClipSampling
-from keras_multigrid.data.transforms import scaled_and_normalized
+from keras_multigrid.data.transforms import normalized
 from keras_multigrid.grid import Grid
 from keras_multigrid.schedule import MultigridSchedule
 
@@ -147,7 +147,7 @@ def _validation_clips(videos, grid: Grid, sampling, num_clips: int, num_classes)
         frames, label = reader.centre_clip(np.int64(index), grid)
         # Validation leaves out what it cannot read.
         if len(frames):
-            frames = scaled_and_normalized(frames, crop_size=grid.crop_size, sampling=sampling)
+            frames = normalized(frames, sampling)
             clips.append(
                 ShownClip(
                     frames=_colours(frames.numpy(), sampling),
@@ -179,7 +179,7 @@ def to_png(grids: Sequence[GridClips]) -> bytes:
 
 
 def _colours(clip: np.ndarray, sampling: ClipSampling) -> np.ndarray:
-    """What `scaled_and_normalized` made, as a picture."""
+    """What `normalized` made, as a picture."""
     # Differences from the clip's mean lie around 0: grey is where nothing moves.
     mean = 0.5 if sampling.subtract_clip_mean else sampling.mean
     return (np.clip(clip * sampling.std + mean, 0, 1) * 255).round().astype(np.uint8)

@@ -3,8 +3,7 @@
 import io
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import av
 import numpy as np
@@ -12,13 +11,7 @@ import tensorflow as tf
 from av.video.reformatter import VideoReformatter
 
 from keras_multigrid.data.annotations import IMAGE_SUFFIXES, VideoRecord
-
-# Codecs and containers whose packets carry a trustworthy presentation time, so that the place of
-# a frame in the video is known before it is decoded. Others are decoded from the first frame:
-# AVI stores no times, and old MPEG-4 files pack two frames into one packet.
-_TIMED_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "libdav1d"})
-_MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
-_TIMED_CONTAINERS = frozenset({_MP4, "matroska,webm", "mpegts"})
+from keras_multigrid.data.segments import MP4, decode_segments, has_times, to_rgb
 
 
 class DecodeError(ValueError):
@@ -31,7 +24,7 @@ class DecodeError(ValueError):
 
 def decode_frames(
     record: VideoRecord, select: Callable[[int], np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[list[np.ndarray], np.ndarray]:
     """Decode the frames of one video that `select` asks for.
 
     The source is `record.frame_paths` where given, else the images in the folder `record.path` in
@@ -45,7 +38,7 @@ def decode_frames(
             [0, number of frames), never decreasing. A repeated index is decoded once.
 
     Returns:
-        frames: uint8 (num_indices, height, width, 3), RGB.
+        frames: one uint8 (height, width, 3) for each index, RGB, all of one size.
         indices: int64 (num_indices,), what `select` returned.
 
     Raises:
@@ -78,7 +71,7 @@ def read_video(record: VideoRecord) -> np.ndarray:
         DecodeError: the video cannot be read.
     """
     frames, _ = decode_frames(record, np.arange)
-    return frames
+    return np.stack(frames)
 
 
 def _select_indices(
@@ -101,7 +94,7 @@ def _select_indices(
     return indices
 
 
-def _stack(images: dict[int, np.ndarray], indices: np.ndarray, *, path: str) -> np.ndarray:
+def _in_order(images: dict[int, np.ndarray], indices: np.ndarray, *, path: str) -> list[np.ndarray]:
     shapes = {image.shape for image in images.values()}
     if len(shapes) > 1:
         sizes = sorted(f"{height} x {width}" for height, width, _ in shapes)
@@ -109,7 +102,7 @@ def _stack(images: dict[int, np.ndarray], indices: np.ndarray, *, path: str) -> 
             f"Cannot decode '{path}': all frames must have one size. Received: {', '.join(sizes)} "
             "(height x width). Extract the frames again from one video."
         )
-    return np.stack([images[index] for index in indices.tolist()])
+    return [images[index] for index in indices.tolist()]
 
 
 def _reason(error: Exception) -> str:
@@ -145,10 +138,10 @@ def _natural_order(name: str) -> tuple[list[str | int], str]:
 
 def _decode_images(
     paths: Sequence[str], select: Callable[[int], np.ndarray], *, path: str
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[list[np.ndarray], np.ndarray]:
     indices = _select_indices(select, num_frames=len(paths), path=path)
     images = {index: _read_image(paths[index]) for index in set(indices.tolist())}
-    return _stack(images, indices, path=path), indices
+    return _in_order(images, indices, path=path), indices
 
 
 def _read_image(path: str) -> np.ndarray:
@@ -163,19 +156,21 @@ def _read_image(path: str) -> np.ndarray:
 # ---- Video files ---------------------------------------------------------------------------------
 
 
-def _decode_video(path: str, select: Callable[[int], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _decode_video(
+    path: str, select: Callable[[int], np.ndarray]
+) -> tuple[list[np.ndarray], np.ndarray]:
     with _open(path) as container:
         stream = _video_stream(container, path)
         num_frames = _num_frames(container, stream) or _count_packets(path)
         indices = _select_indices(select, num_frames=num_frames, path=path)
-        decode = _decode_segments if _has_times(container, stream) else _decode_in_order
+        decode = decode_segments if has_times(container, stream) else _decode_in_order
         images = decode(container, stream, indices)
     if images is None:
         with _open(path) as container:
             images = _decode_in_order(container, _video_stream(container, path), indices)
     if not images:
         raise DecodeError(f"Cannot decode '{path}': no frame could be decoded.")
-    return _stack(images, indices, path=path), indices
+    return _in_order(images, indices, path=path), indices
 
 
 def _open(path: str) -> av.container.InputContainer:
@@ -196,7 +191,7 @@ def _video_stream(container: av.container.InputContainer, path: str) -> av.Video
 
 def _num_frames(container: av.container.InputContainer, stream: av.VideoStream) -> int:
     """Number of frames that the header knows of; 0: it does not say."""
-    if container.format.name != _MP4:
+    if container.format.name != MP4:
         return stream.frames
     entries = stream.index_entries
     # More entries than frames: a fragmented file, whose header counts the first fragment only.
@@ -212,12 +207,6 @@ def _count_packets(path: str) -> int:
         return sum(packet.size > 0 and not packet.is_discard for packet in packets)
 
 
-def _to_rgb(frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
-    # One thread: for small frames, starting more takes longer than the conversion.
-    image = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-    return np.rot90(image, round(frame.rotation / 90)) if frame.rotation else image
-
-
 def _decode_in_order(
     container: av.container.InputContainer, stream: av.VideoStream, indices: np.ndarray
 ) -> dict[int, np.ndarray]:
@@ -226,161 +215,11 @@ def _decode_in_order(
     reformatter, images, frame = VideoReformatter(), {}, None
     for index, frame in enumerate(container.decode(stream)):
         if index in wanted:
-            images[index] = _to_rgb(frame, reformatter)
+            images[index] = to_rgb(frame, reformatter)
         if index == last:
             return images
     if frame is None:
         return {}
     # The header promised more frames than there are.
-    tail = _to_rgb(frame, reformatter)
+    tail = to_rgb(frame, reformatter)
     return {index: images.get(index, tail) for index in wanted}
-
-
-# ---- Jumping to the wanted frames ----------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Segment:
-    """Packets from one key frame up to the next, in decoding order, and when they are shown.
-
-    Decoding can start at any segment. Frames shown before their own key frame (the leading frames
-    of an open group of pictures) need the segment before it, too:
-
-        decoding order   I0 P3 B1 B2 | I6 B4 B5 P7     frames 4 and 5 lead the second segment
-    """
-
-    packets: tuple[av.Packet, ...]
-    times: tuple[int, ...]  # of the shown frames, ascending
-
-    @classmethod
-    def of(cls, packets: list[av.Packet]) -> "_Segment | None":
-        """None where the packets do not say which frame each one holds."""
-        if not packets[0].is_keyframe or any(packet.pts is None for packet in packets):
-            return None
-        times = sorted(packet.pts for packet in packets if not packet.is_discard)
-        if len(set(times)) < len(times):
-            return None
-        return cls(tuple(packets), tuple(times))
-
-
-def _segments(packets: Iterable[av.Packet]) -> Iterator[_Segment | None]:
-    segment = []
-    for packet in packets:
-        if packet.is_keyframe and segment:
-            yield _Segment.of(segment)
-            segment = []
-        # Demuxing ends with an empty packet, which holds no frame.
-        if packet.size:
-            segment.append(packet)
-    if segment:
-        yield _Segment.of(segment)
-
-
-class _SegmentDecoder:
-    """Decodes segments and keeps their wanted frames.
-
-    `images` maps index to RGB image, `missing` presentation time to index.
-    """
-
-    def __init__(self, stream: av.VideoStream):
-        self.images: dict[int, np.ndarray] = {}
-        self.missing: dict[int, int] = {}
-        self.is_warm = False  # the decoder holds all reference frames of the segment before
-        self._context = stream.codec_context
-        self._reformatter = VideoReformatter()
-        self._skips = self._context.name == "h264"
-        self._skip_frame = "DEFAULT"
-
-    def warm_up(self, segment: _Segment) -> None:
-        """Decode a segment for the frames that refer to it."""
-        for packet in segment.packets:
-            self._send(packet)
-        self.is_warm = True
-
-    def decode(self, segment: _Segment, indices: dict[int, int]) -> None:
-        """Decode a segment up to its last wanted frame; `indices` by presentation time."""
-        self.missing.update(indices)
-        for packet in segment.packets:
-            self._send(packet)
-            if not self.missing:
-                self.restart()
-                return
-        self.is_warm = True
-
-    def finish(self) -> None:
-        """Take the frames that the decoder still holds back, and forget its reference frames."""
-        if self.is_warm:
-            self._keep(self._context.decode(None))
-            self.restart()
-
-    def restart(self) -> None:
-        """Forget the reference frames."""
-        self._context.flush_buffers()
-        self.is_warm = False
-
-    def _send(self, packet: av.Packet) -> None:
-        # H.264 marks frames that no other refers to, often half of a video: unless wanted, they
-        # need not be decoded. Not so for HEVC, whose mark holds within one temporal layer only.
-        if self._skips:
-            level = "DEFAULT" if packet.pts in self.missing else "NONREF"
-            if level != self._skip_frame:
-                self._context.skip_frame = self._skip_frame = level
-        self._keep(self._context.decode(packet))
-
-    def _keep(self, frames: list[av.VideoFrame]) -> None:
-        for frame in frames:
-            index = self.missing.pop(frame.pts, None)
-            if index is not None:
-                self.images[index] = _to_rgb(frame, self._reformatter)
-
-
-def _decode_segments(
-    container: av.container.InputContainer, stream: av.VideoStream, indices: np.ndarray
-) -> dict[int, np.ndarray] | None:
-    """Decode only the segments that hold wanted frames.
-
-    The file is read, not sought in: a seek lands where the container's index says, which is not
-    always a key frame, and never tells the number of the frame it found.
-
-    Returns:
-        Image by index, or None where this way cannot give every wanted frame for certain.
-    """
-    wanted = set(indices.tolist())
-    decoder, before, num_before = _SegmentDecoder(stream), None, 0
-    for segment in _segments(container.demux(stream)):
-        if segment is None or not _follows(segment, before):
-            return None
-        wanted_here = {
-            time: index for index, time in enumerate(segment.times, num_before) if index in wanted
-        }
-        _decode_segment(decoder, segment, wanted_here, before)
-        before, num_before = segment, num_before + len(segment.times)
-        if num_before > indices[-1]:
-            break
-    decoder.finish()
-    return decoder.images if wanted == decoder.images.keys() else None
-
-
-def _has_times(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
-    return stream.codec.name in _TIMED_CODECS and container.format.name in _TIMED_CONTAINERS
-
-
-def _follows(segment: _Segment, before: _Segment | None) -> bool:
-    if before is None or not segment.times or not before.times:
-        return True
-    return before.times[-1] < segment.times[0]
-
-
-def _decode_segment(
-    decoder: _SegmentDecoder,
-    segment: _Segment,
-    wanted: dict[int, int],
-    before: _Segment | None,
-) -> None:
-    if not wanted:
-        decoder.finish()
-        return
-    leads = min(wanted) < segment.packets[0].pts
-    if leads and before is not None and not decoder.is_warm:
-        decoder.warm_up(before)
-    decoder.decode(segment, wanted)

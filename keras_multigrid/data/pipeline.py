@@ -67,20 +67,30 @@ def training_batches(
         videos, sampling, num_classes=num_classes, bad_videos=bad_videos, keep_decoded=keep_decoded
     )
 
-    def read(clips):
-        return clips, *reader.random_clips(clips)
+    def read(values):
+        pixels, labels = reader.random_clips(values[None])
+        return shape(values, pixels, labels[0])
 
-    def finish(values, pixels, shape, label):
+    def read_several(clips):
+        pixels, labels = reader.random_clips(clips)
+        lengths = Clip(*tf.unstack(clips, axis=1)).num_pixels
+        return clips, tf.RaggedTensor.from_row_lengths(pixels, lengths, validate=False), labels
+
+    def shape(values, pixels, label):
         clip = _clip(values)
-        frames = tf.reshape(pixels, shape)
+        frames = tf.reshape(pixels, tf.stack(clip.shape))
         frames.set_shape((None, None, None, 3))
-        return clip.batch_size, _finished(frames, clip, sampling), label
+        return clip.batch_size, frames, label
 
     parallel = {"num_parallel_calls": workers or os.cpu_count(), "deterministic": True}
-    clips = _clips(schedule, sampling, seed=seed, start_step=start_step)
-    calls = clips.batch(reader.clips_per_call, drop_remainder=True).map(read, **parallel)
-    clips = calls.unbatch().map(finish, **parallel)
-    return _untuned(_measured(_bucketed(clips).prefetch(2), start_step))
+    clips = drawn_clips(schedule, sampling, seed=seed, start_step=start_step)
+    if reader.clips_per_call == 1:
+        clips = clips.map(read, **parallel)
+    else:
+        calls = clips.batch(reader.clips_per_call, drop_remainder=True)
+        clips = calls.map(read_several, **parallel).unbatch().map(shape)
+    batches = _bucketed(clips).map(_normalize(sampling), **parallel)
+    return _untuned(_measured(batches.prefetch(2), start_step))
 
 
 def training_clips(
@@ -108,10 +118,10 @@ def training_clips(
     """
     _check_num_videos(len(videos), schedule)
     reader = ClipReader(videos, sampling, num_classes=num_classes, bad_videos=bad_videos)
-    for values in _clips(schedule, sampling, seed=seed, start_step=step).take(count):
+    for values in drawn_clips(schedule, sampling, seed=seed, start_step=step).take(count):
         clip = Clip(*values.numpy().tolist())
-        crop, label, video = reader.random_clip(clip)
-        yield clip, video, _finished(tf.constant(crop), clip, sampling).numpy(), label
+        frames, label, video = reader.random_clip(clip)
+        yield clip, video, transforms.normalized(tf.constant(frames), sampling).numpy(), label
 
 
 def evaluation_batches(
@@ -140,16 +150,13 @@ def evaluation_batches(
         videos, sampling, num_classes=num_classes, bad_videos=bad_videos, keep_decoded=keep_decoded
     )
 
-    def load(index):
-        frames, label = reader.centre_clip(index, grid)
-        clip = transforms.scaled_and_normalized(frames, crop_size=grid.crop_size, sampling=sampling)
-        return clip, label
-
+    parallel = {"num_parallel_calls": workers or os.cpu_count(), "deterministic": True}
     indices = tf.data.Dataset.range(len(videos))
-    clips = indices.map(load, num_parallel_calls=workers or os.cpu_count(), deterministic=True)
+    clips = indices.map(lambda index: reader.centre_clip(index, grid), **parallel)
     # Unreadable videos come as clips without frames.
     readable = clips.filter(lambda clip, label: tf.shape(clip)[0] > 0)
-    return _untuned(readable.batch(grid.batch_size).prefetch(2))
+    batches = readable.batch(grid.batch_size).map(_normalize(sampling), **parallel)
+    return _untuned(batches.prefetch(2))
 
 
 def view_batches(
@@ -180,13 +187,10 @@ def view_batches(
         crops = reader.views(index, position % views.clips, views, grid)
         return crops, tf.fill(tf.shape(crops)[:1], index)
 
-    def finish(frames, index):
-        clip = transforms.scaled_and_normalized(frames, crop_size=grid.crop_size, sampling=sampling)
-        return clip, index
-
     parallel = {"num_parallel_calls": workers or os.cpu_count(), "deterministic": True}
     clips = tf.data.Dataset.range(len(videos) * views.clips).map(load, **parallel)
-    return _untuned(clips.unbatch().map(finish, **parallel).batch(grid.batch_size).prefetch(2))
+    batches = clips.unbatch().batch(grid.batch_size).map(_normalize(sampling), **parallel)
+    return _untuned(batches.prefetch(2))
 
 
 def resample(
@@ -217,15 +221,13 @@ def resample(
     >>> batches = videos.apply(resample(schedule))
     >>> model.fit(batches, steps_per_epoch=schedule.total_steps, callbacks=[MultigridCallback()])
     """
-    clips = _clips(schedule, sampling, seed=seed, start_step=start_step)
+    clips = drawn_clips(schedule, sampling, seed=seed, start_step=start_step)
 
     def load(values, video, label):
         clip = _clip(values)
         num_frames = tf.shape(video, tf.int64)[0]
         indices = sampling_lib.training_indices(num_frames, clip, sampling, xp=tf)
-        frames = transforms.random_crop(tf.gather(video, indices), clip, xp=tf)
-        frames.set_shape((None, None, None, video.shape[-1] if video.shape.rank else 3))
-        return clip.batch_size, _finished(frames, clip, sampling), label
+        return clip.batch_size, transforms.random_clip(video, indices, clip, sampling), label
 
     def transform(videos: tf.data.Dataset) -> tf.data.Dataset:
         _check_decoded_videos(videos, schedule)
@@ -240,7 +242,7 @@ def resample(
     return transform
 
 
-def _clips(
+def drawn_clips(
     schedule: MultigridSchedule, sampling: ClipSampling, *, seed: int, start_step: int
 ) -> tf.data.Dataset:
     """The values of each `Clip` from a step on, without end: int64 (len(Clip._fields),)."""
@@ -314,8 +316,8 @@ def _grid_by_position(schedule: MultigridSchedule) -> Callable[[tf.Tensor], tupl
     return grid_at
 
 
-def _finished(frames: tf.Tensor, clip: Clip, sampling: ClipSampling) -> tf.Tensor:
-    return transforms.scaled_and_normalized(frames, crop_size=clip.crop_size, sampling=sampling)
+def _normalize(sampling: ClipSampling) -> Callable:
+    return lambda clips, others: (transforms.normalized(clips, sampling), others)
 
 
 def _bucketed(clips: tf.data.Dataset) -> tf.data.Dataset:

@@ -14,7 +14,12 @@ from keras_multigrid.data.annotations import VideoRecord
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.decode import DecodeError, decode_frames, read_video
 from keras_multigrid.data.sampling import Clip, ClipSampling
-from keras_multigrid.data.transforms import centre_crop, random_crop, side_crops
+from keras_multigrid.data.transforms import (
+    centre_window,
+    random_window,
+    scaled_crop,
+    side_windows,
+)
 from keras_multigrid.grid import Grid
 
 
@@ -94,67 +99,69 @@ class ClipReader:
             clips: int64 (n, len(Clip._fields)), the values of a `Clip` a row.
 
         Returns:
-            pixels: ragged uint8 (n, None), those of each random crop.
-            shapes: int64 (n, 4), of the crops: (num_frames, side, side, 3).
+            pixels: uint8 (sum of Clip.num_pixels,), those of (num_frames, crop_size, crop_size, 3)
+                of one clip after the other.
             labels: (n, ...), as of `training_batches`.
         """
 
         def read(rows):
-            clips = [self.random_clip(Clip(*row)) for row in rows.tolist()]
-            crops, labels, _ = zip(*clips, strict=True)
-            shapes = np.asarray([crop.shape for crop in crops])
-            return np.concatenate([crop.ravel() for crop in crops]), shapes, np.stack(labels)
+            clips = [Clip(*row) for row in rows.tolist()]
+            ends = np.cumsum([clip.num_pixels for clip in clips])
+            pixels = np.empty(ends[-1], np.uint8)
+            labels = [
+                self.random_clip(clip, out=part.reshape(clip.shape))[1]
+                for clip, part in zip(clips, np.split(pixels, ends[:-1]), strict=True)
+            ]
+            return pixels, np.stack(labels)
 
-        types = (tf.uint8, tf.int64, self._label_type)
-        pixels, shapes, labels = tf.numpy_function(_counted(read), [clips], types)
+        pixels, labels = tf.numpy_function(_counted(read), [clips], (tf.uint8, self._label_type))
         pixels.set_shape((None,))
-        shapes.set_shape((clips.shape[0], 4))
         labels.set_shape((clips.shape[0], *self._label_shape))
-        lengths = tf.reduce_prod(shapes, axis=1)
-        return tf.RaggedTensor.from_row_lengths(pixels, lengths, validate=False), shapes, labels
+        return pixels, labels
 
-    def random_clip(self, clip: Clip) -> tuple[np.ndarray, np.ndarray, int]:
+    def random_clip(
+        self, clip: Clip, *, out: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, int]:
         """Pixels and label of one of `random_clips`, and the video that it was read from."""
 
         def select(num_frames):
             return sampling_lib.training_indices(num_frames, clip, self._sampling)
 
-        return self._read_or_replace(
-            clip.video, select, lambda video: random_crop(video, clip), seed=clip.start
-        )
+        frames, label, video = self._read_or_replace(clip.video, select, seed=clip.start)
+        window = random_window(*frames[0].shape[:2], clip)
+        pixels = scaled_crop(frames, window, crop_size=clip.crop_size, flip=clip.flip, out=out)
+        return pixels, label, video
 
     def centre_clip(self, index: tf.Tensor, grid: Grid):
         """The clip in the middle of a video; without frames if the video is unreadable.
 
         Args:
             index: the video, a scalar int64 tensor.
-            grid: gives its frames, and the size it will have.
+            grid: gives its frames and size.
 
         Returns:
-            uint8 (num_frames, side, side, 3), the pixels in the centre, and the label.
+            uint8 (num_frames, crop_size, crop_size, 3), the centre, and the label.
         """
-        scale = self._sampling.scales(grid.crop_size)[0]
+        size = grid.crop_size
+        scale = self._sampling.scales(size)[0]
 
         def select(num_frames):
             return sampling_lib.view_clip_indices(num_frames, grid.num_frames, self._sampling)
-
-        def crop(video):
-            return centre_crop(video, crop_size=grid.crop_size, scale=scale)
 
         def read(index):
             record = self._videos[int(index)]
             # The video's own label: what goes on anywhere in it.
             label = self._label(record, ())
             try:
-                frames, _ = self._read(int(index), select, crop)
-                return frames, label
+                frames, _ = self._read(int(index), select)
             except DecodeError as error:
                 self._bad_videos.add(record.path, error)
-                # One pixel can be scaled like any number of them.
-                return np.zeros((0, 1, 1, 3), np.uint8), label
+                return np.zeros((0, size, size, 3), np.uint8), label
+            window = centre_window(*frames[0].shape[:2], crop_size=size, scale=scale)
+            return scaled_crop(frames, window, crop_size=size), label
 
         frames, label = tf.numpy_function(_counted(read), [index], (tf.uint8, self._label_type))
-        frames.set_shape((None, None, None, 3))
+        frames.set_shape((None, size, size, 3))
         label.set_shape(self._label_shape)
         return frames, label
 
@@ -165,10 +172,10 @@ class ClipReader:
             index: the video, a scalar int64 tensor.
             number: the clip, a scalar int64 tensor in [0, views.clips).
             views: how many clips and crops there are.
-            grid: gives its frames, and the size it will have.
+            grid: gives their frames and size.
 
         Returns:
-            uint8 (views.crops, num_frames, side, side, 3).
+            uint8 (views.crops, num_frames, crop_size, crop_size, 3).
         """
         size = grid.crop_size
 
@@ -183,15 +190,17 @@ class ClipReader:
                 )
 
             try:
-                # Cropped together, behind the choice of frames.
-                frames, _ = self._read(int(index), select, lambda video: video)
+                frames, _ = self._read(int(index), select)
             except DecodeError as error:
                 self._bad_videos.add(self._videos[int(index)].path, error)
-                return np.zeros((0, 1, 1, 1, 3), np.uint8)
-            return side_crops(frames, crop_size=size, scale=size, count=views.crops)
+                return np.zeros((0, grid.num_frames, size, size, 3), np.uint8)
+            windows = side_windows(
+                *frames[0].shape[:2], crop_size=size, scale=size, count=views.crops
+            )
+            return np.stack([scaled_crop(frames, window, crop_size=size) for window in windows])
 
         crops = tf.numpy_function(_counted(read), (index, number), tf.uint8)
-        crops.set_shape((None, None, None, None, 3))
+        crops.set_shape((None, grid.num_frames, size, size, 3))
         return crops
 
     @property
@@ -202,10 +211,10 @@ class ClipReader:
     def _label_shape(self) -> tuple[int, ...]:
         return () if self._num_classes is None else (self._num_classes,)
 
-    def _read_or_replace(self, index, select, crop, *, seed):
+    def _read_or_replace(self, index, select, *, seed):
         for attempt in range(_MAX_REPLACEMENTS):
             try:
-                frames, indices = self._read(index, select, crop)
+                frames, indices = self._read(index, select)
                 return frames, self._label(self._videos[index], indices), index
             except DecodeError as error:
                 self._bad_videos.add(self._videos[index].path, error)
@@ -217,17 +226,16 @@ class ClipReader:
             f"{self._videos[index].path}. Check that the data set is where its annotations say."
         )
 
-    def _read(self, index, select, crop):
-        """What `crop` leaves of the frames that `select` names, and their indices."""
+    def _read(self, index, select):
+        """The frames that `select` names, and their indices."""
         video = self._kept(index)
         if video is None:
             frames, indices = decode_frames(self._videos[index], select)
-            frames = crop(frames)
         else:
             indices = select(len(video))
-            frames = crop(video)[indices]
+            frames = [video[i] for i in indices]
         self._bad_videos.count_clip()
-        return np.ascontiguousarray(frames), indices
+        return frames, indices
 
     def _kept(self, index: int) -> np.ndarray | None:
         """All frames of a video; None where they are not kept, or not all can be decoded."""

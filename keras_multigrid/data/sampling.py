@@ -42,6 +42,16 @@ class Clip(NamedTuple):
     left: tf.Tensor
     flip: tf.Tensor
 
+    @property
+    def shape(self) -> tuple[tf.Tensor, ...]:
+        """(frames, height, width, colours)."""
+        return self.num_frames, self.crop_size, self.crop_size, 3
+
+    @property
+    def num_pixels(self) -> tf.Tensor:
+        """Numbers in it, of all colours."""
+        return self.num_frames * self.crop_size**2 * 3
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClipSampling:

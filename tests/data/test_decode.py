@@ -1,5 +1,6 @@
 import functools
 import re
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -12,6 +13,7 @@ from keras_multigrid.data.decode import DecodeError, decode_frames, read_video
 H264 = {"g": "12", "bf": "3", "sc_threshold": "0", "x264-params": "b-adapt=0"}
 OPEN_GOP = H264 | {"x264-params": "b-adapt=0:open-gop=1"}
 MPEG4 = {"g": "12", "b": "4M"}
+HEVC = {"x265-params": "keyint=12:open-gop=1:log-level=none"}
 VP9 = {"g": "12", "b": "4M", "deadline": "realtime", "cpu-used": "8"}
 
 # Name, codec, options: every way in which a frame's place in the video can be found.
@@ -41,16 +43,46 @@ def scene(index, height=48, width=64):
     return image
 
 
-def write_video(path, *, num_frames=48, codec="libx264", options=None, rotation=None, mux=None):
+def write_video(
+    path,
+    *,
+    num_frames=48,
+    codec="libx264",
+    options=None,
+    rotation=None,
+    mux=None,
+    size=(48, 64),
+    pix_fmt="yuv420p",
+    times=None,
+    other_streams=False,
+):
+    height, width = size
     with av.open(str(path), "w", container_options=mux or {}) as container:
+        if other_streams:
+            sound = container.add_stream("aac", rate=8000)
+            icon = container.add_stream("mjpeg", rate=24)
+            icon.width, icon.height, icon.pix_fmt = 16, 16, "yuvj420p"
         stream = container.add_stream(codec, rate=24, options=dict(options or {}))
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
+        if times is not None:
+            stream.codec_context.time_base = Fraction(1, 1000)
         if rotation is not None:
             stream.set_display_rotation(rotation)
         for index in range(num_frames):
-            frame = av.VideoFrame.from_ndarray(scene(index), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(scene(index, height, width), format="rgb24")
+            if times is not None:
+                frame.pts, frame.time_base = times[index], Fraction(1, 1000)
             container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+            if other_streams:
+                if index == 0:
+                    small = av.VideoFrame.from_ndarray(scene(0, 16, 16), format="rgb24")
+                    container.mux(icon.encode(small))
+                samples = np.zeros((1, 333), np.float32)
+                noise = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+                noise.sample_rate = 8000
+                container.mux(sound.encode(noise))
+        for stream in container.streams:
+            container.mux(stream.encode())
     return str(path)
 
 
@@ -76,7 +108,8 @@ def write_images(folder, names, **size):
 
 def in_order(path):
     with av.open(path) as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        stream = container.streams.best("video")
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
 
 
 def record_of(path, **fields):
@@ -84,7 +117,8 @@ def record_of(path, **fields):
 
 
 def decode(path, indices, **fields):
-    return decode_frames(record_of(path, **fields), lambda num_frames: np.array(indices))[0]
+    frames, _ = decode_frames(record_of(path, **fields), lambda num_frames: np.array(indices))
+    return np.stack(frames)
 
 
 def brightness(frames):
@@ -113,6 +147,51 @@ def test_frames_are_those_of_plain_decoding(videos, name, indices):
     np.testing.assert_array_equal(frames, np.stack([expected[index] for index in indices]))
 
 
+# Videos as people have them, 80 frames each.
+SOURCES = {
+    "h264.mp4": {},
+    "short_groups.mp4": {"options": {"g": "8", "bf": "3"}},
+    "open_groups.mp4": {"options": OPEN_GOP},
+    "hevc.mp4": {"codec": "libx265", "options": HEVC},
+    "mpeg4.avi": {"codec": "mpeg4", "options": MPEG4},
+    "vp9.webm": {"codec": "libvpx-vp9", "options": VP9},
+    "mjpeg.avi": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
+    "ten_bits.mp4": {"pix_fmt": "yuv420p10le", "options": {"g": "20"}},
+    "turned.mp4": {"rotation": 90, "options": {"g": "20"}},
+    # Runs of frames 20 ms apart, and every fifth one 150 ms later.
+    "variable_rate.mp4": {
+        "times": [20 * index + 130 * (index // 5) for index in range(80)],
+        "options": {"g": "20"},
+    },
+    "variable_rate.mkv": {"times": [20 * index + 130 * (index // 5) for index in range(80)]},
+    "odd.webm": {"codec": "libvpx-vp9", "size": (47, 63), "options": VP9},
+    "odd.avi": {"codec": "mpeg4", "size": (47, 63)},
+    "gray.mp4": {"pix_fmt": "gray"},
+    "three_streams.mp4": {"other_streams": True},
+}
+
+
+def kinetics_indices(num_frames):
+    """Frames of clips at every number of frames and stride of the Kinetics schedule."""
+    for count in (8, 16, 32):
+        for stride in range(2, 2 * 32 // count + 1):
+            for start in (0, 9, 37):
+                yield np.minimum(start + stride * np.arange(count), num_frames - 1)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_clips_of_every_kinetics_grid_hold_the_frames_that_plain_decoding_gives(name, tmp_path):
+    path = write_video(tmp_path / name, num_frames=80, **SOURCES[name])
+    expected = in_order(path)
+    assert len(expected) == 80
+    assert expected[0].shape[:2] == SOURCES[name].get("size", (48, 64))
+    if name == "turned.mp4":
+        expected = [np.rot90(image) for image in expected]
+    for indices in kinetics_indices(80):
+        frames = decode(path, indices)
+        np.testing.assert_array_equal(frames, [expected[index] for index in indices])
+
+
 @pytest.mark.parametrize("name", VIDEOS)
 def test_select_gets_the_number_of_frames_and_its_indices_come_back(videos, name):
     received = []
@@ -123,7 +202,7 @@ def test_select_gets_the_number_of_frames_and_its_indices_come_back(videos, name
 
     frames, indices = decode_frames(record_of(videos(name)), select)
     assert received == [48]
-    assert frames.shape == (3, 48, 64, 3)
+    assert [frame.shape for frame in frames] == [(48, 64, 3)] * 3
     assert indices.dtype == np.int64
     assert indices.tolist() == [1, 1, 3]
 
@@ -192,8 +271,7 @@ def test_folder_of_images_in_natural_order(tmp_path):
     (tmp_path / "frames" / "3.txt").write_text("no image")
     frames, indices = decode_frames(record_of(folder), np.arange)
     assert indices.tolist() == [0, 1, 2, 3, 4]
-    assert frames.shape == (5, 48, 64, 3)
-    assert brightness(frames) == [0, 1, 2, 3, 4]
+    assert brightness(np.stack(frames)) == [0, 1, 2, 3, 4]
     assert brightness(decode(f"{folder}/", [0, 3, 3])) == [0, 3, 3]
 
 

@@ -3,7 +3,15 @@ import pytest
 import tensorflow as tf
 
 from keras_multigrid.data.sampling import Clip, ClipSampling
-from keras_multigrid.data.transforms import centre_crop, random_crop, scaled_and_normalized
+from keras_multigrid.data.transforms import (
+    Window,
+    centre_window,
+    normalized,
+    random_clip,
+    random_window,
+    scaled_crop,
+    side_windows,
+)
 
 
 def places(height, width, *, num_frames=2, dtype=np.uint8):
@@ -12,30 +20,36 @@ def places(height, width, *, num_frames=2, dtype=np.uint8):
     return np.broadcast_to(100 * t + 10 * y + x, (num_frames, height, width, 3)).astype(dtype)
 
 
-def ramp(size, *, axis=2):
-    """One square frame whose value is its column (axis 2) or row (axis 1)."""
-    frame = np.indices((1, size, size, 3), np.float32)[axis]
-    return frame.astype(np.float32)
+def ramp(size, *, axis=1):
+    """One square frame whose value is its column (axis 1) or row (axis 0)."""
+    return np.indices((size, size, 3), np.uint8)[axis][None]
 
 
 LIBRARIES = pytest.mark.parametrize("xp", [np, tf], ids=["numpy", "tensorflow"])
 
 
-def cut(frames, xp=np, *, crop_size, scale, top=0, left=0, flip=0):
-    """The source pixels of a random crop."""
-    values = dict.fromkeys(Clip._fields, 0) | dict(
-        crop_size=crop_size, scale=scale, top=top, left=left, flip=flip
-    )
+def clip_values(xp=np, **given):
+    values = dict.fromkeys(Clip._fields, 0) | given
     if xp is tf:
-        frames = tf.constant(frames)
         values = {name: tf.constant(value, tf.int64) for name, value in values.items()}
-    return np.asarray(random_crop(frames, Clip(**values), xp=xp))
+    return Clip(**values)
 
 
-def finish(frames, *, crop_size, sampling=ClipSampling()):
-    return scaled_and_normalized(
-        tf.constant(frames), crop_size=tf.constant(crop_size, tf.int64), sampling=sampling
-    ).numpy()
+def window(height, width, xp=np, **given):
+    """A random window, in integers."""
+    if xp is tf:
+        height, width = (tf.constant(n, tf.int64) for n in (height, width))
+    return tuple(map(int, random_window(height, width, clip_values(xp, **given), xp=xp)))
+
+
+def whole(frames):
+    return Window(0, 0, frames.shape[1])
+
+
+def clip_of_tensor(video, *, sampling=ClipSampling(), crop_size, scale, flip=0, **draws):
+    """All frames of a video that is a tensor."""
+    clip = clip_values(tf, crop_size=crop_size, scale=scale, flip=flip, **draws)
+    return random_clip(tf.constant(video), tf.range(len(video)), clip, sampling).numpy()
 
 
 def colours(clip):
@@ -51,37 +65,50 @@ def colours(clip):
     ("top", "left", "first_row", "first_column"),
     [(0, 0, 0, 0), (2, 4, 2, 4), (1, 3, 1, 3), (3, 5, 0, 0), (7, 9, 1, 4)],
 )
-def test_random_crop_lies_where_the_draws_say(xp, top, left, first_row, first_column):
+def test_a_random_window_lies_where_the_draws_say(xp, top, left, first_row, first_column):
     # 6 x 8 pixels hold 3 x 5 places for 4 x 4.
-    clip = cut(places(6, 8), xp, crop_size=4, scale=6, top=top, left=left)
-    assert clip.shape == (2, 4, 4, 3)
-    assert clip.dtype == np.uint8
-    corner = 10 * first_row + first_column
-    rows = [[corner + 10 * y + x for x in range(4)] for y in range(4)]
+    found = window(6, 8, xp, crop_size=4, scale=6, top=top, left=left)
+    assert found == (first_row, first_column, 4)
+
+
+def test_a_crop_holds_the_pixels_of_its_window():
+    rows = np.add.outer([10, 20, 30, 40], [2, 3, 4, 5])
+    clip = scaled_crop(places(6, 8), Window(1, 2, 4), crop_size=4)
+    assert (clip.shape, clip.dtype) == ((2, 4, 4, 3), np.uint8)
     np.testing.assert_array_equal(clip[0, ..., 1], rows)
-    np.testing.assert_array_equal(clip[1, ..., 2], np.add(rows, 100))
+    np.testing.assert_array_equal(clip[1, ..., 2], rows + 100)
+    out = np.zeros_like(clip)
+    assert scaled_crop(places(6, 8), Window(1, 2, 4), crop_size=4, out=out) is out
+    np.testing.assert_array_equal(out, clip)
+    floats = places(6, 8, dtype=np.float32)
+    tensor = clip_of_tensor(floats, crop_size=4, scale=6, top=1, left=2)
+    np.testing.assert_allclose(tensor, clip, atol=1e-4)
 
 
-@LIBRARIES
-@pytest.mark.parametrize("flip", [0, 1])
-def test_a_mirrored_clip_runs_from_right_to_left(xp, flip):
-    clip = cut(places(6, 8), xp, crop_size=4, scale=6, top=1, left=2, flip=flip)
-    row = [12, 13, 14, 15]
-    assert clip[0, 0, :, 0].tolist() == (row[::-1] if flip else row)
-    assert clip[0, :, 0, 0].tolist() == ([15, 25, 35, 45] if flip else [12, 22, 32, 42])
+def test_a_mirrored_clip_runs_from_right_to_left():
+    video = places(6, 8)
+    clip = scaled_crop(video, Window(1, 2, 4), crop_size=4, flip=True)
+    assert clip[0, 0, :, 0].tolist() == [15, 14, 13, 12]
+    assert clip[0, :, 0, 0].tolist() == [15, 25, 35, 45]
+    tensor = clip_of_tensor(video.astype(np.float32), crop_size=4, scale=6, top=1, left=2, flip=1)
+    np.testing.assert_allclose(tensor, clip, atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "first_row", "first_column"),
+    ("height", "width", "top", "left"),
     [(6, 8, 1, 2), (8, 6, 2, 1), (7, 9, 1, 2), (6, 6, 1, 1), (6, 20, 1, 8)],
 )
-def test_centre_crop_lies_in_the_middle(height, width, first_row, first_column):
-    side = min(height, width)
-    video = places(height, width, dtype=np.float32)
-    clip = centre_crop(video, crop_size=4, scale=side)
-    corner = 10 * first_row + first_column
-    rows = [[corner + 10 * y + x for x in range(4)] for y in range(4)]
-    np.testing.assert_array_equal(clip[0, ..., 0], rows)
+def test_the_centre_lies_in_the_middle(height, width, top, left):
+    found = centre_window(height, width, crop_size=4, scale=min(height, width))
+    assert found == side_windows(height, width, crop_size=4, scale=min(height, width), count=1)[0]
+    assert found == (top, left, 4)
+
+
+def test_side_windows_run_from_edge_to_edge_of_the_longer_side():
+    wide = side_windows(6, 20, crop_size=6, scale=6, count=3)
+    assert wide == [(0, 0, 6), (0, 7, 6), (0, 14, 6)]
+    high = side_windows(20, 6, crop_size=4, scale=6, count=2)
+    assert high == [(0, 1, 4), (16, 1, 4)]
 
 
 @LIBRARIES
@@ -109,47 +136,50 @@ def test_centre_crop_lies_in_the_middle(height, width, first_row, first_column):
     ],
 )
 def test_the_window_is_the_crops_share_of_the_scale(xp, short_side, crop_size, scale, side):
-    video = np.zeros((1, short_side, short_side + 3, 3), np.uint8)
-    assert cut(video, xp, crop_size=crop_size, scale=scale).shape == (1, side, side, 3)
-    assert centre_crop(video, crop_size=crop_size, scale=scale).shape == (1, side, side, 3)
+    given = {"crop_size": crop_size, "scale": scale}
+    assert window(short_side, short_side + 3, xp, **given)[2] == side
+    assert centre_window(short_side, short_side + 3, **given).side == side
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (9, 1), (5, 7), (37, 23)])
 @pytest.mark.parametrize("crop_size", [1, 5, 16])
 def test_any_size_gives_the_crop(height, width, crop_size):
-    video = places(height, width, num_frames=3)
-    big = 2**31 - 2
-    for draw in (0, big):
-        draws = {"scale": 18, "top": draw, "left": draw, "flip": draw % 2}
-        clip = cut(video, crop_size=crop_size, **draws)
-        np.testing.assert_array_equal(clip, cut(video, tf, crop_size=crop_size, **draws))
-        clip = finish(clip, crop_size=crop_size)
+    video = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), np.uint8)
+    for draw in (0, 2**31 - 2):
+        draws = {"crop_size": crop_size, "scale": 18, "top": draw, "left": draw}
+        clip = scaled_crop(
+            video, window(height, width, **draws), crop_size=crop_size, flip=draw > 0
+        )
         assert clip.shape == (3, crop_size, crop_size, 3)
-        assert clip.dtype == np.float32
-        assert colours(clip).min() > -1e-3
+        # Both libraries scale alike; one rounds to whole numbers.
+        tensor = clip_of_tensor(video, flip=int(draw > 0), **draws)
+        assert tensor.shape == clip.shape
+        np.testing.assert_allclose(colours(tensor), clip, atol=1.01)
 
 
 # Scaling.
 
 
 def test_pixels_are_interpolated_between_their_centres():
-    # 448 pixels scaled to 256: 224 of 256 are 392 of 448, of which 28 are left out.
-    clip = centre_crop(ramp(448), crop_size=224, scale=256)
-    # Bilinear: pixel i lies at (i + 0.5) * 1.75 - 0.5.
-    clip = finish(clip, crop_size=224)
-    np.testing.assert_allclose(clip[0, 0, :4, 0], [28.375, 30.125, 31.875, 33.625], atol=1e-3)
-    np.testing.assert_allclose(clip[0, 0, -1, 0], 447 - 28.375, atol=1e-3)
+    # 200 pixels to 80: pixel i lies at (i + 0.5) * 2.5 - 0.5.
+    clip = scaled_crop(ramp(200), whole(ramp(200)), crop_size=80)
+    np.testing.assert_allclose(clip[0, 0, :4, 0], [0.75, 3.25, 5.75, 8.25], atol=0.51)
+    np.testing.assert_allclose(clip[0, 9, -1, 0], 199 - 0.75, atol=0.51)
+    video = ramp(200).astype(np.float32)
+    clip = clip_of_tensor(video, crop_size=80, scale=80)
+    np.testing.assert_allclose(clip[0, 0, :4, 0], [0.75, 3.25, 5.75, 8.25], atol=1e-3)
 
 
 def test_rows_are_scaled_as_columns():
-    rows = finish(ramp(560, axis=1), crop_size=112)
-    np.testing.assert_allclose(rows[0, :3, 9, 0], [2, 7, 12], atol=1e-3)
+    # 250 to 50: pixel i lies on 5 i + 2.
+    rows = scaled_crop(ramp(250, axis=0), whole(ramp(250)), crop_size=50)
+    assert rows[0, :3, 9, 0].tolist() == [2, 7, 12]
 
 
 def test_small_videos_are_enlarged():
-    clip = finish(ramp(4), crop_size=8)
-    expected = [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]
-    np.testing.assert_allclose(clip[0, 0, :, 0], expected, atol=1e-4)
+    video = 40 * ramp(4)
+    clip = scaled_crop(video, whole(video), crop_size=8)
+    assert clip[0, 0, :, 0].tolist() == [0, 10, 30, 50, 70, 90, 110, 120]
 
 
 # Colours.
@@ -158,35 +188,50 @@ def test_small_videos_are_enlarged():
 def test_colours_of_uint8_videos_are_normalized():
     video = np.zeros((1, 4, 4, 3), np.uint8)
     video[..., 1], video[..., 2] = 51, 255
-    # 0, 0.2 and 1: (x - 0.45) / 0.225.
-    clip = finish(video, crop_size=4)
-    np.testing.assert_allclose(clip[0, 2, 2], [-2.0, -1.111111, 2.444444], atol=1e-5)
-    clip = finish(video, crop_size=4, sampling=ClipSampling(mean=0.5, std=0.5))
-    np.testing.assert_allclose(clip[0, 2, 2], [-1.0, -0.6, 1.0], atol=1e-5)
+    for sampling, expected in (
+        # 0, 0.2 and 1: (x - 0.45) / 0.225.
+        (ClipSampling(), [-2.0, -1.111111, 2.444444]),
+        (ClipSampling(mean=0.5, std=0.5), [-1.0, -0.6, 1.0]),
+    ):
+        clip = normalized(tf.constant(video), sampling)
+        assert clip.dtype == tf.float32
+        np.testing.assert_allclose(clip[0, 2, 2], expected, atol=1e-5)
+        clip = clip_of_tensor(video, crop_size=4, scale=4, sampling=sampling)
+        np.testing.assert_allclose(clip[0, 2, 2], expected, atol=1e-5)
+
+
+def test_every_colour_is_normalized_as_by_division():
+    colours = np.arange(256, dtype=np.uint8)
+    clip = normalized(tf.constant(colours.reshape(1, 16, 16, 1)), ClipSampling())
+    np.testing.assert_allclose(np.ravel(clip), (colours / 255 - 0.45) / 0.225, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_float_videos_are_left_as_they_are(dtype):
-    clip = finish(places(4, 4, num_frames=1, dtype=dtype), crop_size=4)
+    clip = clip_of_tensor(places(4, 4, num_frames=1, dtype=dtype), crop_size=4, scale=4)
     assert clip.dtype == np.float32
     np.testing.assert_allclose(clip[0, 1, :, 0], [10, 11, 12, 13], atol=1e-4)
 
 
 def test_subtract_clip_mean_leaves_what_changes():
-    video = places(4, 4, num_frames=3, dtype=np.float32)  # brighter by 100 each frame
-    sampling = ClipSampling(subtract_clip_mean=True)
-    clip = finish(video, crop_size=4, sampling=sampling)
-    np.testing.assert_allclose(clip[..., 0].min(axis=(1, 2)), [-100, 0, 100], atol=1e-3)
-    np.testing.assert_allclose(clip[..., 0].max(axis=(1, 2)), [-100, 0, 100], atol=1e-3)
-    assert finish(video[:0], crop_size=4, sampling=sampling).shape[0] == 0
+    sampling = ClipSampling(mean=0.0, std=1 / 255, subtract_clip_mean=True)
+    video = places(4, 4, num_frames=3)  # brighter by 100 each frame
+    two_clips = np.stack([video, 255 - video])
+    for clips in (
+        normalized(tf.constant(two_clips), sampling).numpy(),
+        np.stack([clip_of_tensor(v, crop_size=4, scale=4, sampling=sampling) for v in two_clips]),
+    ):
+        np.testing.assert_allclose(clips[0, :, 1, 2, 0], [-100, 0, 100], atol=1e-3)
+        np.testing.assert_allclose(clips[1, :, 3, 0, 1], [100, 0, -100], atol=1e-3)
+    assert normalized(tf.constant(two_clips[:, :0]), sampling).shape == (2, 0, 4, 4, 3)
 
 
 def test_graph_with_unknown_sizes_gives_the_same_pixels():
-    video, place = places(7, 9), {"crop_size": 4, "scale": 6, "top": 5, "left": 7, "flip": 1}
+    video, given = places(7, 9), {"crop_size": 4, "scale": 6, "top": 5, "left": 7, "flip": 1}
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)])
     def in_graph(frames):
-        clip = Clip(*(tf.constant(place.get(name, 0), tf.int64) for name in Clip._fields))
-        return random_crop(frames, clip, xp=tf)
+        indices = tf.range(tf.shape(frames)[0])
+        return random_clip(frames, indices, clip_values(tf, **given), ClipSampling())
 
-    np.testing.assert_array_equal(in_graph(video), cut(video, **place))
+    np.testing.assert_array_equal(in_graph(video), clip_of_tensor(video, **given))

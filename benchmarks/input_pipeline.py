@@ -1,0 +1,228 @@
+"""Clips per second of the input pipeline by grid and source, beside the bare decoder and PyTorch.
+
+    python benchmarks/input_pipeline.py --torch=.venv-backends/bin/python --out=results
+
+Generates videos like those of Kinetics (or takes --videos) and reads the same clips, for each grid
+of the schedule, with as many threads or workers each, in turn:
+
+    pipeline      training_batches: decoded, cropped, scaled, mirrored, normalized, in batches
+    decoder       decode_frames in plain threads: what the pipeline decodes with, and nothing else
+    sequential    the same by PyAV alone: decodes from the key frame to the last one wanted
+    torch_...     a DataLoader of the same clips, cropped, scaled, mirrored and normalized
+
+All but `decoder` and `sequential` are timed from their first batch on. --torch names a Python with
+torch, av, decord and pillow. Prints a table and writes `input_pipeline.json`.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, _ROOT)
+
+import av  # noqa: E402
+import benchmark_videos  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+from keras_multigrid.data.annotations import VideoRecord  # noqa: E402
+from keras_multigrid.data.decode import decode_frames  # noqa: E402
+from keras_multigrid.data.pipeline import drawn_clips, training_batches  # noqa: E402
+from keras_multigrid.data.sampling import Clip, ClipSampling, training_indices  # noqa: E402
+from keras_multigrid.data.transforms import random_window  # noqa: E402
+from keras_multigrid.schedule import Grid, MultigridSchedule  # noqa: E402
+
+# The recipe of SlowFast 8x8 on Kinetics.
+SAMPLING = ClipSampling(stride=2, min_scale=256, max_scale=320)
+NUM_FRAMES, CROP_SIZE = 32, 224
+NUM_VIDEOS = 960  # a list of so many: the files come again and again
+
+
+def main() -> None:
+    settings = _parse()
+    results = []
+    for source in settings.sources.split(","):
+        paths = benchmark_videos.write_videos(settings.videos, source, settings.num_videos)
+        records = [VideoRecord(path=path, label=0) for path in paths]
+        records = list(itertools.islice(itertools.cycle(records), NUM_VIDEOS))
+        for schedule in _schedules(settings.batch_size):
+            row = _measure(source, records, schedule, settings)
+            results.append(row)
+            print(json.dumps(row), file=sys.stderr, flush=True)
+    print(_table(results))
+    os.makedirs(settings.out, exist_ok=True)
+    facts = {"command": sys.argv, "cpus": os.cpu_count(), "versions": _versions()}
+    with open(os.path.join(settings.out, "input_pipeline.json"), "w", encoding="utf-8") as file:
+        json.dump({**facts, "results": results}, file, indent=1)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--videos", default="data/benchmark", help="where they are written")
+    parser.add_argument("--num_videos", type=int, default=32)
+    parser.add_argument("--sources", default=",".join(benchmark_videos.SOURCES))
+    parser.add_argument("--batch_size", type=int, default=4, help="clips of the base grid")
+    parser.add_argument("--clips", type=int, default=192, help="at least, for each figure")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--torch", help="the Python that has PyTorch; without it no loaders")
+    parser.add_argument("--out", default="results")
+    return parser.parse_args()
+
+
+def _schedules(batch_size: int):
+    """One that begins with each grid of the published cycles, coarse to fine, and stays there."""
+    base = Grid(batch_size=batch_size, num_frames=NUM_FRAMES, crop_size=CROP_SIZE)
+    for frames, crop in ((0.25, 0.5), (0.25, 0.5**0.5), (0.5, 0.5), (0.5, 0.5**0.5), (0.5, 1.0)):
+        yield _schedule(base, ((frames, crop), (1.0, 1.0)))
+    for crop in (0.5, 0.5**0.5):
+        yield _schedule(base, ((1.0, crop), (1.0, 1.0)))
+    yield _schedule(base, ((1.0, 1.0),))
+
+
+def _schedule(base: Grid, long_cycle) -> MultigridSchedule:
+    return MultigridSchedule(
+        base, num_clips=NUM_VIDEOS, epochs=200, long_cycle=long_cycle, short_cycle=()
+    )
+
+
+def _measure(source: str, records, schedule: MultigridSchedule, settings) -> dict:
+    grid = schedule.grid(0)
+    # Batches enough that what is read ahead of the first and behind the last weighs little.
+    num_batches = max(6, settings.clips // grid.batch_size)
+    clips = _clips(records, schedule, num_batches * grid.batch_size)
+    sequential = _sequential_images if source == "jpeg" else _sequential
+    row = {"source": source, "grid": str(grid), "frames": grid.num_frames}
+    row["pipeline"], row["cpu_ms"] = _pipeline(records, schedule, num_batches, settings.threads)
+    row["decoder"] = _in_threads(_decoder, clips, settings.threads)
+    row["sequential"] = _in_threads(sequential, clips, settings.threads)
+    if settings.torch:
+        for reader in ("pillow",) if source == "jpeg" else ("pyav", "decord"):
+            row[f"torch_{reader}"] = _loader(reader, clips, grid.batch_size, settings)
+    return row
+
+
+def _clips(records, schedule: MultigridSchedule, count: int) -> list[dict]:
+    """The clips that the pipeline reads, in words that every reader understands."""
+    drawn = drawn_clips(schedule, SAMPLING, seed=0, start_step=0).take(count)
+    clips = []
+    for values in drawn.as_numpy_iterator():
+        clip = Clip(*values.tolist())
+        indices = training_indices(benchmark_videos.NUM_FRAMES, clip, SAMPLING)
+        window = random_window(benchmark_videos.HEIGHT, benchmark_videos.WIDTH, clip)
+        clips.append(
+            {
+                "path": records[clip.video].path,
+                "indices": indices.tolist(),
+                "window": window,
+                "flip": clip.flip,
+                "crop_size": clip.crop_size,
+            }
+        )
+    return clips
+
+
+def _pipeline(records, schedule, num_batches: int, threads: int) -> tuple[float, float]:
+    """Clips per second, and milliseconds of processor time for each."""
+    batches = iter(training_batches(records, schedule, seed=0, sampling=SAMPLING, workers=threads))
+    next(batches)
+    begun, cpu = time.perf_counter(), _cpu_seconds()
+    for _ in range(num_batches - 1):
+        next(batches)
+    seconds, cpu = time.perf_counter() - begun, _cpu_seconds() - cpu
+    count = (num_batches - 1) * schedule.grid(0).batch_size
+    return count / seconds, 1000 * cpu / count
+
+
+def _in_threads(read, clips: list[dict], threads: int) -> float:
+    begun = time.perf_counter()
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(read, clips):
+            pass
+    return len(clips) / (time.perf_counter() - begun)
+
+
+def _decoder(clip: dict) -> None:
+    record = VideoRecord(path=clip["path"], label=0)
+    decode_frames(record, lambda num_frames: np.asarray(clip["indices"]))
+
+
+def _sequential(clip: dict) -> None:
+    indices = clip["indices"]
+    with av.open(clip["path"]) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        rate = stream.average_rate * stream.time_base
+        container.seek(int(indices[0] / rate), stream=stream)
+        for frame in container.decode(stream):
+            index = round(frame.pts * rate)
+            if index in indices:
+                frame.to_ndarray(format="rgb24")
+            if index >= indices[-1]:
+                return
+
+
+def _sequential_images(clip: dict) -> None:
+    for index in clip["indices"]:
+        tf.io.decode_jpeg(tf.io.read_file(f"{clip['path']}/{index:06d}.jpg"))
+
+
+def _loader(reader: str, clips: list[dict], batch_size: int, settings) -> float:
+    job = {
+        "reader": reader,
+        "clips": clips,
+        "batch_size": batch_size,
+        "workers": settings.threads,
+    }
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(job, file)
+        file.flush()
+        script = os.path.join(_ROOT, "benchmarks", "pytorch_loaders.py")
+        result = subprocess.run(
+            [settings.torch, script, file.name], stdout=subprocess.PIPE, text=True, check=True
+        )
+    return json.loads(result.stdout)["clips_per_second"]
+
+
+def _cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _table(results: list[dict]) -> str:
+    lines = [
+        f"{'source':<14}{'clips x frames x crop²':>22}{'clips/s':>9}{'frames/s':>10}"
+        f"{'of decoder':>12}{'of sequential':>15}{'of best PyTorch':>17}"
+    ]
+    for row in results:
+        rate = row["pipeline"]
+        loaders = [value for name, value in row.items() if name.startswith("torch_")]
+        best = f"{rate / max(loaders):>17.2f}" if loaders else f"{'-':>17}"
+        lines.append(
+            f"{row['source']:<14}{row['grid']:>22}{rate:>9.1f}{rate * row['frames']:>10.0f}"
+            f"{rate / row['decoder']:>12.2f}{rate / row['sequential']:>15.2f}{best}"
+        )
+    return "\n".join(lines)
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "av": av.__version__,
+        "opencv": version("opencv-python-headless"),
+    }
+
+
+if __name__ == "__main__":
+    main()
