@@ -3,7 +3,7 @@
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -100,25 +100,15 @@ def inflate_weights(model: keras.Model, source: keras.Model | str | os.PathLike[
 
     >>> inflate_weights(I3D(classes=10), keras.applications.ResNet50(weights="imagenet"))
     """
-    own = (_HEAD, "nonlocal")
     variables = {
-        v.key: v for v in _published_variables(model) if not any(part in v.key for part in own)
+        variable.key: variable
+        for variable in _published_variables(model)
+        if not variable.key.startswith(_HEAD) and "nonlocal" not in variable.key
     }
     origin = source.name if isinstance(source, keras.Model) else os.fspath(source)
-    if origin.endswith(".keras"):
-        source = keras.models.load_model(origin, compile=False)
-    if isinstance(source, keras.Model):
-        names = {key.rsplit(".", 1)[0] for key in variables}
-        arrays = {key: array for name in names for key, array in _picture_arrays(name, source)}
-    else:
-        arrays = {
-            key: array
-            for key, array in _weights(_read(origin)).items()
-            if not key.startswith(_HEAD)
-        }
     arrays = {
         key: _inflated(array, variables[key].shape) if key in variables else array
-        for key, array in arrays.items()
+        for key, array in _picture_arrays(source, variables)
     }
     _check(model, arrays, variables, origin)
     for key, variable in variables.items():
@@ -287,7 +277,7 @@ _MEAN, _STD = 0.45, 0.225
 
 def _inflated(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """A kernel of `shape` (out, in, frames, height, width); what is no kernel stays as it is."""
-    if len(shape) != 5:
+    if len(shape) != 5 or array.ndim not in (4, 5):
         return array
     # Networks for pictures have kernels without frames, or of one.
     kernel = array[:, :, None] if array.ndim == 4 else array
@@ -295,7 +285,19 @@ def _inflated(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.repeat(kernel, frames, axis=2) / frames if kernel.shape[2] == 1 else kernel
 
 
-def _picture_arrays(name: str, image_model: keras.Model) -> Iterator[tuple[str, np.ndarray]]:
+def _picture_arrays(source, variables: Iterable[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """Keys and arrays of a network for pictures, of any source that `inflate_weights` takes."""
+    if not isinstance(source, keras.Model):
+        if not os.fspath(source).endswith(".keras"):
+            arrays = _weights(_read(os.fspath(source)))
+            yield from ((key, v) for key, v in arrays.items() if not key.startswith(_HEAD))
+            return
+        source = keras.models.load_model(source, compile=False)
+    for name in {key.rsplit(".", 1)[0] for key in variables}:
+        yield from _layer_arrays(name, source)
+
+
+def _layer_arrays(name: str, image_model: keras.Model) -> Iterator[tuple[str, np.ndarray]]:
     """Keys and arrays of a layer, from that of `keras.applications` that stands in its place."""
     layer = _layer(image_model, _image_layer_name(name))
     if layer is None:
