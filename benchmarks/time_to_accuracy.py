@@ -18,10 +18,7 @@ import sys
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, _ROOT)
 
-_NO_CYCLES = (
-    "schedule.MultigridSchedule.long_cycle=()",
-    "schedule.MultigridSchedule.short_cycle=()",
-)
+_NO_CYCLES = ("SCHEDULE=@baseline/schedule.MultigridSchedule()",)
 
 
 def main() -> None:

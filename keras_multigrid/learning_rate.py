@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_multigrid.grid import check_count
 from keras_multigrid.schedule import MultigridSchedule, Phase
 
 
@@ -24,6 +25,8 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         warmup_epochs: epochs of this schedule over which the rate rises linearly to the one that
             follows the warm-up. Kept as the baseline has it, not rescaled.
         warmup_start: learning rate of step 0 when there is a warm-up.
+        reference_batch_size: clips of the mini-batch that `learning_rate` and `warmup_start` are
+            stated for; both scale linearly to the clips of `schedule.base`. None: as they are.
 
     Raises:
         ValueError: if a setting is of the wrong kind or out of range.
@@ -42,6 +45,7 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
         warmup_epochs: float = 0,
         warmup_start: float = 0.0,
+        reference_batch_size: int | None = None,
     ):
         super().__init__()
         if isinstance(schedule, dict):
@@ -52,6 +56,7 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         self.learning_rate = learning_rate
         self.warmup_epochs = warmup_epochs
         self.warmup_start = warmup_start
+        self.reference_batch_size = reference_batch_size
         self._check()
         # 64 bits keep whole steps exact and warm-up as printed by the reference; JAX has only 32.
         self._dtype = "float32" if keras.backend.backend() == "jax" else "float64"
@@ -62,7 +67,12 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         Args:
             step: a scalar, the number of steps trained before this one.
         """
-        step = ops.cast(step, self._dtype)
+        rate = self._unscaled(ops.cast(step, self._dtype))
+        if self.reference_batch_size is None:
+            return rate
+        return rate * (self.schedule.base.batch_size / self.reference_batch_size)
+
+    def _unscaled(self, step):
         rate = self._without_warmup(step)
         if not self.warmup_epochs:
             return rate
@@ -80,6 +90,7 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
             "learning_rate": policy,
             "warmup_epochs": self.warmup_epochs,
             "warmup_start": self.warmup_start,
+            "reference_batch_size": self.reference_batch_size,
         }
 
     def _without_warmup(self, step):
@@ -129,12 +140,26 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
                     f"`{name}` must be a number, not negative. "
                     f"Received: {name}={getattr(self, name)!r}."
                 )
+        if self.reference_batch_size is not None:
+            check_count("reference_batch_size", self.reference_batch_size)
         if self.warmup_epochs >= self.schedule.phases[-1].end_epoch:
             raise ValueError(
                 "`warmup_epochs` must be shorter than the schedule, "
                 f"{self.schedule.phases[-1].end_epoch:g} epochs. "
                 f"Received: warmup_epochs={self.warmup_epochs!r}."
             )
+
+
+def half_cosine(
+    schedule: MultigridSchedule, learning_rate: float
+) -> keras.optimizers.schedules.CosineDecay:
+    """The baseline's policy from `learning_rate` down to 0, along half a cosine over its steps.
+
+    Example:
+
+    >>> MultigridLearningRate(schedule, half_cosine(schedule, 0.1))
+    """
+    return keras.optimizers.schedules.CosineDecay(learning_rate, schedule.baseline_steps)
 
 
 def _phase_at_epoch(schedule: MultigridSchedule, epoch: float) -> Phase:

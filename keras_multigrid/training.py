@@ -20,7 +20,7 @@ from keras_multigrid.data.pipeline import evaluation_batches, training_batches
 from keras_multigrid.data.sampling import ClipSampling
 from keras_multigrid.evaluation import save_classes
 from keras_multigrid.learning_rate import MultigridLearningRate
-from keras_multigrid.models.weights import load_published_weights
+from keras_multigrid.models.weights import inflate_weights, load_published_weights
 from keras_multigrid.schedule import MultigridSchedule
 
 _CHECKPOINT = "checkpoint.weights.h5"
@@ -90,6 +90,7 @@ def train(
     sampling: ClipSampling,
     seed: int = 0,
     initial_weights: str | None = None,
+    inflate: bool = False,
     validations: int = 10,
     keep_decoded: bool = False,
     still_control: bool = False,
@@ -110,9 +111,11 @@ def train(
         optimizer: makes the optimizer, whose learning rate is a `MultigridLearningRate`.
         sampling: how clips are taken from videos.
         seed: of weights, clips and dropout.
-        initial_weights: what a new run begins with: a published checkpoint (`.pyth`, `.pkl`),
-            whose classifier is left out if it has another number of classes, or `.weights.h5` of
-            the same network. A run that goes on has its own.
+        initial_weights: what a new run begins with: a published checkpoint (`.pyth`, `.pkl`) or
+            the `model.keras` of a run, whose classifier is left out if it has another number of
+            classes; or `.weights.h5` of the same network. A run that goes on has its own.
+        inflate: `initial_weights` are those of a network for pictures: a published checkpoint, or
+            the `.keras` file of a `keras.applications.ResNet50`.
         validations: how often to validate and save; each is the end of a Keras epoch.
         keep_decoded: keep decoded videos in memory.
         still_control: at the end, validate with one frame repeated too: what do looks alone tell?
@@ -149,7 +152,7 @@ def train(
         logging.info("%s is finished: nothing is left to train.", run_dir)
         return _read_report(run_dir)
     if initial_weights and not start_step:
-        _load_initial_weights(network, initial_weights)
+        _load_initial_weights(network, initial_weights, inflate=inflate)
     validation = evaluation_batches(videos.validation, schedule.base, **reading)
     settings = texts()
     _save(settings, run_dir)
@@ -291,13 +294,15 @@ def _restore(network: keras.Model, run_dir: str) -> int:
     return step
 
 
-def _load_initial_weights(network: keras.Model, path: str) -> None:
+def _load_initial_weights(network: keras.Model, path: str, *, inflate: bool) -> None:
     if not os.path.isfile(path):
         raise FileNotFoundError(
             f"`initial_weights` must be a file of weights. Received: {path!r}, which is not a "
             "file. Set training.train.initial_weights to where the checkpoint is."
         )
-    if path.endswith(".weights.h5"):
+    if inflate:
+        inflate_weights(network, path)
+    elif path.endswith(".weights.h5"):
         network.load_weights(path)
     else:
         load_published_weights(network, path, skip_head=None)

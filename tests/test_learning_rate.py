@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_multigrid.learning_rate import MultigridLearningRate
+from keras_multigrid.learning_rate import MultigridLearningRate, half_cosine
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
 KINETICS = {
@@ -189,6 +189,27 @@ def test_cosine_policy():
     assert float(learning_rate(2 * total_steps)) == pytest.approx(0, abs=1e-8)
 
 
+def test_half_cosine_is_over_the_steps_of_the_baseline():
+    policy = half_cosine(MultigridSchedule(**PLAIN), 0.1)
+    assert policy.get_config()["decay_steps"] == 1429
+    # Half of 1,429 steps is 714.5.
+    assert float(policy(714.5)) == pytest.approx(0.05)
+    assert float(policy(1429)) == pytest.approx(0, abs=1e-8)
+
+
+def test_rates_scale_from_the_batch_that_they_are_stated_for():
+    settings = {"warmup_epochs": 2, "warmup_start": 0.01}
+    # Stated for 28 clips: a quarter at 7, and the warm-up's start, too.
+    learning_rate = _policy(0.4, reference_batch_size=28, **settings)
+    assert float(learning_rate(0)) == pytest.approx(0.0025)
+    last = learning_rate.schedule.phases[-1]
+    assert float(learning_rate(last.first_step)) == pytest.approx(0.1)
+    same = _policy(0.4, reference_batch_size=7, **settings)
+    assert float(same(0)) == pytest.approx(0.01)
+    copy = MultigridLearningRate.from_config(learning_rate.get_config())
+    assert copy.reference_batch_size == 28
+
+
 def test_policy_in_steps_of_the_baseline():
     # The baseline's cut lies after 80 % of its steps: in the last phase, at a fifth of it.
     cut = keras.optimizers.schedules.PiecewiseConstantDecay([1143], [0.1, 0.01])
@@ -322,6 +343,8 @@ WRONG = [
     ("warmup_start", -0.1),
     ("warmup_start", True),
     ("warmup_start", None),
+    ("reference_batch_size", 0),
+    ("reference_batch_size", 6.5),
 ]
 
 

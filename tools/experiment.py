@@ -31,8 +31,13 @@ def load() -> None:
     for path in FLAGS.gin_file:
         if not os.path.exists(path) and not os.path.exists(os.path.join(_ROOT, path)):
             raise FileNotFoundError(f"--gin_file: there is no file {path!r}.")
+    parse(FLAGS.gin_file, FLAGS.gin_param or [])
+
+
+def parse(gin_files: list[str], bindings: list[str]) -> None:
+    """Read gin files and bindings over them, and check that every macro is set and used."""
     gin.add_config_file_search_path(_ROOT)
-    gin.parse_config_files_and_bindings(FLAGS.gin_file, FLAGS.gin_param or [])
+    gin.parse_config_files_and_bindings(gin_files, bindings)
     _check_macros(gin.config_str())
 
 

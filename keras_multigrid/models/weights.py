@@ -3,7 +3,7 @@
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -34,8 +34,9 @@ def load_published_weights(
 
     Args:
         model: `C2D`, `I3D`, `Slow` or `SlowFast`.
-        source: path of a PyTorch (`.pyth`, `.pt`, `.pth`) or Caffe2 (`.pkl`) checkpoint, or a
-            mapping from published key to array, channels first. Nothing in a file is executed.
+        source: path of a PyTorch (`.pyth`, `.pt`, `.pth`) or Caffe2 (`.pkl`) checkpoint, or of a
+            network of this package (`.keras`); or a mapping from published key to array, channels
+            first. Nothing in a file is executed.
         skip_head: leave the classifier as it is, for data with other classes; None: if the
             checkpoint's has another number of them.
 
@@ -54,11 +55,7 @@ def load_published_weights(
     else:
         origin = os.fspath(source)
         arrays = _read(origin)
-    arrays = {
-        key: np.asarray(array)
-        for key, array in arrays.items()
-        if not key.endswith(".num_batches_tracked")
-    }
+    arrays = _weights(arrays)
     variables = {variable.key: variable for variable in _published_variables(model)}
     if skip_head is None:
         bias = f"{_HEAD}bias"
@@ -79,32 +76,48 @@ def load_published_weights(
         variable.assign(arrays[key].reshape(variable.shape))
 
 
-def inflate_weights(model: keras.Model, image_model: keras.Model) -> None:
-    """Start a network for clips from a ResNet for pictures, all but the classifier.
+def inflate_weights(model: keras.Model, source: keras.Model | str | os.PathLike[str]) -> None:
+    """Start a network for clips from a ResNet for pictures.
 
     Each kernel is repeated along time and divided by its length, so that a clip of one repeated
     picture gives the features of the picture (Carreira and Zisserman, CVPR 2017, section 3.1). The
-    input of `keras.applications` differs: blue first, from -124 to 151. The stem takes up the
+    classifier keeps its own weights, and so do non-local blocks, which pass on what they get at
+    first.
+
+    The input of `keras.applications` differs: blue first, from -124 to 151. The stem takes up the
     difference. Its first convolution of a stage strides, the published networks' second one.
 
     Args:
-        model: a `C2D`, `I3D` or `Slow` without non-local blocks.
-        image_model: `keras.applications.ResNet50` or `ResNet101` of the same depth.
+        model: a `C2D`, `I3D` or `Slow`.
+        source: `keras.applications.ResNet50` or `ResNet101` of the same depth, or the `.keras` file
+            of one; or a published checkpoint of such a network (`R50_IN1K.pyth`).
 
     Raises:
+        FileNotFoundError, CheckpointError: as of `load_published_weights`.
         ValueError: if the networks do not fit, with all keys that are missing or misshapen.
 
     Example:
 
     >>> inflate_weights(I3D(classes=10), keras.applications.ResNet50(weights="imagenet"))
     """
-    variables = {v.key: v for v in _published_variables(model) if not v.key.startswith(_HEAD)}
-    arrays = {}
-    for name in {key.rsplit(".", 1)[0] for key in variables}:
-        arrays |= _inflated(name, variables, image_model)
-    _check(model, arrays, variables, image_model.name)
+    variables = {
+        variable.key: variable
+        for variable in _published_variables(model)
+        if not variable.key.startswith(_HEAD) and "nonlocal" not in variable.key
+    }
+    origin = source.name if isinstance(source, keras.Model) else os.fspath(source)
+    arrays = {
+        key: _inflated(array, variables[key].shape) if key in variables else array
+        for key, array in _picture_arrays(source, variables)
+    }
+    _check(model, arrays, variables, origin)
     for key, variable in variables.items():
         variable.assign(arrays[key])
+
+
+def published_arrays(model: keras.Model) -> dict[str, np.ndarray]:
+    """Published key to array, channels first: what `load_published_weights` takes."""
+    return {variable.key: variable.value for variable in _published_variables(model)}
 
 
 def published_shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
@@ -128,6 +141,10 @@ class _Variable(NamedTuple):
     def shape(self) -> tuple[int, ...]:
         return tuple(np.take(self.variable.shape, np.argsort(self.to_keras)).tolist())
 
+    @property
+    def value(self) -> np.ndarray:
+        return np.transpose(_array(self.variable), np.argsort(self.to_keras))
+
     def assign(self, array: np.ndarray) -> None:
         self.variable.assign(np.transpose(array, self.to_keras))
 
@@ -144,6 +161,15 @@ def _published_variables(model: keras.Model) -> Iterator[_Variable]:
             yield _Variable(f"{key}.weight", layer.kernel, axes)
             if layer.use_bias:
                 yield _Variable(f"{key}.bias", layer.bias, (0,))
+
+
+def _weights(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Arrays without PyTorch's counters."""
+    return {
+        key: np.asarray(array)
+        for key, array in arrays.items()
+        if not key.endswith(".num_batches_tracked")
+    }
 
 
 def _check(model, arrays: Mapping, variables: Mapping[str, _Variable], source: str) -> None:
@@ -225,7 +251,9 @@ def _read(path: str) -> dict[str, np.ndarray]:
         raise FileNotFoundError(
             f"There is no checkpoint '{path}'. Give the path of a .pyth or .pkl file."
         )
-    if path.endswith((".h5", ".keras")):
+    if path.endswith(".keras"):
+        return published_arrays(keras.models.load_model(path, compile=False))
+    if path.endswith(".h5"):
         raise checkpoints.CheckpointError(
             f"'{path}' is a file of Keras, not a published checkpoint. Use model.load_weights."
         )
@@ -247,22 +275,43 @@ _IMAGENET_MEAN = np.asarray([103.939, 116.779, 123.68])
 _MEAN, _STD = 0.45, 0.225
 
 
-def _inflated(name: str, variables: Mapping[str, _Variable], image_model) -> dict[str, np.ndarray]:
-    """Arrays of one layer, from the layer of the picture network that stands in its place."""
+def _inflated(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A kernel of `shape` (out, in, frames, height, width); what is no kernel stays as it is."""
+    if len(shape) != 5 or array.ndim not in (4, 5):
+        return array
+    # Networks for pictures have kernels without frames, or of one.
+    kernel = array[:, :, None] if array.ndim == 4 else array
+    frames = shape[2]
+    return np.repeat(kernel, frames, axis=2) / frames if kernel.shape[2] == 1 else kernel
+
+
+def _picture_arrays(source, variables: Iterable[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """Keys and arrays of a network for pictures, of any source that `inflate_weights` takes."""
+    if not isinstance(source, keras.Model):
+        if not os.fspath(source).endswith(".keras"):
+            arrays = _weights(_read(os.fspath(source)))
+            yield from ((key, v) for key, v in arrays.items() if not key.startswith(_HEAD))
+            return
+        source = keras.models.load_model(source, compile=False)
+    for name in {key.rsplit(".", 1)[0] for key in variables}:
+        yield from _layer_arrays(name, source)
+
+
+def _layer_arrays(name: str, image_model: keras.Model) -> Iterator[tuple[str, np.ndarray]]:
+    """Keys and arrays of a layer, from that of `keras.applications` that stands in its place."""
     layer = _layer(image_model, _image_layer_name(name))
     if layer is None:
-        return {}
+        return
     if isinstance(layer, keras.layers.BatchNormalization):
         arrays = {f"{name}.{end}": _array(getattr(layer, v)) for end, v in _NORMALIZATION.items()}
         # Convolutions for pictures have a bias; normalization subtracts it anyway.
         arrays[f"{name}.running_mean"] -= _bias(image_model, layer.name)
-        return arrays
+        yield from arrays.items()
+        return
     kernel = _array(layer.kernel)
     if name == "s1.pathway0_stem.conv":
         kernel = kernel[:, :, ::-1] * (255 * _STD)
-    length = variables[f"{name}.weight"].shape[2]
-    kernel = np.repeat(kernel.transpose(3, 2, 0, 1)[:, :, None], length, axis=2) / length
-    return {f"{name}.weight": kernel}
+    yield f"{name}.weight", kernel.transpose(3, 2, 0, 1)
 
 
 def _bias(image_model: keras.Model, normalization: str) -> np.ndarray:

@@ -13,6 +13,7 @@ from keras_multigrid.models.checkpoints import CheckpointError, read_caffe2, rea
 from keras_multigrid.models.weights import (
     inflate_weights,
     load_published_weights,
+    published_arrays,
     published_key,
     published_shapes,
 )
@@ -292,10 +293,14 @@ def image_model():
     return network
 
 
-@pytest.mark.parametrize("kind", [models.C2D, models.I3D, models.Slow])
-def test_a_still_clip_has_the_features_of_the_picture(image_model, kind):
+@pytest.mark.parametrize(
+    "kind, saved", [(models.C2D, False), (models.I3D, False), (models.Slow, True)]
+)
+def test_a_still_clip_has_the_features_of_the_picture(image_model, tmp_path, kind, saved):
     network = kind(classes=7)
-    inflate_weights(network, image_model)
+    if saved:
+        image_model.save(tmp_path / "pictures.keras")
+    inflate_weights(network, tmp_path / "pictures.keras" if saved else image_model)
     picture = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype("float32")
     # Stage 2: behind it, keras.applications strides in another convolution.
     features = keras.Function(image_model.inputs, image_model.get_layer("conv2_block3_out").output)(
@@ -315,6 +320,42 @@ def test_a_still_clip_has_the_features_of_the_picture(image_model, kind):
     image_kernel = image_model.get_layer("conv5_block2_1_conv").kernel
     image_kernel = keras.ops.convert_to_numpy(image_kernel)[0]
     np.testing.assert_allclose(kernel.sum(axis=0)[0], image_kernel, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("frames", [(), (1,)], ids=["no frames", "one frame"])
+def test_a_published_network_for_pictures(tmp_path, frames):
+    network = models.I3D(**SMALL, non_local=((), (0,), (0,), ()))
+    before = {key: array.copy() for key, array in published_arrays(network).items()}
+    pictures = {
+        key: array[:, :, 0].reshape(*array.shape[:2], *frames, *array.shape[3:])
+        if array.ndim == 5
+        else array
+        for key, array in formula.arrays(published_shapes(models.I3D(**SMALL))).items()
+    }
+    checkpoint_files.write_pytorch(str(tmp_path / "pictures.pyth"), pictures)
+    inflate_weights(network, tmp_path / "pictures.pyth")
+    after = published_arrays(network)
+    for key, array in after.items():
+        if "nonlocal" in key or key.startswith("head."):
+            np.testing.assert_array_equal(array, before[key])
+        elif array.ndim == 5:
+            # A still clip gives what the picture does: each of 5, 3 or 1 frames has its share.
+            kernel = pictures[key].reshape(array[:, :, 0].shape)
+            np.testing.assert_allclose(array.sum(axis=2), kernel, rtol=1e-5, atol=1e-7)
+            np.testing.assert_array_equal(array[:, :, 0], array[:, :, -1])
+        else:
+            np.testing.assert_array_equal(array, pictures[key])
+
+
+def test_a_saved_network_with_another_classifier(tmp_path):
+    models.I3D(**SMALL).save(tmp_path / "model.keras")
+    network = models.I3D(**{**SMALL, "classes": 5})
+    with pytest.warns(UserWarning, match="The classifier of .* keeps its own weights"):
+        load_published_weights(network, tmp_path / "model.keras", skip_head=None)
+    expected = published_arrays(keras.models.load_model(tmp_path / "model.keras"))
+    for key, array in published_arrays(network).items():
+        if not key.startswith("head."):
+            np.testing.assert_array_equal(array, expected[key])
 
 
 def test_pictures_of_another_depth(image_model):

@@ -1,0 +1,231 @@
+"""Every experiment: what its header says, its plan, its network, and three steps of training."""
+
+import collections
+import copy
+import functools
+import json
+import pathlib
+import re
+import sys
+
+import checkpoint_files
+import formula
+import official_sets
+import pytest
+
+import gin
+from keras_multigrid import models, training
+from keras_multigrid.learning_rate import MultigridLearningRate
+from keras_multigrid.plan import make_plan
+
+ROOT = pathlib.Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+import experiment  # noqa: E402
+
+NAMES = sorted(path.stem for path in (ROOT / "gin").glob("*.gin") if path.stem != "experiment")
+# Those of published data sets, by the name of the set.
+PUBLISHED = {
+    name: data
+    for name in NAMES
+    for data in ("kinetics", "something_something", "charades", "ucf101", "hmdb51")
+    if name.split(f"_{data}")[1:] in ([""], ["_cosine"], ["_inflated"], ["_from_kinetics"])
+}
+NO_MULTIGRID = "SCHEDULE=@baseline/schedule.MultigridSchedule()"
+
+
+@pytest.fixture(autouse=True)
+def clear_gin():
+    yield
+    gin.clear_config()
+
+
+def parse(name, *bindings):
+    gin.clear_config()
+    experiment.parse([f"gin/{name}.gin"], list(bindings))
+
+
+def learning_rate(name, *bindings):
+    """The learning rate of an experiment, which holds its schedule."""
+    parse(name, *bindings)
+    return gin.get_configurable(MultigridLearningRate)()
+
+
+def make_network(**arguments):
+    """The network of the experiment that was parsed."""
+    settings = gin.get_bindings(training.train, resolve_references=False)
+    # gin resolves references as it copies them; the others would look for data.
+    return copy.deepcopy(settings["model"])(**arguments)
+
+
+NETWORKS = {}
+
+
+def whole_network():
+    """The network of the experiment that was parsed; of those that are alike, one is made."""
+    alike = tuple(map(gin.query_parameter, ("%MODEL_NAME", "zoo.create.weight_decay")))
+    if alike not in NETWORKS:
+        NETWORKS[alike] = make_network(classes=7)
+    return NETWORKS[alike]
+
+
+def test_each_recipe_has_its_models():
+    assert len(PUBLISHED) == 34
+    assert collections.Counter(PUBLISHED.values()) == {
+        "kinetics": 10,  # stepwise and cosine of four models, inflated of two
+        "something_something": 8,
+        "charades": 8,
+        "ucf101": 4,
+        "hmdb51": 4,
+    }
+    assert set(NAMES) - set(PUBLISHED) == {"quickstart", "i3d_weizmann"}
+
+
+@functools.cache
+def plan_totals(config):
+    """Networks that take the same clips share a plan."""
+    return make_plan(MultigridLearningRate.from_config(json.loads(config)))["totals"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_header_says_what_the_plan_does(name):
+    text = (ROOT / f"gin/{name}.gin").read_text()
+    header = text[: text.index("from __gin__")].replace("\n# ", " ")
+    assert "Source: " in header
+    assert "Published result: " in header
+    command = header[header.index("python tools/train.py") :].split("  # ")[0]
+    assert f"--gin_file=gin/{name}.gin" in command
+    bindings = re.findall(r'--gin_param="([^"]*)"', command)
+    totals = plan_totals(json.dumps(learning_rate(name, *bindings).get_config()))
+    steps, ratio, baseline, clips = re.search(
+        r"Cost: ([\d,]+) steps, ([\d.]+) times fewer than the baseline's ([\d,]+); ([\d,]+) clips",
+        header,
+    ).groups()
+    assert steps == f"{totals['steps']:,}"
+    assert ratio == f"{totals['step_ratio']:.2f}"
+    assert baseline == f"{totals['baseline_steps']:,}"
+    assert clips == f"{totals['clips']:,}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_binding_turns_multigrid_off(name):
+    schedule = learning_rate(name, NO_MULTIGRID).schedule
+    assert schedule.grids == (schedule.base,)
+    assert schedule.total_steps == schedule.baseline_steps
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_learning_rate_follows_the_batch(name):
+    batch = 64 if PUBLISHED[name] == "kinetics" else 16
+    whole, eighth = learning_rate(name), learning_rate(name, f"BATCH_SIZE={batch // 8}")
+    assert whole.schedule.base.batch_size == batch
+    assert float(whole(0)) == pytest.approx(8 * float(eighth(0)))
+
+
+def first_and_last_rate(name, *bindings):
+    """At the end of the first phase, after the warm-up, and at the end of training."""
+    policy = learning_rate(name, *bindings)
+    phases = policy.schedule.phases
+    return [float(policy(phase.end_step - 1)) for phase in (phases[0], phases[-1])]
+
+
+@pytest.mark.parametrize(
+    "name, rates",
+    [
+        ("slowfast_kinetics", [0.8, 0.0001]),
+        ("i3d_kinetics_inflated", [0.08, 0.0001]),
+        ("slowfast_something_something_from_kinetics", [0.24, 0.0003]),
+        ("slowfast_charades_from_kinetics", [0.3, 0.000375]),
+        ("i3d_ucf101_from_kinetics", [0.08, 0.0001]),
+    ],
+)
+def test_rates_of_the_recipes(name, rates):
+    assert first_and_last_rate(name) == pytest.approx(rates)
+
+
+def test_half_a_cosine_ends_at_zero():
+    name = "i3d_kinetics_cosine"
+    assert first_and_last_rate(name)[1] == pytest.approx(0, abs=1e-6)
+    assert first_and_last_rate(name, NO_MULTIGRID)[1] == pytest.approx(0, abs=1e-6)
+    baseline = learning_rate(name, NO_MULTIGRID)
+    # Halfway through 196 epochs, behind the warm-up.
+    assert float(baseline(baseline.schedule.total_steps / 2)) == pytest.approx(0.05, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_network_takes_every_grid(name):
+    grids = learning_rate(name).schedule.grids
+    network = whole_network()
+    for grid in grids:
+        network.check_clip_size(grid.num_frames, grid.crop_size)
+    decay = 1e-6 if PUBLISHED[name] == "something_something" else 1e-4
+    assert network.get_config()["weight_decay"] == decay
+
+
+# ---- Three steps ---------------------------------------------------------------------------------
+
+# Networks of one block a stage, and a schedule of three steps over seven videos.
+TINY = (
+    "NUM_CLIPS=7",
+    "BATCH_SIZE=2",
+    "EPOCHS=3",
+    "CROP_SIZE=36",
+    "schedule.MultigridSchedule.round_to_epochs=False",
+    "learning_rate.MultigridLearningRate.warmup_epochs=1",
+    "sampling.ClipSampling.min_scale=40",
+    "sampling.ClipSampling.max_scale=44",
+    "zoo.create.blocks=(1, 1, 1, 1)",
+    "zoo.create.width=8",
+    "training.train.validations=1",
+    # Another function to trace, which tests/test_callbacks.py has.
+    "training.train.precise_batches=0",
+)
+
+
+@pytest.fixture(scope="session")
+def data_bindings(tmp_path_factory):
+    return functools.cache(lambda data: getattr(official_sets, data)(tmp_path_factory.mktemp(data)))
+
+
+def tiny_bindings(name, data_bindings, folder):
+    bindings = [*TINY, *data_bindings(PUBLISHED[name]), f"RUN_DIR='{folder}/run'"]
+    bindings.append(f"BOUNDARIES={() if name.endswith('cosine') else (2,)}")
+    if "nln" in name:
+        bindings.append("zoo.create.non_local=((), (0,), (0,), ())")
+    if name.startswith("slowfast"):
+        bindings.append("NUM_FRAMES=16")
+    if name.endswith(("from_kinetics", "inflated")):
+        bindings.append(f"INITIAL_WEIGHTS='{write_weights(name, bindings, folder)}'")
+    return bindings
+
+
+def write_weights(name, bindings, folder):
+    """A checkpoint as published: of Caffe2, or of a network for pictures."""
+    parse(name, *bindings)
+    arrays = formula.arrays(models.published_shapes(make_network(classes=400)))
+    if name.endswith("from_kinetics"):
+        checkpoint_files.write_caffe2(str(folder / "kinetics.pkl"), arrays)
+        return folder / "kinetics.pkl"
+    arrays = {
+        key: array[:, :, 0] if array.ndim == 5 else array
+        for key, array in arrays.items()
+        if "nonlocal" not in key
+    }
+    checkpoint_files.write_pytorch(str(folder / "pictures.pyth"), arrays)
+    return folder / "pictures.pyth"
+
+
+@pytest.mark.parametrize(
+    "name",
+    # One is quick enough.
+    [
+        name if name == "i3d_nln_kinetics_inflated" else pytest.param(name, marks=pytest.mark.slow)
+        for name in PUBLISHED
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The classifier of")
+def test_three_steps(name, data_bindings, tmp_path):
+    parse(name, *tiny_bindings(name, data_bindings, tmp_path))
+    report = gin.get_configurable(training.train)()
+    assert report.steps == 3
+    assert not report.bad_videos
+    assert 0 < report.metrics["loss"] < 100
