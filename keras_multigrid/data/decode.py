@@ -181,9 +181,11 @@ def _open(path: str) -> av.container.InputContainer:
 
 
 def _video_stream(container: av.container.InputContainer, path: str) -> av.VideoStream:
-    stream = container.streams.best("video")
-    if stream is None:
+    streams = container.streams.video
+    if not streams:
         raise DecodeError(f"Cannot decode '{path}': it has no video stream.")
+    # The others are covers and thumbnails.
+    stream = max(streams, key=lambda stream: stream.width * stream.height)
     # Work is parallel over clips: threads inside one would only compete with the other clips.
     stream.codec_context.thread_count = 1
     return stream

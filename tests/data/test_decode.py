@@ -74,9 +74,8 @@ def write_video(
                 frame.pts, frame.time_base = times[index], Fraction(1, 1000)
             container.mux(stream.encode(frame))
             if other_streams:
-                if index == 0:
-                    small = av.VideoFrame.from_ndarray(scene(0, 16, 16), format="rgb24")
-                    container.mux(icon.encode(small))
+                small = av.VideoFrame.from_ndarray(scene(0, 16, 16), format="rgb24")
+                container.mux(icon.encode(small))
                 samples = np.zeros((1, 333), np.float32)
                 noise = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
                 noise.sample_rate = 8000
@@ -108,7 +107,7 @@ def write_images(folder, names, **size):
 
 def in_order(path):
     with av.open(path) as container:
-        stream = container.streams.best("video")
+        stream = max(container.streams.video, key=lambda stream: stream.width)
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
 
 
