@@ -16,7 +16,7 @@ BACKENDS_VENV := .venv-backends
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-latest install-backends test test-fast test-latest test-latest-fast \
-	test-backends lint format quickstart plan clean
+	test-experiments test-backends lint format quickstart plan clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,17 +55,20 @@ lint: install ## Check style and format
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
-test: lint ## Check style and run all tests
-	$(VENV)/bin/python -m pytest
+test: lint ## Check style and run the tests
+	$(VENV)/bin/python -m pytest -m 'not every'
 
 test-fast: lint ## The same without the long end-to-end runs
-	$(VENV)/bin/python -m pytest -m 'not slow'
+	$(VENV)/bin/python -m pytest -m 'not slow and not every'
 
-test-latest: install-latest ## Run all tests on the newest TensorFlow
-	$(LATEST_VENV)/bin/python -m pytest
+test-latest: install-latest ## Run the tests on the newest TensorFlow
+	$(LATEST_VENV)/bin/python -m pytest -m 'not every'
+
+test-experiments: install ## Train three steps of every experiment of gin/ on tiny sets
+	$(VENV)/bin/python -m pytest -m 'slow or every' tests/test_experiments.py
 
 test-latest-fast: install-latest ## The same without the long end-to-end runs
-	$(LATEST_VENV)/bin/python -m pytest -m 'not slow'
+	$(LATEST_VENV)/bin/python -m pytest -m 'not slow and not every'
 
 # What needs no TensorFlow: the networks, their weights and what trains them. JAX compiles each
 # operation for each shape: there, only what is computed differently.

@@ -214,14 +214,27 @@ def write_weights(name, bindings, folder):
     return folder / "pictures.pyth"
 
 
-@pytest.mark.parametrize(
-    "name",
-    # One is quick enough.
-    [
-        name if name == "i3d_nln_kinetics_inflated" else pytest.param(name, marks=pytest.mark.slow)
-        for name in PUBLISHED
-    ],
+# One for each recipe, and each network in turn; the others by `make test-experiments`.
+TRAINED = (
+    "slowfast_kinetics",
+    "i3d_kinetics_cosine",
+    "slow_something_something_from_kinetics",
+    "slowfast_something_something",
+    "i3d_nln_charades_from_kinetics",
+    "i3d_charades",
+    "slowfast_ucf101_from_kinetics",
+    "slow_hmdb51_from_kinetics",
 )
+
+
+def trained(name):
+    if name == "i3d_nln_kinetics_inflated":
+        return name
+    mark = pytest.mark.slow if name in TRAINED else pytest.mark.every
+    return pytest.param(name, marks=mark)
+
+
+@pytest.mark.parametrize("name", map(trained, PUBLISHED))
 @pytest.mark.filterwarnings("ignore:The classifier of")
 def test_three_steps(name, data_bindings, tmp_path):
     parse(name, *tiny_bindings(name, data_bindings, tmp_path))
