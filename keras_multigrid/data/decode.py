@@ -189,6 +189,8 @@ def _video_stream(container: av.container.InputContainer, path: str) -> av.Video
     stream = container.streams.best("video")
     if stream is None:
         raise DecodeError(f"Cannot decode '{path}': it has no video stream.")
+    if stream.codec_context is None:
+        raise DecodeError(f"Cannot decode '{path}': FFmpeg does not know how it is encoded.")
     # Work is parallel over clips: threads inside one would only compete with the other clips.
     stream.codec_context.thread_count = 1
     return stream

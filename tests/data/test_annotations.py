@@ -242,8 +242,8 @@ def test_charades_frames_share_their_labels(tmp_path):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("46GP8 0 3 46GP8/4.jpg", "not enough values"),
-        ('46GP8 0 3 46GP8/4.jpg "1" x', "too many values"),
+        ("46GP8 0 3 46GP8/4.jpg", "expected the five fields"),
+        ('46GP8 0 3 46GP8/4.jpg "1" x', "the label 'x' must be a number"),
         ('46GP8 0 3 46GP8/4.jpg "1,157"', "the label '157' must be a number below 157"),
         ('46GP8 0 3 46GP8/4.jpg "one"', "the label 'one' must be a number below 157"),
     ],

@@ -81,7 +81,7 @@ def test_kinetics_refuses_what_is_no_official_list(kinetics_lists):
 def test_kinetics_tells_of_an_open_quote(kinetics_lists):
     lines = KINETICS_TRAIN + '"abseiling,a,1,2,train\nzumba,b,1,2,train\n'
     kinetics_lists["train"].write_text(lines)
-    with pytest.raises(ValueError, match=r"line 6: .* a quote was opened on an earlier"):
+    with pytest.raises(ValueError, match=r"line 5: its quotes are wrong"):
         kinetics(**kinetics_lists)
 
 
