@@ -1,5 +1,6 @@
 """A parallel map whose items may crash or hang their process."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -81,7 +82,9 @@ class _Worker:
     def give(self, item: Any) -> None:
         self.item = item
         self.deadline = time.monotonic() + self._time_limit
-        self.connection.send(item)
+        # Of a process that is gone `result` tells.
+        with contextlib.suppress(BrokenPipeError):
+            self.connection.send(item)
 
     @property
     def is_done(self) -> bool:
@@ -98,7 +101,7 @@ class _Worker:
             return Lost(f"it took longer than {self._time_limit:g} seconds")
         try:
             return self.connection.recv()
-        except EOFError:
+        except (EOFError, OSError):
             self._process.join()
             return Lost(f"it ended the process that read it ({_how(self._process.exitcode)})")
 

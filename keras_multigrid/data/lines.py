@@ -1,6 +1,8 @@
 """Text lists, read line by line, and all their bad lines told at once."""
 
 import contextlib
+import csv
+import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
@@ -87,7 +89,7 @@ def numbered_lines(
     """Number and text of each line that is not blank nor, with `comments`, begins with "#"."""
     if not os.path.isfile(file):
         raise FileNotFoundError(
-            f"`{setting}` must be a list of videos. Received: '{file}', which is not a file. "
+            f"`{setting}` must be a text file. Received: '{file}', which is not a file. "
             f"Set `{setting}` to where the list is. {layout}"
         )
     # File names may be any bytes: surrogates carry them through to the file system.
@@ -123,7 +125,44 @@ def bad_line(
     file: Path, number: int, line: object, reason: object, *, kind: str = "line"
 ) -> BadLine:
     """The bad line at this number."""
-    text = line if isinstance(line, str) else str(line)
     return BadLine(
-        file=os.fspath(file), place=f"{kind} {number}", text=text[:200], reason=str(reason)
+        file=os.fspath(file), place=f"{kind} {number}", text=str(line)[:200], reason=str(reason)
     )
+
+
+def column_values(
+    file: Path, lines: Iterator[tuple[int, str]], columns: Sequence[str]
+) -> Callable[[str], tuple[str, ...]]:
+    """Take the header off a table of comma-separated values.
+
+    Returns:
+        A function from one of the other lines to its values in `columns`.
+
+    Raises:
+        BadLinesError: the header lacks one of them.
+    """
+    number, line = next(lines, (1, ""))
+    header = [name.strip() for name in _fields(line)]
+    missing = [column for column in columns if column not in header]
+    if missing:
+        reason = f"the first line must name the columns, {missing} too"
+        raise BadLinesError([bad_line(file, number, line, reason)])
+    values = operator.itemgetter(*map(header.index, columns))
+
+    def values_of(line: str) -> tuple[str, ...]:
+        fields = _fields(line)
+        if len(fields) != len(header):
+            raise ValueError(f"expected {len(header)} fields, found {len(fields)}")
+        return values(fields)
+
+    return values_of
+
+
+def _fields(line: str) -> list[str]:
+    if '"' not in line:
+        return line.split(",")
+    try:
+        # Line by line, so that a quote that nobody closed spoils its own line only.
+        return next(csv.reader([line], strict=True))
+    except csv.Error as error:
+        raise ValueError(f"its quotes are wrong: {error}") from None

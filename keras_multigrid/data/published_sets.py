@@ -1,13 +1,11 @@
 """Published data sets, from the files that their authors give out."""
 
-import csv
 import functools
 import json
-import operator
 import os
 import string
 import sys
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator
 
 from keras_multigrid.data.annotations import (
     VideoRecord,
@@ -21,6 +19,7 @@ from keras_multigrid.data.lines import (
     BadLinesError,
     Path,
     bad_line,
+    column_values,
     numbered_lines,
     parsed,
     refuse_bad_lines,
@@ -99,7 +98,7 @@ def _kinetics_videos(
     root = os.path.join(root, "")
     columns = _KINETICS_COLUMNS + (("split",) if "{split" in file_name else ())
     lines = _lines(file, setting=setting, layout=_KINETICS_LAYOUT)
-    values_of = _table(file, lines, columns)
+    values_of = column_values(file, lines, columns)
 
     def parse(line: str) -> tuple[str, str]:
         label, youtube_id, start, end, *split = values_of(line)
@@ -127,35 +126,6 @@ def _kinetics_videos(
 def _lines(file: Path, *, setting: str, layout: str) -> Iterator[tuple[int, str]]:
     # Videos of HMDB51 have names like "#437_How_To_Ride_A_Bike": no comments here.
     return numbered_lines(file, setting=setting, layout=layout, comments=False)
-
-
-def _table(
-    file: Path, lines: Iterator[tuple[int, str]], columns: Sequence[str]
-) -> Callable[[str], tuple[str, ...]]:
-    """Takes the header off a table, and gives what finds the values of `columns` in a line."""
-    number, line = next(lines, (1, ""))
-    header = [name.strip() for name in line.split(",")]
-    missing = [column for column in columns if column not in header]
-    if missing:
-        reason = f"the first line must name the columns, {missing} too"
-        raise BadLinesError([bad_line(file, number, line, reason)])
-    values = operator.itemgetter(*map(header.index, columns))
-
-    def values_of(line: str) -> tuple[str, ...]:
-        fields = _quoted_fields(line) if '"' in line else line.split(",")
-        if len(fields) != len(header):
-            raise ValueError(f"expected {len(header)} fields, found {len(fields)}")
-        return values(fields)
-
-    return values_of
-
-
-def _quoted_fields(line: str) -> list[str]:
-    # Line by line, so that a quote that nobody closed spoils its own line only.
-    try:
-        return next(csv.reader([line], strict=True))
-    except csv.Error as error:
-        raise ValueError(f"its quotes are wrong: {error}") from None
 
 
 _SOMETHING_LAYOUT = """Expected: the official files of Something-Something V2, for example

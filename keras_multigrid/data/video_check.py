@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 import av
 import numpy as np
@@ -63,9 +64,9 @@ def _check_all(record: VideoRecord) -> Outcome:
             # With the first image, as all must have one size.
             _decode(record, lambda count, i=start: np.r_[0, i : min(i + _CHUNK, count)])
         return Outcome(content=_digest(files))
-    num_decoded = _count_decoded(record.path)
+    num_decoded = _count_decoded(record.path, num_frames)
     content = _digest(files)
-    if num_decoded >= num_frames:
+    if num_decoded == num_frames:
         return Outcome(content=content)
     warning = (
         f"truncated: {num_decoded} of {num_frames} frames can be decoded; "
@@ -86,15 +87,22 @@ def _decode(record: VideoRecord, wanted: Callable[[int], np.ndarray]) -> int:
     return counts[0]
 
 
-def _count_decoded(path: str) -> int:
+def _count_decoded(path: str, num_frames: int) -> int:
+    """How many of the first `num_frames` frames there are."""
+    count, sizes = 0, set()
     try:
         with _open(path) as file, av.open(file, metadata_errors="replace") as container:
             stream = container.streams.best("video")
             stream.codec_context.thread_count = 1
             # Not turned into RGB: that would take as long as decoding itself.
-            return sum(1 for _ in container.decode(stream))
+            for frame in islice(container.decode(stream), num_frames):
+                count += 1
+                sizes.add((frame.height, frame.width))
     except av.FFmpegError as error:
-        raise DecodeError(f"Cannot decode all of '{path}': {error.strerror}.") from error
+        raise DecodeError(f"Cannot decode frame {count} of '{path}': {error.strerror}.") from error
+    if len(sizes) > 1:
+        raise DecodeError(f"Cannot decode '{path}': its frames have several sizes.")
+    return count
 
 
 # ---- Files ---------------------------------------------------------------------------------------

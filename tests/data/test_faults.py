@@ -3,10 +3,10 @@
 import os
 import shutil
 
-import av
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_videos import CODECS, pictures, write_video
 
 from keras_multigrid.data.annotations import VideoRecord
 from keras_multigrid.data.bad_videos import BadVideos
@@ -14,13 +14,6 @@ from keras_multigrid.data.pipeline import training_batches
 from keras_multigrid.grid import Grid
 from keras_multigrid.schedule import MultigridSchedule
 
-CODECS = {
-    "h264.mp4": "libx264",
-    "mpeg4.avi": "mpeg4",
-    "vp9.webm": "libvpx-vp9",
-    "mjpeg.avi": "mjpeg",
-}
-NUM_DAMAGED = 500
 NUM_VIDEOS = 550
 SCHEDULE = MultigridSchedule(
     base=Grid(batch_size=25, num_frames=4, crop_size=16),
@@ -30,25 +23,6 @@ SCHEDULE = MultigridSchedule(
     short_cycle=(),
     epoch_factor=1.0,
 )
-
-
-def pictures(seed, count=8, height=24, width=32):
-    """A rectangle that moves over a coloured ground."""
-    ground = np.random.default_rng(seed).integers(30, 220, 3)
-    images = np.broadcast_to(ground, (count, height, width, 3)).astype(np.uint8)
-    for index, image in enumerate(images):
-        image[8:16, 3 * index : 3 * index + 8] = 255 - ground
-    return images
-
-
-def write_video(path, codec, images):
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=8, options={"g": "4"})
-        stream.height, stream.width = images.shape[1:3]
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        for image in images:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode())
 
 
 @pytest.fixture(scope="module")
