@@ -56,7 +56,7 @@ def check_videos(
     time_limit: float = 120.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> CheckedVideos:
-    """Decode every video of a set, each in a process that it cannot take the others with.
+    """Decode every video of a set, in processes that a video can end without ending the check.
 
     Found are videos that are missing, cannot be read, have no frames, or crash or hang the process
     that decodes them; videos that hold fewer frames than their header says, which stay usable; and
@@ -77,7 +77,7 @@ def check_videos(
     >>> checked = check_videos(videos, journal="check/journal.jsonl")
     >>> videos = checked.usable
     """
-    places, findings = _first_listed(videos)
+    places, listed_again = _first_listed(videos)
     outcomes = {}
     check = functools.partial(_check, quick=quick)
     isolated = functools.partial(
@@ -88,19 +88,26 @@ def check_videos(
             outcomes[place.part, place.index] = outcome
             if progress is not None:
                 progress(len(outcomes), len(places))
+    findings = [*listed_again, *_findings(places, outcomes)]
+    findings.sort(key=lambda finding: (finding.part, finding.index))
+    return CheckedVideos(findings=tuple(findings), usable=_without(videos, findings))
+
+
+def _findings(
+    places: list["_Place"], outcomes: dict[tuple[str, int], Outcome]
+) -> Iterator[Finding]:
     first_with = {}
     for place in places:
         outcome = outcomes[place.part, place.index]
         if outcome.fault:
-            findings.append(place.finding(outcome.fault))
+            yield place.finding(outcome.fault)
             continue
         if outcome.warning:
-            findings.append(place.finding(outcome.warning, usable=True))
+            yield place.finding(outcome.warning, usable=True)
+        # A quick check knows no contents.
         first = first_with.setdefault(outcome.content, place) if outcome.content else place
         if first is not place:
-            findings.append(place.finding(f"same content as {first}"))
-    findings.sort(key=lambda finding: (finding.part, finding.index))
-    return CheckedVideos(findings=tuple(findings), usable=_without(videos, findings))
+            yield place.finding(f"same content as {first}")
 
 
 def _without(videos: VideoSet, findings: Iterable[Finding]) -> VideoSet:

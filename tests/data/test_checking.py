@@ -1,6 +1,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 
 import pytest
@@ -55,14 +56,18 @@ def test_a_healthy_video(folder, name):
     assert check(folder / name, quick=True).fault == ""
 
 
-def test_a_truncated_video_can_be_used(folder):
-    whole = (folder / "mjpeg.avi").read_bytes()
-    # Every frame of MJPEG is a JPEG file of its own; the fourth begins here.
-    fourth = [place for place in range(len(whole)) if whole[place : place + 3] == b"\xff\xd8\xff"][
-        3
-    ]
-    (folder / "mjpeg.avi").write_bytes(whole[: fourth - 8])
-    outcome = check(folder / "mjpeg.avi")
+def write_truncated(path):
+    """The first three of the eight frames that the header names."""
+    write_video(path, "mjpeg", pictures(2))
+    content = path.read_bytes()
+    # Every frame of MJPEG is a JPEG file of its own.
+    *_, fourth = (match.start() for match in list(re.finditer(b"\xff\xd8\xff", content))[:4])
+    path.write_bytes(content[: fourth - 8])
+
+
+def test_a_truncated_video_can_be_used(tmp_path):
+    write_truncated(tmp_path / "cut.avi")
+    outcome = check(tmp_path / "cut.avi")
     assert outcome.fault == ""
     assert outcome.warning.startswith("truncated: 3 of 8 frames can be decoded")
 
@@ -87,11 +92,12 @@ def test_findings(folder):
     (folder / "no_frames").mkdir()
     shutil.copy(folder / "vp9.webm", folder / "copy.webm")
     shutil.copy(folder / "h264.mp4", folder / "copy.mp4")
+    write_truncated(folder / "cut.avi")
     # Opening it waits for a writer that never comes.
     os.mkfifo(folder / "hangs.mp4")
     train = records_of(
         folder, "h264.mp4", "missing.mp4", "empty.mp4", "copy.mp4", "text.webm", "images",
-        "no_frames", "images", "hangs.mp4", "vp9.webm", "mpeg4.avi",
+        "no_frames", "images", "hangs.mp4", "vp9.webm", "mpeg4.avi", "cut.avi",
     )  # fmt: skip
     validation = records_of(folder, "mpeg4.avi", "copy.webm")
     videos = VideoSet(train=train, validation=validation, class_names=("a",))
@@ -114,11 +120,12 @@ def test_findings(folder):
     assert reasons["train", 8][1] == "unreadable: it took longer than 3 seconds"
     assert reasons["train", 9][1] == "same content as the validation video 'copy.webm'"
     assert reasons["train", 10][1] == "listed before, as the validation video 'mpeg4.avi'"
-    assert len(checked.findings) == 9
-    assert checked.usable.train == (train[0], train[5])
+    assert reasons["train", 11][1].startswith("truncated")
+    assert len(checked.findings) == 10
+    assert checked.usable.train == (train[0], train[5], train[11])
     assert checked.usable.validation == validation
     # Two are listed twice.
-    assert calls == [(done, 11) for done in range(1, 12)]
+    assert calls == [(done, 12) for done in range(1, 13)]
 
 
 def entries(journal):
