@@ -32,8 +32,9 @@ def test_findings_and_cleaned_lists(tmp_path):
         f"""from __gin__ import dynamic_registration
 from keras_multigrid.data import annotations
 VIDEOS = @annotations.path_label_lists()
+TRAIN_LIST = 'train.txt'
 annotations.path_label_lists:
-  train = 'train.txt'
+  train = %TRAIN_LIST
   validation = 'val.txt'
   root = '{tmp_path}'
 """

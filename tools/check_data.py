@@ -86,9 +86,10 @@ def _gin(files, videos) -> str:
     lines = [
         "from __gin__ import dynamic_registration",
         f"from keras_multigrid.data import {module}",
-        f"VIDEOS = @{module}.{reader}()",
+        # A scope of their own: the experiment's settings, and the names that they use, stay.
+        f"VIDEOS = @cleaned/{module}.{reader}()",
         f"NUM_CLIPS = {len(videos.train)}",
-        *(f"{module}.{reader}.{name} = {value!r}" for name, value in settings.items()),
+        *(f"cleaned/{module}.{reader}.{name} = {value!r}" for name, value in settings.items()),
     ]
     return "\n".join(lines) + "\n"
 

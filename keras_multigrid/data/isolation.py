@@ -52,7 +52,7 @@ def isolated_map(
                 yield worker.item, worker.result()
                 pool.remove(worker)
                 pool += [
-                    _next_worker(worker, function, item, time_limit) for item in islice(items, 1)
+                    _with_next(worker, function, item, time_limit) for item in islice(items, 1)
                 ]
                 if worker not in pool:
                     worker.kill()
@@ -67,6 +67,7 @@ class _Worker:
     def __init__(self, function: Callable, item: Any, time_limit: float):
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOADED)
+        self.is_lost = False
         self._time_limit = time_limit
         self.connection, end = context.Pipe()
         self._process = context.Process(target=_serve, args=(function, end), daemon=True)
@@ -90,28 +91,27 @@ class _Worker:
     def is_done(self) -> bool:
         return self.connection.poll() or time.monotonic() > self.deadline
 
-    @property
-    def is_alive(self) -> bool:
-        return self._process.is_alive()
-
     def result(self) -> Any:
-        """The item's result, or `Lost`; then the process is gone."""
+        """The item's result, or `Lost`; where its process is gone, `is_lost` is set."""
         if not self.connection.poll():
+            self.is_lost = True
             self.kill()
             return Lost(f"it took longer than {self._time_limit:g} seconds")
         try:
             return self.connection.recv()
         except (EOFError, OSError):
+            self.is_lost = True
             self._process.join()
             return Lost(f"it ended the process that read it ({_how(self._process.exitcode)})")
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.join()
+        # Not for ever: a process that waits for a broken network disk does not even die.
+        self._process.join(5.0)
 
 
-def _next_worker(worker: _Worker, function: Callable, item: Any, time_limit: float) -> _Worker:
-    if not worker.is_alive:
+def _with_next(worker: _Worker, function: Callable, item: Any, time_limit: float) -> _Worker:
+    if worker.is_lost:
         return _Worker(function, item, time_limit)
     worker.give(item)
     return worker
@@ -125,15 +125,17 @@ def _serve(function: Callable, end: connection.Connection) -> None:
     """Answer item by item until the parent is gone."""
     # Ctrl-C reaches all processes; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end.send(None)
-    while True:
-        try:
-            item = end.recv()
-        except EOFError:
-            # Without cleaning up: tensorflow-io aborts when it is unloaded after s3 was used.
-            os._exit(0)
-        try:
-            result = function(item)
-        except Exception as error:
-            result = Lost(f"{type(error).__name__}: {error}")
-        end.send(result)
+    try:
+        end.send(None)
+        while True:
+            end.send(_result(function, end.recv()))
+    except (EOFError, OSError):
+        # Without cleaning up: tensorflow-io aborts when it is unloaded after s3 was used.
+        os._exit(0)
+
+
+def _result(function: Callable, item: Any) -> Any:
+    try:
+        return function(item)
+    except Exception as error:
+        return Lost(f"{type(error).__name__}: {error}")
