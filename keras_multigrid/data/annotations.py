@@ -346,6 +346,6 @@ def check_root(root: Path) -> None:
 
 def paths_below(root: Path) -> Callable[[str], str]:
     """Takes a path as it stands in a list, gives the full one; remote ones stay as they are."""
-    # Ten times as fast as os.path.join, for lists of millions.
+    # Several times as fast as os.path.join, for lists of millions.
     start = os.path.join(root, "") if root else ""
     return lambda path: path if path[0] == "/" or "://" in path else start + path

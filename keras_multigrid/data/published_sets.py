@@ -166,7 +166,7 @@ def something_something(
     check_root(root)
     index_of = _label_numbers(labels)
     read = functools.partial(_something_videos, index_of=index_of, root=root, suffix=suffix)
-    train_frames, validation_frames = frame_lists or (None, None)
+    train_frames, validation_frames = (None, None) if frame_lists is None else frame_lists
     with refuse_bad_lines():
         parts = (
             read(train, frame_list=train_frames, setting="train"),

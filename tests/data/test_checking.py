@@ -10,7 +10,7 @@ from small_videos import CODECS, pictures, write_video
 
 from keras_multigrid.data.annotations import VideoRecord, VideoSet
 from keras_multigrid.data.checking import check_videos
-from keras_multigrid.data.video_check import check_video
+from keras_multigrid.data.video_check import check_video, signature
 
 
 @pytest.fixture
@@ -54,6 +54,16 @@ def test_a_healthy_video(folder, name):
     assert (outcome.fault, outcome.warning) == ("", "")
     assert len(outcome.content) == 32
     assert check(folder / name, quick=True).fault == ""
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "images"])
+def test_a_remote_video(folder, name):
+    # TensorFlow's file system reads this one as it reads s3://.
+    record = VideoRecord(path=f"file://{folder}/{name}", label=0)
+    assert check_video(record) == check(folder / name)
+    assert len(signature(record)) == 32
+    with pytest.raises(FileNotFoundError):
+        signature(VideoRecord(path=f"file://{folder}/none.mp4", label=0))
 
 
 def write_truncated(path):
