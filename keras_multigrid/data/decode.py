@@ -199,7 +199,9 @@ def _video_stream(container: av.container.InputContainer, path: str) -> av.Video
 def _num_frames(container: av.container.InputContainer, stream: av.VideoStream) -> int:
     """Number of frames that the header knows of; 0: it does not say."""
     if container.format.name != _MP4:
-        return stream.frames
+        # One flipped bit can promise millions, whose indices would fill the memory. With the header
+        # of its packet a frame takes eight bytes at least.
+        return stream.frames if 8 * stream.frames <= container.size else 0
     entries = stream.index_entries
     # More entries than frames: a fragmented file, whose header counts the first fragment only.
     if len(entries) > stream.frames:

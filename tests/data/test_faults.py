@@ -10,6 +10,7 @@ from small_videos import CODECS, pictures, write_video
 
 from keras_multigrid.data.annotations import VideoRecord
 from keras_multigrid.data.bad_videos import BadVideos
+from keras_multigrid.data.decode import read_video
 from keras_multigrid.data.pipeline import training_batches
 from keras_multigrid.grid import Grid
 from keras_multigrid.schedule import MultigridSchedule
@@ -105,3 +106,13 @@ def test_damaged_files_change_no_clip_of_a_healthy_one(sources, tmp_path):
     empty = {path for path in copies if os.path.getsize(path) == 0}
     assert len(empty) > 50
     assert empty <= replaced
+
+
+def test_a_header_that_promises_millions_of_frames(sources, tmp_path):
+    content = bytearray((sources[0].parent / "mpeg4.avi").read_bytes())
+    # The length is the ninth field of the stream's header, behind its name and size.
+    place = content.index(b"strh") + 8 + 32
+    assert content[place : place + 4] == (8).to_bytes(4, "little")
+    content[place : place + 4] = (2**29).to_bytes(4, "little")
+    (tmp_path / "millions.avi").write_bytes(content)
+    assert len(read_video(VideoRecord(path=str(tmp_path / "millions.avi"), label=0))) == 8
