@@ -11,7 +11,7 @@ import av
 import numpy as np
 import tensorflow as tf
 
-from keras_multigrid.data.annotations import VideoRecord
+from keras_multigrid.data.annotations import IMAGE_SUFFIXES, VideoRecord
 from keras_multigrid.data.decode import DecodeError, decode_frames
 
 # Images decoded at a time: all of a long video would not fit.
@@ -56,7 +56,7 @@ def check_video(record: VideoRecord, *, quick: bool = False) -> Outcome:
 
 
 def _check_all(record: VideoRecord) -> Outcome:
-    # The first, the last and one in the middle, found by jumping to them.
+    # The first, the last and one in the middle, found as in training.
     num_frames = _decode(record, lambda count: np.unique([0, count // 2, count - 1]))
     files = files_of(record)
     if record.frame_paths or files != [record.path]:
@@ -68,11 +68,11 @@ def _check_all(record: VideoRecord) -> Outcome:
     content = _digest(files)
     if num_decoded == num_frames:
         return Outcome(content=content)
-    warning = (
-        f"truncated: {num_decoded} of {num_frames} frames can be decoded; "
-        "the last of them stands for the others"
+    return Outcome(
+        warning=f"truncated: {num_decoded} of {num_frames} frames can be decoded; "
+        "the last of them stands for the others",
+        content=content,
     )
-    return Outcome(warning=warning, content=content)
 
 
 def _decode(record: VideoRecord, wanted: Callable[[int], np.ndarray]) -> int:
@@ -117,7 +117,10 @@ def files_of(record: VideoRecord) -> list[str]:
         names = tf.io.gfile.listdir(path) if tf.io.gfile.isdir(path) else None
     else:
         names = os.listdir(path) if os.path.isdir(path) else None
-    return [path] if names is None else [f"{path.rstrip('/')}/{name}" for name in sorted(names)]
+    if names is None:
+        return [path]
+    images = [n for n in names if n[0] != "." and n.lower().endswith(IMAGE_SUFFIXES)]
+    return [f"{path.rstrip('/')}/{name}" for name in sorted(images)]
 
 
 def signature(record: VideoRecord) -> str:

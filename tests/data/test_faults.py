@@ -69,13 +69,14 @@ def damaged_copy(source, number, folder):
     return copy
 
 
-def take_epoch(records, bad_videos=None):
-    batches = training_batches(records, SCHEDULE, seed=3, bad_videos=bad_videos)
+def take_epoch(records, **settings):
+    batches = training_batches(records, SCHEDULE, seed=3, **settings)
     clips, labels = zip(*batches.take(SCHEDULE.total_steps).as_numpy_iterator(), strict=True)
     return np.concatenate(clips), np.concatenate(labels)
 
 
-def test_damaged_files_change_no_clip_of_a_healthy_one(sources, tmp_path):
+@pytest.mark.parametrize("keep_decoded", [False, True])
+def test_damaged_files_change_no_clip_of_a_healthy_one(sources, tmp_path, keep_decoded):
     # Every eleventh is healthy; the label is the video's number.
     healthy = [VideoRecord(path=str(sources[n % 5]), label=n) for n in range(NUM_VIDEOS)]
     is_damaged = np.arange(NUM_VIDEOS) % 11 > 0
@@ -89,7 +90,7 @@ def test_damaged_files_change_no_clip_of_a_healthy_one(sources, tmp_path):
     ]
     list_path = tmp_path / "bad_videos.txt"
     bad_videos = BadVideos(str(list_path), max_share=1.0)
-    clips, labels = take_epoch(records, bad_videos)
+    clips, labels = take_epoch(records, bad_videos=bad_videos, keep_decoded=keep_decoded)
     healthy_clips, healthy_labels = take_epoch(healthy)
     # Every video is once in an epoch.
     assert sorted(healthy_labels) == list(range(NUM_VIDEOS))
