@@ -9,7 +9,7 @@ It decodes every video of the experiment and writes into the folder `--out`:
     cleaned.gin      the settings to use them: give it to tools/train.py as a second --gin_file
     journal.jsonl    what is checked already: the same command goes on from there
 
-It ends with exit code 0 if nothing was found, and 1 if something was.
+It ends with exit code 0 if nothing was found, and 1 if something was or the settings are wrong.
 """
 
 import os

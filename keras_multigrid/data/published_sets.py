@@ -166,13 +166,24 @@ def something_something(
     check_root(root)
     index_of = _label_numbers(labels)
     read = functools.partial(_something_videos, index_of=index_of, root=root, suffix=suffix)
-    train_frames, validation_frames = (None, None) if frame_lists is None else frame_lists
+    train_frames, validation_frames = _pair(frame_lists)
     with refuse_bad_lines():
         parts = (
             read(train, frame_list=train_frames, setting="train"),
             read(validation, frame_list=validation_frames, setting="validation"),
         )
     return video_set(*parts, tuple(index_of))
+
+
+def _pair(frame_lists: tuple[Path, Path] | None) -> tuple[Path | None, Path | None]:
+    if frame_lists is None:
+        return None, None
+    if isinstance(frame_lists, (str, os.PathLike)) or len(frame_lists) != 2:
+        raise ValueError(
+            f"`frame_lists` must be two files. Received: frame_lists={frame_lists!r}. "
+            "Use frame_lists=('train.csv', 'val.csv')."
+        )
+    return tuple(frame_lists)
 
 
 def _something_videos(

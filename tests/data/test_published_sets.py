@@ -238,6 +238,8 @@ def test_something_something_with_frame_lists(something_files, tmp_path):
     assert videos.train == (VideoRecord(path=f"{root}/78687", label=0, frame_paths=frames),)
     assert [record.label for record in videos.validation] == [1]
     assert not videos.multi_label
+    with pytest.raises(ValueError, match="`frame_lists` must be two files"):
+        something_something(**something_files, frame_lists=str(train))
 
 
 def test_something_something_names_the_bad_entry(something_files):
