@@ -2,17 +2,17 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from keras_multigrid.data.frame_lists import read_frame_list
+from keras_multigrid.data.lines import Path, numbered_lines, parsed, refuse_bad_lines
 from keras_multigrid.data.split_rules import SplitRule
 
 VIDEO_SUFFIXES = (
     ".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"
 )  # fmt: skip
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-
-Path = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +65,9 @@ class VideoSet:
         return len(self.class_names)
 
 
+# The path as it stands in the list or folder, which split rules take, and the video itself.
+_Listed = list[tuple[str, VideoRecord]]
+
 _FOLDER_LAYOUT = """Expected layout:
     root/
       run/                 one folder for each class
@@ -96,11 +99,13 @@ def class_folders(root: Path, *, validation: SplitRule | Path) -> VideoSet:
     >>> videos = class_folders("weizmann", validation=by_group(r"/(\\w+)_", fold=0, folds=3))
     """
     class_names = _class_names(root, setting="root")
-    paths, records = _scan_classes(root, class_names)
     if callable(validation):
-        return video_set(*_split(paths, records, validation), class_names)
+        return video_set(*_split(_scan_classes(root, class_names), validation), class_names)
     _check_same_classes(class_names, _class_names(validation, setting="validation"))
-    return video_set(records, _scan_classes(validation, class_names)[1], class_names)
+    parts = [
+        [video for _, video in _scan_classes(part, class_names)] for part in (root, validation)
+    ]
+    return video_set(*parts, class_names)
 
 
 def _class_names(root: Path, *, setting: str) -> tuple[str, ...]:
@@ -116,13 +121,13 @@ def _class_names(root: Path, *, setting: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _scan_classes(root: Path, class_names: tuple[str, ...]) -> tuple[list[str], list[VideoRecord]]:
-    paths, records = [], []
+def _scan_classes(root: Path, class_names: tuple[str, ...]) -> _Listed:
+    listed = []
     for label, class_name in enumerate(class_names):
         for name in _scan_videos(os.path.join(root, class_name)):
-            paths.append(f"{class_name}/{name}")
-            records.append(VideoRecord(path=os.path.join(root, paths[-1]), label=label))
-    return paths, records
+            path = f"{class_name}/{name}"
+            listed.append((path, VideoRecord(path=os.path.join(root, path), label=label)))
+    return listed
 
 
 def _scan_videos(folder: str) -> list[str]:
@@ -150,12 +155,11 @@ def _check_same_classes(train: tuple[str, ...], validation: tuple[str, ...]) -> 
         )
 
 
-def _split(
-    paths: list[str], records: list[VideoRecord], rule: SplitRule
-) -> tuple[list[VideoRecord], list[VideoRecord]]:
+def _split(listed: _Listed, rule: SplitRule) -> tuple[list[VideoRecord], list[VideoRecord]]:
     parts = [], []
-    for record, is_validation in zip(records, rule(paths), strict=True):
-        parts[bool(is_validation)].append(record)
+    is_validation = rule([path for path, _ in listed])
+    for (_, record), chosen in zip(listed, is_validation, strict=True):
+        parts[bool(chosen)].append(record)
     return parts
 
 
@@ -185,19 +189,13 @@ _LIST_LAYOUT = """Expected: a text file, one video and its label a line:
     walk/denis_walk.avi 7
     run/eli run 2.avi 3"""
 
-_FRAME_HEADER = "original_vido_id video_id frame_id path labels"
-_FRAME_LIST_LAYOUT = f"""Expected: a text file, one frame a line:
-    {_FRAME_HEADER}
-    46GP8 0 0 46GP8/46GP8-000001.jpg "23,154"
-    46GP8 0 1 46GP8/46GP8-000002.jpg \"\""""
-
 
 def path_label_lists(
     train: Path,
     *,
     validation: SplitRule | Path,
     root: Path = "",
-    class_names: Sequence[str] | None = None,
+    class_names: Sequence[str] | Path | None = None,
 ) -> VideoSet:
     """Read text lists of one `path label` a line.
 
@@ -210,17 +208,22 @@ def path_label_lists(
         validation: list of the validation videos; or a split rule such as `by_fraction(0.1)`, which
             takes the paths as they stand in `train`.
         root: folder that the paths are relative to; full paths and remote ones stay as they are.
-        class_names: names of the classes. Labels are then names or numbers below
-            `len(class_names)`; None: labels are numbers, and so are the names.
+        class_names: names of the classes, or a text file of one name a line. Labels are then names
+            or numbers below their count; None: labels are numbers, and so are the names.
 
     Raises:
         FileNotFoundError: a list or `root` is missing.
-        ValueError: a line is wrong (the message has its number and text), or a part is empty.
+        BadLinesError: lines are wrong.
+        ValueError: a part is empty.
 
     Example:
 
     >>> videos = path_label_lists("train.txt", validation="val.txt", root="kinetics")
     """
+    if isinstance(class_names, (str, os.PathLike)):
+        layout = "Expected: a text file, the name of one class a line."
+        lines = numbered_lines(class_names, setting="class_names", layout=layout, comments=False)
+        class_names = [name for _, name in lines]
     index_of = None if class_names is None else {name: i for i, name in enumerate(class_names)}
     check_root(root)
     read = functools.partial(_read_labels, root=root, index_of=index_of)
@@ -232,29 +235,27 @@ def path_label_lists(
 
 
 def _parts(
-    read: Callable[..., tuple[list[str], list[VideoRecord]]],
-    train: Path,
-    validation: SplitRule | Path,
+    read: Callable[..., _Listed], train: Path, validation: SplitRule | Path
 ) -> tuple[list[VideoRecord], list[VideoRecord]]:
-    paths, records = read(train, setting="train")
-    if callable(validation):
-        return _split(paths, records, validation)
-    return records, read(validation, setting="validation")[1]
+    with refuse_bad_lines():
+        listed = read(train, setting="train")
+        others = None if callable(validation) else read(validation, setting="validation")
+    if others is None:
+        return _split(listed, validation)
+    return [record for _, record in listed], [record for _, record in others]
 
 
 def _read_labels(
     file: Path, *, setting: str, root: Path, index_of: dict[str, int] | None
-) -> tuple[list[str], list[VideoRecord]]:
-    paths, records = [], []
-    for number, line in numbered_lines(file, setting=setting, layout=_LIST_LAYOUT):
+) -> _Listed:
+    full_path = paths_below(root)
+
+    def parse(line: str) -> tuple[str, VideoRecord]:
         path, *label = line.rsplit(maxsplit=1)
-        try:
-            record = VideoRecord(path=_join(root, path), label=_label(label, index_of))
-        except ValueError as error:
-            raise bad_line(file, number, line, error) from None
-        paths.append(path)
-        records.append(record)
-    return paths, records
+        return path, VideoRecord(path=full_path(path), label=_label(label, index_of))
+
+    lines = numbered_lines(file, setting=setting, layout=_LIST_LAYOUT)
+    return list(parsed(file, lines, parse))
 
 
 def _label(fields: list[str], index_of: dict[str, int] | None) -> int:
@@ -292,7 +293,8 @@ def charades_frame_lists(
 
     Raises:
         FileNotFoundError: a list or `root` is missing.
-        ValueError: a line is wrong (the message has its number and text), or a part is empty.
+        BadLinesError: lines are wrong.
+        ValueError: a part is empty.
 
     Example:
 
@@ -304,73 +306,31 @@ def charades_frame_lists(
     return video_set(*_parts(read, train, validation), class_names, multi_label=True)
 
 
-def _read_frames(
-    file: Path, *, setting: str, root: Path, num_classes: int
-) -> tuple[list[str], list[VideoRecord]]:
-    frames: dict[str, tuple[list[str], list[tuple[int, ...]]]] = {}
-    # Millions of frames share some thousand sets of labels: each is kept once.
-    known: dict[str, tuple[int, ...]] = {}
-    lines = numbered_lines(file, setting=setting, layout=_FRAME_LIST_LAYOUT)
-    _skip_header(file, lines)
-    for number, line in lines:
-        try:
-            video, _, _, path, text = line.split()
-            if text not in known:
-                known[text] = _frame_labels(text, num_classes)
-        except ValueError as error:
-            raise bad_line(file, number, line, f"expected `{_FRAME_HEADER}`: {error}") from None
-        paths, labels = frames.setdefault(video, ([], []))
-        paths.append(path)
-        labels.append(known[text])
-    folders = [os.path.dirname(paths[0]) for paths, _ in frames.values()]
-    return folders, [_frame_record(root, *video) for video in frames.values()]
-
-
-def _skip_header(file: Path, lines: Iterator[tuple[int, str]]) -> None:
-    number, line = next(lines, (1, ""))
-    # The official lists misspell "video"; lists made by others may not.
-    if line.replace("vido", "video") != _FRAME_HEADER.replace("vido", "video"):
-        raise bad_line(file, number, line, f"the first line must be `{_FRAME_HEADER}`")
+def _read_frames(file: Path, *, setting: str, root: Path, num_classes: int) -> _Listed:
+    parse_labels = functools.partial(_frame_labels, num_classes=num_classes)
+    frames = read_frame_list(file, setting=setting, parse_labels=parse_labels)
+    full_path = paths_below(root)
+    return [
+        (os.path.dirname(paths[0]), _frame_record(list(map(full_path, paths)), labels))
+        for paths, labels in frames.values()
+    ]
 
 
 def _frame_labels(text: str, num_classes: int) -> tuple[int, ...]:
-    labels = [part for part in text.strip('"').split(",") if part]
+    labels = [part for part in text.split(",") if part]
     for label in labels:
         if not label.isdecimal() or int(label) >= num_classes:
             raise ValueError(f"the label '{label}' must be a number below {num_classes}")
     return tuple(map(int, labels))
 
 
-def _frame_record(root: Path, paths: list[str], labels: list[tuple[int, ...]]) -> VideoRecord:
-    frame_paths = tuple([_join(root, path) for path in paths])
+def _frame_record(paths: list[str], labels: list[tuple[int, ...]]) -> VideoRecord:
     return VideoRecord(
-        path=os.path.dirname(frame_paths[0]),
+        path=os.path.dirname(paths[0]),
         label=tuple(sorted(set().union(*set(labels)))),
-        frame_paths=frame_paths,
+        frame_paths=tuple(paths),
         frame_labels=tuple(labels),
     )
-
-
-def numbered_lines(
-    file: Path, *, setting: str, layout: str, comments: bool = True
-) -> Iterator[tuple[int, str]]:
-    """Number and text of each line that is not blank nor, with `comments`, begins with "#"."""
-    if not os.path.isfile(file):
-        raise FileNotFoundError(
-            f"`{setting}` must be a list of videos. Received: '{file}', which is not a file. "
-            f"Set `{setting}` to where the list is. {layout}"
-        )
-    # File names may be any bytes: surrogates carry them through to the file system.
-    with open(file, encoding="utf-8-sig", errors="surrogateescape") as lines:
-        for number, line in enumerate(lines, 1):
-            line = line.strip()
-            if line and not (comments and line[0] == "#"):
-                yield number, line
-
-
-def bad_line(file: Path, number: int, line: str, reason: object) -> ValueError:
-    """The error that tells where a list is wrong."""
-    return ValueError(f"{file}, line {number}: {reason}. Received: {line!r}. Correct the line.")
 
 
 def check_root(root: Path) -> None:
@@ -384,5 +344,8 @@ def check_root(root: Path) -> None:
         )
 
 
-def _join(root: Path, path: str) -> str:
-    return path if "://" in path else os.path.join(root, path)
+def paths_below(root: Path) -> Callable[[str], str]:
+    """Takes a path as it stands in a list, gives the full one; remote ones stay as they are."""
+    # Several times as fast as os.path.join, for lists of millions.
+    start = os.path.join(root, "") if root else ""
+    return lambda path: path if path[0] == "/" or "://" in path else start + path

@@ -181,9 +181,11 @@ def _open(path: str) -> av.container.InputContainer:
 
 
 def _video_stream(container: av.container.InputContainer, path: str) -> av.VideoStream:
-    streams = container.streams.video
-    if not streams:
+    if not container.streams.video:
         raise DecodeError(f"Cannot decode '{path}': it has no video stream.")
+    streams = [stream for stream in container.streams.video if stream.codec_context is not None]
+    if not streams:
+        raise DecodeError(f"Cannot decode '{path}': FFmpeg does not know how it is encoded.")
     # The others are covers and thumbnails.
     stream = max(streams, key=lambda stream: stream.width * stream.height)
     # Work is parallel over clips: threads inside one would only compete with the other clips.
@@ -194,7 +196,9 @@ def _video_stream(container: av.container.InputContainer, path: str) -> av.Video
 def _num_frames(container: av.container.InputContainer, stream: av.VideoStream) -> int:
     """Number of frames that the header knows of; 0: it does not say."""
     if container.format.name != MP4:
-        return stream.frames
+        # One flipped bit can promise millions, whose indices would fill the memory. With the header
+        # of its packet a frame takes eight bytes at least.
+        return stream.frames if 8 * stream.frames <= container.size else 0
     entries = stream.index_entries
     # More entries than frames: a fragmented file, whose header counts the first fragment only.
     if len(entries) > stream.frames:

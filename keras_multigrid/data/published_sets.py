@@ -1,21 +1,28 @@
 """Published data sets, from the files that their authors give out."""
 
-import csv
+import functools
 import json
-import operator
 import os
-import re
 import string
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Container, Iterator
 
 from keras_multigrid.data.annotations import (
-    Path,
     VideoRecord,
     VideoSet,
-    bad_line,
     check_root,
-    numbered_lines,
+    paths_below,
     video_set,
+)
+from keras_multigrid.data.frame_lists import read_frame_list
+from keras_multigrid.data.lines import (
+    BadLinesError,
+    Path,
+    bad_line,
+    column_values,
+    numbered_lines,
+    parsed,
+    refuse_bad_lines,
 )
 
 _KINETICS_COLUMNS = ("label", "youtube_id", "time_start", "time_end")
@@ -46,8 +53,8 @@ def kinetics(
 
     Raises:
         FileNotFoundError: a list or `root` is missing.
-        ValueError: a line is wrong (the message has its number and text), or `file_name` names a
-            column that the lists don't have.
+        BadLinesError: lines are wrong, or `file_name` names a column that the lists don't have.
+        ValueError: a part is empty.
 
     Example:
 
@@ -56,21 +63,19 @@ def kinetics(
     """
     check_root(root)
     _check_file_name(file_name)
-    parts = [
-        list(_kinetics_lines(file, setting=setting, root=root, file_name=file_name))
-        for file, setting in ((train, "train"), (validation, "validation"))
-    ]
-    if not parts[0]:
+    with refuse_bad_lines():
+        read = functools.partial(_kinetics_videos, root=root, file_name=file_name)
+        listed = read(train, setting="train")
+        class_names = tuple(sorted({label for label, _ in listed}))
+        index_of = {name: index for index, name in enumerate(class_names)}
+        others = read(validation, setting="validation", known=index_of if listed else None)
+    if not listed:
         raise ValueError(f"{train} names no video. {_KINETICS_LAYOUT}")
-    class_names = tuple(sorted({label for _, label, _ in parts[0]}))
-    index_of = {name: index for index, name in enumerate(class_names)}
-    records = []
-    for file, lines in zip((train, validation), parts, strict=True):
-        for number, label, _ in lines:
-            if label not in index_of:
-                raise bad_line(file, number, label, "no training video has this label")
-        records.append([VideoRecord(path=path, label=index_of[label]) for _, label, path in lines])
-    return video_set(*records, class_names)
+    parts = (
+        [VideoRecord(path=path, label=index_of[label]) for label, path in part]
+        for part in (listed, others)
+    )
+    return video_set(*parts, class_names)
 
 
 def _check_file_name(file_name: str) -> None:
@@ -86,21 +91,26 @@ def _check_file_name(file_name: str) -> None:
         ) from None
 
 
-def _kinetics_lines(
-    file: Path, *, setting: str, root: Path, file_name: str
-) -> Iterator[tuple[int, str, str]]:
-    """Number, label and path of each line."""
+def _kinetics_videos(
+    file: Path, *, setting: str, root: Path, file_name: str, known: Container[str] | None = None
+) -> list[tuple[str, str]]:
+    """Label and path of each line; `known` are the labels that there may be."""
     root = os.path.join(root, "")
     columns = _KINETICS_COLUMNS + (("split",) if "{split" in file_name else ())
-    for number, line, row in _rows(file, columns, setting=setting, layout=_KINETICS_LAYOUT):
-        label, youtube_id, start, end, *split = row
+    lines = _lines(file, setting=setting, layout=_KINETICS_LAYOUT)
+    values_of = column_values(file, lines, columns)
+
+    def parse(line: str) -> tuple[str, str]:
+        label, youtube_id, start, end, *split = values_of(line)
         try:
             # Some lists have seconds as 59.0.
             start, end = int(float(start)), int(float(end))
         except (ValueError, OverflowError):
-            raise bad_line(file, number, line, "the times must be numbers of seconds") from None
+            raise ValueError("the times must be numbers of seconds") from None
         if not label or not youtube_id or start < 0:
-            raise bad_line(file, number, line, "a label, an id and times are needed")
+            raise ValueError("a label, an id and times are needed")
+        if known is not None and label not in known:
+            raise ValueError("no training video has this label")
         name = file_name.format(
             label=label,
             youtube_id=youtube_id,
@@ -108,45 +118,14 @@ def _kinetics_lines(
             time_end=end,
             split=split[0] if split else "",
         )
-        yield number, label, root + name
+        return label, root + name
+
+    return list(parsed(file, lines, parse))
 
 
 def _lines(file: Path, *, setting: str, layout: str) -> Iterator[tuple[int, str]]:
     # Videos of HMDB51 have names like "#437_How_To_Ride_A_Bike": no comments here.
     return numbered_lines(file, setting=setting, layout=layout, comments=False)
-
-
-def _rows(
-    file: Path, columns: Sequence[str], *, setting: str, layout: str
-) -> Iterator[tuple[int, str, tuple[str, ...]]]:
-    """Number and text of each line of a table with a header, and its values in `columns`."""
-    latest = (1, "")
-
-    def texts():
-        nonlocal latest
-        for latest in _lines(file, setting=setting, layout=layout):
-            yield latest[1]
-
-    rows = csv.reader(texts())
-    header = [name.strip() for name in next(rows, [])]
-    missing = [column for column in columns if column not in header]
-    if missing:
-        raise bad_line(file, *latest, f"the first line must name the columns, {missing} too")
-    values = operator.itemgetter(*map(header.index, columns))
-    while True:
-        before = rows.line_num
-        try:
-            row = next(rows, None)
-        except csv.Error as error:
-            raise bad_line(file, latest[0], latest[1][:200], error) from None
-        if row is None:
-            return
-        if len(row) != len(header):
-            reason = f"expected {len(header)} fields, found {len(row)}"
-            if rows.line_num > before + 1:
-                reason += "; a quote was opened on an earlier line"
-            raise bad_line(file, *latest, reason)
-        yield (*latest, values(row))
 
 
 _SOMETHING_LAYOUT = """Expected: the official files of Something-Something V2, for example
@@ -155,7 +134,13 @@ _SOMETHING_LAYOUT = """Expected: the official files of Something-Something V2, f
 
 
 def something_something(
-    train: Path, *, validation: Path, labels: Path, root: Path, suffix: str = ".webm"
+    train: Path,
+    *,
+    validation: Path,
+    labels: Path,
+    root: Path,
+    suffix: str = ".webm",
+    frame_lists: tuple[Path, Path] | None = None,
 ) -> VideoSet:
     """Something-Something V2, from the official JSON files.
 
@@ -165,9 +150,12 @@ def something_something(
         labels: the file that gives each template its number.
         root: folder of the videos, `<id>.webm` each.
         suffix: of the files in `root`; "" for folders of frame images, `<id>/000001.jpg` and so on.
+        frame_lists: the reference implementation's `train.csv` and `val.csv`, which name the frames
+            of each video by paths relative to `root`. Videos that they don't name are left out.
 
     Raises:
         FileNotFoundError: a file or `root` is missing.
+        BadLinesError: entries or lines are wrong.
         ValueError: a file is not of this form, or a part is empty.
 
     Example:
@@ -177,29 +165,67 @@ def something_something(
     """
     check_root(root)
     index_of = _label_numbers(labels)
-    parts = []
-    for file, setting in ((train, "train"), (validation, "validation")):
-        records = []
-        for place, entry in enumerate(_json(file, list, setting=setting)):
-            video, template = _id_and_template(entry)
-            if not video or template not in index_of:
-                raise ValueError(
-                    f"{file}, entry {place}: it needs an id, and a template that {labels} names. "
-                    f"Received: {str(entry)[:200]}. {_SOMETHING_LAYOUT}"
-                )
-            path = os.path.join(root, f"{video}{suffix}")
-            records.append(VideoRecord(path=path, label=index_of[template]))
-        parts.append(records)
+    read = functools.partial(_something_videos, index_of=index_of, root=root, suffix=suffix)
+    train_frames, validation_frames = _pair(frame_lists)
+    with refuse_bad_lines():
+        parts = (
+            read(train, frame_list=train_frames, setting="train"),
+            read(validation, frame_list=validation_frames, setting="validation"),
+        )
     return video_set(*parts, tuple(index_of))
 
 
-def _id_and_template(entry) -> tuple[str, str]:
-    """Empty where there are none. The labels' file has the templates without their brackets."""
-    if not isinstance(entry, dict):
-        return "", ""
-    video, template = entry.get("id"), entry.get("template")
-    video = str(video) if isinstance(video, (str, int)) else ""
-    return video, re.sub(r"[\[\]]", "", template) if isinstance(template, str) else ""
+def _pair(frame_lists: tuple[Path, Path] | None) -> tuple[Path | None, Path | None]:
+    if frame_lists is None:
+        return None, None
+    if isinstance(frame_lists, (str, os.PathLike)) or len(frame_lists) != 2:
+        raise ValueError(
+            f"`frame_lists` must be two files. Received: frame_lists={frame_lists!r}. "
+            "Use frame_lists=('train.csv', 'val.csv')."
+        )
+    return tuple(frame_lists)
+
+
+def _something_videos(
+    file: Path,
+    *,
+    setting: str,
+    index_of: dict[str, int],
+    root: Path,
+    suffix: str,
+    frame_list: Path | None,
+) -> list[VideoRecord]:
+    def parse(entry: object) -> tuple[str, int]:
+        video, template = entry if isinstance(entry, tuple) else ("", "")
+        # The labels' file has the templates without their brackets.
+        label = index_of.get(str(template).replace("[", "").replace("]", ""))
+        if label is None or not isinstance(video, (str, int)) or video == "":
+            raise ValueError("it needs an id, and a template that the file `labels` names")
+        return str(video), label
+
+    entries = enumerate(_json(file, list, setting=setting, object_hook=_id_and_template))
+    labels = parsed(file, entries, parse, kind="entry")
+    if frame_list is None:
+        return [
+            VideoRecord(path=os.path.join(root, f"{video}{suffix}"), label=label)
+            for video, label in labels
+        ]
+    # The lists' own labels are empty: those of the JSON files count.
+    frames = read_frame_list(frame_list, setting="frame_lists", parse_labels=str)
+    full_path = paths_below(root)
+    records = []
+    for video, label in labels:
+        if video in frames:
+            paths = tuple(map(full_path, frames[video][0]))
+            record = VideoRecord(path=os.path.dirname(paths[0]), label=label, frame_paths=paths)
+            records.append(record)
+    return records
+
+
+def _id_and_template(entry: dict) -> tuple[object, object]:
+    # All that is kept of an entry while the file is read: a million whole ones take 900 MB.
+    template = entry.get("template")
+    return entry.get("id"), sys.intern(template) if isinstance(template, str) else template
 
 
 def _label_numbers(file: Path) -> dict[str, int]:
@@ -216,7 +242,7 @@ def _label_numbers(file: Path) -> dict[str, int]:
     return {label: number for number, label in numbers}
 
 
-def _json(file: Path, kind: type, *, setting: str):
+def _json(file: Path, kind: type, *, setting: str, object_hook: Callable | None = None):
     if not os.path.isfile(file):
         raise FileNotFoundError(
             f"`{setting}` must be a file. Received: '{file}', which is not one. "
@@ -224,11 +250,11 @@ def _json(file: Path, kind: type, *, setting: str):
         )
     with open(file, encoding="utf-8-sig") as text:
         try:
-            content = json.load(text)
+            content = json.load(text, object_hook=object_hook)
         except ValueError as error:
             raise ValueError(f"{file} is not JSON: {error}. {_SOMETHING_LAYOUT}") from None
     if not isinstance(content, kind):
-        raise ValueError(f"{file}: it holds a {type(content).__name__}. {_SOMETHING_LAYOUT}")
+        raise ValueError(f"{file}: it does not hold a {kind.__name__}. {_SOMETHING_LAYOUT}")
     return content
 
 
@@ -248,7 +274,8 @@ def ucf101(splits: Path, *, root: Path, split: int = 1) -> VideoSet:
 
     Raises:
         FileNotFoundError: a list or `root` is missing.
-        ValueError: a line is wrong (the message has its number and text), or a part is empty.
+        BadLinesError: lines are wrong.
+        ValueError: a part is empty.
 
     Example:
 
@@ -261,30 +288,36 @@ def ucf101(splits: Path, *, root: Path, split: int = 1) -> VideoSet:
             f"`splits` must be a folder of lists. Received: '{splits}', which is not one. "
             f"Set `splits` to where they are. {_UCF101_LAYOUT}"
         )
-    class_names = []
-    classes = os.path.join(splits, "classInd.txt")
-    for number, line in _lines(classes, setting="splits", layout=_UCF101_LAYOUT):
+    lines = functools.partial(_lines, setting="splits", layout=_UCF101_LAYOUT)
+    index_of = _ucf101_classes(os.path.join(splits, "classInd.txt"), lines)
+
+    def parse(line: str) -> VideoRecord:
+        path, *label = line.split()
+        # The folder says the class, in both lists alike.
+        class_name, _, video = path.partition("/")
+        if class_name not in index_of:
+            raise ValueError(f"classInd.txt has no class '{class_name}'")
+        index = index_of[class_name]
+        if not video or label not in ([], [str(index + 1)]):
+            raise ValueError(f"expected `{class_name}/<video> {index + 1}`")
+        return VideoRecord(path=os.path.join(root, path), label=index)
+
+    files = [os.path.join(splits, f"{part}list{split:02d}.txt") for part in ("train", "test")]
+    with refuse_bad_lines():
+        parts = [list(parsed(file, lines(file), parse)) for file in files]
+    return video_set(*parts, tuple(index_of))
+
+
+def _ucf101_classes(file: str, lines: Callable) -> dict[str, int]:
+    index_of = {}
+    for number, line in lines(file):
         index, *name = line.split(maxsplit=1)
-        if index != str(len(class_names) + 1) or not name:
-            raise bad_line(classes, number, line, f"expected `{len(class_names) + 1} <class>`")
-        class_names += name
-    index_of = {name: index for index, name in enumerate(class_names)}
-    parts = []
-    for name in ("train", "test"):
-        file = os.path.join(splits, f"{name}list{split:02d}.txt")
-        records = []
-        for number, line in _lines(file, setting="splits", layout=_UCF101_LAYOUT):
-            path, *label = line.split()
-            # The folder says the class, in both lists alike.
-            class_name, _, video = path.partition("/")
-            if class_name not in index_of:
-                raise bad_line(file, number, line, f"classInd.txt has no class '{class_name}'")
-            if not video or label not in ([], [str(index_of[class_name] + 1)]):
-                reason = f"expected `{class_name}/<video> {index_of[class_name] + 1}`"
-                raise bad_line(file, number, line, reason)
-            records.append(VideoRecord(path=os.path.join(root, path), label=index_of[class_name]))
-        parts.append(records)
-    return video_set(*parts, tuple(class_names))
+        if index != str(len(index_of) + 1) or not name:
+            reason = f"expected `{len(index_of) + 1} <class>`"
+            # Without it all classes behind are wrong, too.
+            raise BadLinesError([bad_line(file, number, line, reason)])
+        index_of[name[0]] = len(index_of)
+    return index_of
 
 
 _HMDB51_LAYOUT = """Expected: the folder of the official splits, one file a class and split, with
@@ -303,7 +336,8 @@ def hmdb51(splits: Path, *, root: Path, split: int = 1) -> VideoSet:
 
     Raises:
         FileNotFoundError: lists or `root` are missing.
-        ValueError: a line is wrong (the message has its number and text), or a part is empty.
+        BadLinesError: lines are wrong.
+        ValueError: a part is empty.
 
     Example:
 
@@ -322,17 +356,23 @@ def hmdb51(splits: Path, *, root: Path, split: int = 1) -> VideoSet:
             f"no *{ending}. Set `splits` to where they are. {_HMDB51_LAYOUT}"
         )
     parts = [], []
-    for label, class_name in enumerate(class_names):
-        file = os.path.join(splits, class_name + ending)
-        for number, line in _lines(file, setting="splits", layout=_HMDB51_LAYOUT):
-            name, _, use = line.rpartition(" ")
-            if not name or use not in _HMDB51_USES:
-                raise bad_line(file, number, line, "expected a file name and 0, 1 or 2")
-            part = _HMDB51_USES[use]
-            if part is not None:
-                path = os.path.join(root, class_name, name.strip())
-                parts[part].append(VideoRecord(path=path, label=label))
+    with refuse_bad_lines():
+        for label, class_name in enumerate(class_names):
+            file = os.path.join(splits, class_name + ending)
+            folder = os.path.join(root, class_name)
+            lines = _lines(file, setting="splits", layout=_HMDB51_LAYOUT)
+            for name, part in parsed(file, lines, _hmdb51_use):
+                if part is not None:
+                    parts[part].append(VideoRecord(path=os.path.join(folder, name), label=label))
     return video_set(*parts, tuple(class_names))
+
+
+def _hmdb51_use(line: str) -> tuple[str, int | None]:
+    """Name of a video, and the part that it belongs to."""
+    name, _, use = line.rpartition(" ")
+    if not name or use not in _HMDB51_USES:
+        raise ValueError("expected a file name and 0, 1 or 2")
+    return name.strip(), _HMDB51_USES[use]
 
 
 def _check_split(split: int) -> None:

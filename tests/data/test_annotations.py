@@ -169,6 +169,16 @@ def test_a_bad_line_is_named(tmp_path, line, class_names, reason):
     assert f"Received: '{line}'" in str(error.value)
 
 
+def test_class_names_from_a_file(tmp_path):
+    names = write(tmp_path / "class_names.txt", "run\nride a bike\n#hash\n")
+    train = write(tmp_path / "train.txt", "1.mp4 1\n2.mp4 run\n")
+    videos = path_label_lists(train, validation=train, class_names=names)
+    assert videos.class_names == ("run", "ride a bike", "#hash")
+    assert [record.label for record in videos.train] == [1, 0]
+    with pytest.raises(FileNotFoundError, match=r"`class_names` must be .*none\.txt"):
+        path_label_lists(train, validation=train, class_names=tmp_path / "none.txt")
+
+
 def test_missing_lists_and_roots_are_named_with_the_setting(tmp_path):
     good = write(tmp_path / "good.txt", "a.mp4 0\n")
     missing = tmp_path / "missing.txt"
@@ -230,6 +240,13 @@ def test_charades_frame_lists(tmp_path):
     assert videos.validation == videos.train
 
 
+def test_frame_paths_may_contain_spaces(tmp_path):
+    train = write(tmp_path / "train.csv", CHARADES + 'A 2 0 my frames/1.jpg "5"\n')
+    videos = charades_frame_lists(train, validation=train)
+    assert videos.train[2].frame_paths == ("my frames/1.jpg",)
+    assert videos.train[2].label == (5,)
+
+
 def test_charades_frames_share_their_labels(tmp_path):
     lines = [f'A 0 {i} A/{i}.jpg "3,5"\n' for i in range(4)] + ['B 1 0 B/0.jpg "3,5"\n']
     train = write(tmp_path / "train.csv", CHARADES.splitlines()[0] + "\n" + "".join(lines))
@@ -242,8 +259,8 @@ def test_charades_frames_share_their_labels(tmp_path):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("46GP8 0 3 46GP8/4.jpg", "not enough values"),
-        ('46GP8 0 3 46GP8/4.jpg "1" x', "too many values"),
+        ("46GP8 0 3 46GP8/4.jpg", "expected the five fields"),
+        ('46GP8 0 3 46GP8/4.jpg "1" x', "the label 'x' must be a number"),
         ('46GP8 0 3 46GP8/4.jpg "1,157"', "the label '157' must be a number below 157"),
         ('46GP8 0 3 46GP8/4.jpg "one"', "the label 'one' must be a number below 157"),
     ],

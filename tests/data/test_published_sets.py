@@ -3,6 +3,7 @@ import json
 import pytest
 
 from keras_multigrid.data.annotations import VideoRecord
+from keras_multigrid.data.lines import BadLinesError
 from keras_multigrid.data.published_sets import hmdb51, kinetics, something_something, ucf101
 
 
@@ -81,8 +82,54 @@ def test_kinetics_refuses_what_is_no_official_list(kinetics_lists):
 def test_kinetics_tells_of_an_open_quote(kinetics_lists):
     lines = KINETICS_TRAIN + '"abseiling,a,1,2,train\nzumba,b,1,2,train\n'
     kinetics_lists["train"].write_text(lines)
-    with pytest.raises(ValueError, match=r"line 6: .* a quote was opened on an earlier"):
+    with pytest.raises(ValueError, match=r"line 5: its quotes are wrong"):
         kinetics(**kinetics_lists)
+
+
+def test_kinetics_with_columns_in_another_order(tmp_path):
+    # The first release of Kinetics-400; its list of test videos has no labels.
+    train = write(
+        tmp_path / "train.csv",
+        "youtube_id,time_start,time_end,split,is_cc,label\n-3B32lodo2M,59.0,69.0,train,0,abseiling\n",
+    )
+    videos = kinetics(train, validation=train, root="")
+    record = VideoRecord(path="abseiling/-3B32lodo2M_000059_000069.mp4", label=0)
+    assert videos.validation == (record,)
+    test = write(tmp_path / "test.csv", "youtube_id,time_start,time_end,split\n--X,1,11,test\n")
+    with pytest.raises(ValueError, match=r"test\.csv, line 1: .* the columns, \['label'\] too"):
+        kinetics(train, validation=test, root="")
+
+
+def test_kinetics_700(tmp_path):
+    # Lines of kinetics700_2020.
+    train = write(
+        tmp_path / "train.csv",
+        "label,youtube_id,time_start,time_end,split\n"
+        "clay pottery making,---0dWlqevI,19,29,train\n"
+        "javelin throw,--07WQ2iBlw,1,11,train\n"
+        "massaging person's head,--0NTAs-fA0,29,39,train\n",
+    )
+    validate = write(
+        tmp_path / "validate.csv",
+        "label,youtube_id,time_start,time_end,split\njavelin throw,--5P7G_qWJ4,14,24,validate\n",
+    )
+    videos = kinetics(train, validation=validate, root="", file_name="{split}/{youtube_id}.mp4")
+    assert videos.class_names == ("clay pottery making", "javelin throw", "massaging person's head")
+    assert [record.label for record in videos.train] == [0, 1, 2]
+    assert videos.validation == (VideoRecord(path="validate/--5P7G_qWJ4.mp4", label=1),)
+
+
+def test_kinetics_names_bad_lines_of_both_lists(kinetics_lists):
+    kinetics_lists["train"].write_text(
+        KINETICS_TRAIN + "abseiling,a,1\n" + "abseiling,b,x,9,train\n"
+    )
+    kinetics_lists["validation"].write_text(KINETICS_VALIDATION + "archery,a,1,2,val\n")
+    with pytest.raises(BadLinesError) as error:
+        kinetics(**kinetics_lists)
+    first, second, third = str(error.value).splitlines()
+    assert "train.csv, line 5: expected 5 fields, found 3. Received: 'abseiling,a,1'" in first
+    assert "train.csv, line 6: the times must be numbers of seconds" in second
+    assert "validate.csv, line 3: no training video has this label" in third
 
 
 def test_kinetics_wants_training_videos(kinetics_lists):
@@ -156,10 +203,49 @@ def test_something_something(something_files):
     assert folders.train[0].path == f"{root}/78687"
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("something-something-v2-train", "something-something-v2-validation",
+         "something-something-v2-labels"),
+        ("labels/train", "labels/validation", "labels/labels"),
+    ],
+)  # fmt: skip
+def test_something_something_of_both_releases(tmp_path, names):
+    train, validation, labels = (
+        write(tmp_path / f"{name}.json", json.dumps(content))
+        for name, content in zip(names, SOMETHING.values(), strict=True)
+    )
+    videos = something_something(train, validation=validation, labels=labels, root=tmp_path)
+    assert [record.label for record in (*videos.train, *videos.validation)] == [0, 1]
+
+
+FRAME_HEADER = "original_vido_id video_id frame_id path labels\n"
+
+
+def test_something_something_with_frame_lists(something_files, tmp_path):
+    # The reference's lists; a video whose frames are nowhere is left out, as there.
+    entry = SOMETHING["train"][0] | {"id": "42326"}
+    something_files["train"].write_text(json.dumps([entry, *SOMETHING["train"]]))
+    train = write(
+        tmp_path / "train.csv",
+        FRAME_HEADER + '78687 0 0 78687/78687_000001.jpg ""\n78687 0 1 78687/78687_000002.jpg ""\n',
+    )
+    validation = write(tmp_path / "val.csv", FRAME_HEADER + '74225 0 0 74225/74225_000001.jpg ""\n')
+    videos = something_something(**something_files, frame_lists=(train, validation))
+    root = something_files["root"]
+    frames = (f"{root}/78687/78687_000001.jpg", f"{root}/78687/78687_000002.jpg")
+    assert videos.train == (VideoRecord(path=f"{root}/78687", label=0, frame_paths=frames),)
+    assert [record.label for record in videos.validation] == [1]
+    assert not videos.multi_label
+    with pytest.raises(ValueError, match="`frame_lists` must be two files"):
+        something_something(**something_files, frame_lists=str(train))
+
+
 def test_something_something_names_the_bad_entry(something_files):
     entry = {"id": "1", "template": "Eating [something]"}
     something_files["train"].write_text(json.dumps([*SOMETHING["train"], entry]))
-    with pytest.raises(ValueError, match=r"train\.json, entry 1: it needs an id, and a template"):
+    with pytest.raises(ValueError, match=r"train\.json, entry 1: it needs an id, .*Eating \[some"):
         something_something(**something_files)
     something_files["train"].write_text("[{")
     with pytest.raises(ValueError, match=r"train\.json is not JSON"):

@@ -1,0 +1,59 @@
+from keras_multigrid.data.annotations import (
+    VideoRecord,
+    VideoSet,
+    charades_frame_lists,
+    path_label_lists,
+)
+from keras_multigrid.data.list_files import write_lists
+
+
+def test_videos_are_read_back(tmp_path):
+    videos = VideoSet(
+        train=(
+            VideoRecord(path="/data/#1 my run.mp4", label=1),
+            VideoRecord(path="s3://bucket/a.mp4", label=0),
+        ),
+        validation=(VideoRecord(path="/data/caf\udce9.mp4", label=0),),
+        class_names=("ride a bike", "run"),
+    )
+    files = write_lists(videos, str(tmp_path / "new"))
+    assert not files.are_frame_lists
+    assert files.train == f"{tmp_path}/new/train.txt"
+    assert videos == path_label_lists(
+        files.train, validation=files.validation, class_names=files.class_names
+    )
+
+
+def test_paths_become_full(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    record = VideoRecord(path="walk/a.mp4", label=0)
+    videos = VideoSet(train=(record,), validation=(record,), class_names=("walk",))
+    write_lists(videos, "lists")
+    assert (tmp_path / "lists" / "train.txt").read_text() == f"{tmp_path}/walk/a.mp4 0\n"
+
+
+def frames(folder, *labels):
+    return VideoRecord(
+        path=folder,
+        label=tuple(sorted(set().union(*labels))),
+        frame_paths=tuple(f"{folder}/{number}.jpg" for number in range(len(labels))),
+        frame_labels=labels,
+    )
+
+
+def test_frame_lists_are_read_back(tmp_path):
+    videos = VideoSet(
+        # Folders of one name are two videos.
+        train=(frames("/my data/A/rgb", (1, 156), ()), frames("/my data/B/rgb", (3,))),
+        validation=(frames("/my data/C", ()),),
+        class_names=tuple(map(str, range(157))),
+        multi_label=True,
+    )
+    files = write_lists(videos, str(tmp_path))
+    assert files.are_frame_lists
+    assert videos == charades_frame_lists(files.train, validation=files.validation)
+    lines = (tmp_path / "validation.csv").read_text().splitlines()
+    assert lines == [
+        "original_vido_id video_id frame_id path labels",
+        'C 0 0 /my data/C/0.jpg ""',
+    ]

@@ -1,0 +1,63 @@
+"""tools/check_data.py, as a process."""
+
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+from PIL import Image
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def call(*gin_files, cwd):
+    return subprocess.run(
+        [sys.executable, ROOT / "tools" / "check_data.py", *(f"--gin_file={f}" for f in gin_files)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=cwd,
+    )
+
+
+def test_findings_and_cleaned_lists(tmp_path):
+    for number in range(4):
+        (tmp_path / f"v{number}").mkdir()
+        image = np.full((16, 16, 3), 60 * number, np.uint8)
+        Image.fromarray(image).save(tmp_path / f"v{number}" / "1.jpg")
+    (tmp_path / "bad.mp4").write_text("no video")
+    (tmp_path / "train.txt").write_text("v0 0\nbad.mp4 0\nv1\nv2 1\nv3 0\n")
+    (tmp_path / "val.txt").write_text("v3 1\n")
+    (tmp_path / "data.gin").write_text(
+        f"""from __gin__ import dynamic_registration
+from keras_multigrid.data import annotations
+VIDEOS = @annotations.path_label_lists()
+TRAIN_LIST = 'train.txt'
+annotations.path_label_lists:
+  train = %TRAIN_LIST
+  validation = 'val.txt'
+  root = '{tmp_path}'
+"""
+    )
+    experiment = ("gin/i3d_weizmann.gin", "data.gin")
+    result = call(*experiment, cwd=tmp_path)
+    assert result.returncode == 1, result.stderr
+    assert "3 findings in check/findings.tsv" in result.stdout
+    assert "2 training and 1 validation videos can be used: check/cleaned.gin" in result.stdout
+    table = (tmp_path / "check" / "findings.tsv").read_text().splitlines()
+    header, bad_line, bad_video, leak = (line.split("\t") for line in table)
+    assert header == ["path", "part", "reason"]
+    assert bad_line == ["train.txt, line 3", "list", "it must be a path, a space and a label: 'v1'"]
+    assert bad_video[:2] == [f"{tmp_path}/bad.mp4", "train"]
+    assert "unreadable" in bad_video[2]
+    assert leak[:2] == [f"{tmp_path}/v3", "train"]
+    assert leak[2].endswith("/v3', with another label")
+    train = (tmp_path / "check" / "train.txt").read_text()
+    assert train == f"{tmp_path}/v0 0\n{tmp_path}/v2 1\n"
+    # With the cleaned lists the data are whole; what was checked is not checked again.
+    journal = (tmp_path / "check" / "journal.jsonl").read_text()
+    result = call(*experiment, "check/cleaned.gin", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "0 findings" in result.stdout
+    assert (tmp_path / "check" / "journal.jsonl").read_text() == journal
+    assert "NUM_CLIPS = 2\n" in (tmp_path / "check" / "cleaned.gin").read_text()
