@@ -10,16 +10,18 @@ of the schedule, with as many threads or workers each, in turn:
     sequential    the same by PyAV alone: decodes from the key frame to the last one wanted
     torch_...     a DataLoader of the same clips, cropped, scaled, mirrored and normalized
 
-All but `decoder` and `sequential` are timed from their first batch on. --torch names a Python with
-torch, av, decord and pillow. Prints a table and writes `input_pipeline.json`.
+Each is timed from when its threads are at work, --rounds times, in turn with the others, as the
+speed of shared machines varies; rates and ratios are medians of the rounds. --torch names a Python
+with torch, av, decord and pillow. Prints a table and writes `input_pipeline.json`.
 """
 
 import argparse
+import functools
 import itertools
 import json
 import os
 import platform
-import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -73,7 +75,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--num_videos", type=int, default=32)
     parser.add_argument("--sources", default=",".join(benchmark_videos.SOURCES))
     parser.add_argument("--batch_size", type=int, default=4, help="clips of the base grid")
-    parser.add_argument("--clips", type=int, default=192, help="at least, for each figure")
+    parser.add_argument("--clips", type=int, default=96, help="at least, for each figure")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--torch", help="the Python that has PyTorch; without it no loaders")
     parser.add_argument("--out", default="results")
@@ -99,17 +102,24 @@ def _schedule(base: Grid, long_cycle) -> MultigridSchedule:
 def _measure(source: str, records, schedule: MultigridSchedule, settings) -> dict:
     grid = schedule.grid(0)
     # Batches enough that what is read ahead of the first and behind the last weighs little.
-    num_batches = max(6, settings.clips // grid.batch_size)
+    num_batches = max(5, settings.clips // grid.batch_size)
     clips = _clips(records, schedule, num_batches * grid.batch_size)
     sequential = _sequential_images if source == "jpeg" else _sequential
-    row = {"source": source, "grid": str(grid), "frames": grid.num_frames}
-    row["pipeline"], row["cpu_ms"] = _pipeline(records, schedule, num_batches, settings.threads)
-    row["decoder"] = _in_threads(_decoder, clips, settings.threads)
-    row["sequential"] = _in_threads(sequential, clips, settings.threads)
-    if settings.torch:
-        for reader in ("pillow",) if source == "jpeg" else ("pyav", "decord"):
-            row[f"torch_{reader}"] = _loader(reader, clips, grid.batch_size, settings)
-    return row
+    readers = ("pillow",) if source == "jpeg" else ("pyav", "decord")
+    methods = {
+        "pipeline": lambda: _pipeline(records, schedule, num_batches, settings.threads),
+        "decoder": lambda: _in_threads(_decoder, clips, settings.threads),
+        "sequential": lambda: _in_threads(sequential, clips, settings.threads),
+    }
+    for reader in readers if settings.torch else ():
+        methods[f"torch_{reader}"] = functools.partial(
+            _loader, reader, clips, grid.batch_size, settings
+        )
+    rates = {name: [] for name in methods}
+    for _ in range(settings.rounds):
+        for name, method in methods.items():
+            rates[name].append(method())
+    return {"source": source, "grid": str(grid), "frames": grid.num_frames, "rates": rates}
 
 
 def _clips(records, schedule: MultigridSchedule, count: int) -> list[dict]:
@@ -124,7 +134,7 @@ def _clips(records, schedule: MultigridSchedule, count: int) -> list[dict]:
             {
                 "path": records[clip.video].path,
                 "indices": indices.tolist(),
-                "window": window,
+                "window": [int(place) for place in window],
                 "flip": clip.flip,
                 "crop_size": clip.crop_size,
             }
@@ -132,16 +142,14 @@ def _clips(records, schedule: MultigridSchedule, count: int) -> list[dict]:
     return clips
 
 
-def _pipeline(records, schedule, num_batches: int, threads: int) -> tuple[float, float]:
-    """Clips per second, and milliseconds of processor time for each."""
+def _pipeline(records, schedule, num_batches: int, threads: int) -> float:
     batches = iter(training_batches(records, schedule, seed=0, sampling=SAMPLING, workers=threads))
     next(batches)
-    begun, cpu = time.perf_counter(), _cpu_seconds()
+    begun = time.perf_counter()
     for _ in range(num_batches - 1):
         next(batches)
-    seconds, cpu = time.perf_counter() - begun, _cpu_seconds() - cpu
     count = (num_batches - 1) * schedule.grid(0).batch_size
-    return count / seconds, 1000 * cpu / count
+    return count / (time.perf_counter() - begun)
 
 
 def _in_threads(read, clips: list[dict], threads: int) -> float:
@@ -194,25 +202,30 @@ def _loader(reader: str, clips: list[dict], batch_size: int, settings) -> float:
     return json.loads(result.stdout)["clips_per_second"]
 
 
-def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
 def _table(results: list[dict]) -> str:
     lines = [
         f"{'source':<14}{'clips x frames x crop²':>22}{'clips/s':>9}{'frames/s':>10}"
         f"{'of decoder':>12}{'of sequential':>15}{'of best PyTorch':>17}"
     ]
     for row in results:
-        rate = row["pipeline"]
-        loaders = [value for name, value in row.items() if name.startswith("torch_")]
-        best = f"{rate / max(loaders):>17.2f}" if loaders else f"{'-':>17}"
+        rates = row["rates"]
+        rate = statistics.median(rates["pipeline"])
+        loaders = [values for name, values in rates.items() if name.startswith("torch_")]
+        best = [max(values) for values in zip(*loaders, strict=True)]
         lines.append(
             f"{row['source']:<14}{row['grid']:>22}{rate:>9.1f}{rate * row['frames']:>10.0f}"
-            f"{rate / row['decoder']:>12.2f}{rate / row['sequential']:>15.2f}{best}"
+            f"{_ratio(rates['pipeline'], rates['decoder']):>12}"
+            f"{_ratio(rates['pipeline'], rates['sequential']):>15}"
+            f"{_ratio(rates['pipeline'], best):>17}"
         )
     return "\n".join(lines)
+
+
+def _ratio(ours: list[float], others: list[float]) -> str:
+    """Of each round: what slowed one of them down slowed its neighbour, too."""
+    if not others:
+        return "-"
+    return f"{statistics.median(a / b for a, b in zip(ours, others, strict=True)):.2f}"
 
 
 def _versions() -> dict[str, str]:

@@ -160,14 +160,14 @@ def _decode_video(
     path: str, select: Callable[[int], np.ndarray]
 ) -> tuple[list[np.ndarray], np.ndarray]:
     with _open(path) as container:
-        stream = _video_stream(container, path)
+        stream = video_stream(container, path)
         num_frames = _num_frames(container, stream) or _count_packets(path)
         indices = _select_indices(select, num_frames=num_frames, path=path)
         decode = decode_segments if has_times(container, stream) else _decode_in_order
         images = decode(container, stream, indices)
     if images is None:
         with _open(path) as container:
-            images = _decode_in_order(container, _video_stream(container, path), indices)
+            images = _decode_in_order(container, video_stream(container, path), indices)
     if not images:
         raise DecodeError(f"Cannot decode '{path}': no frame could be decoded.")
     return _in_order(images, indices, path=path), indices
@@ -180,7 +180,12 @@ def _open(path: str) -> av.container.InputContainer:
     return av.open(source, metadata_errors="replace")
 
 
-def _video_stream(container: av.container.InputContainer, path: str) -> av.VideoStream:
+def video_stream(container: av.container.InputContainer, path: str) -> av.VideoStream:
+    """The stream that is decoded, on one thread.
+
+    Raises:
+        DecodeError: there is none.
+    """
     if not container.streams.video:
         raise DecodeError(f"Cannot decode '{path}': it has no video stream.")
     streams = [stream for stream in container.streams.video if stream.codec_context is not None]
@@ -209,7 +214,7 @@ def _num_frames(container: av.container.InputContainer, stream: av.VideoStream) 
 
 def _count_packets(path: str) -> int:
     with _open(path) as container:
-        packets = container.demux(_video_stream(container, path))
+        packets = container.demux(video_stream(container, path))
         return sum(packet.size > 0 and not packet.is_discard for packet in packets)
 
 

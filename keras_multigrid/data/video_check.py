@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_multigrid.data.annotations import IMAGE_SUFFIXES, VideoRecord
-from keras_multigrid.data.decode import DecodeError, decode_frames
+from keras_multigrid.data.decode import DecodeError, decode_frames, video_stream
 
 # Images decoded at a time: all of a long video would not fit.
 _CHUNK = 16
@@ -92,10 +92,8 @@ def _count_decoded(path: str, num_frames: int) -> int:
     count, sizes = 0, set()
     try:
         with _open(path) as file, av.open(file, metadata_errors="replace") as container:
-            stream = container.streams.best("video")
-            stream.codec_context.thread_count = 1
             # Not turned into RGB: that would take as long as decoding itself.
-            for frame in islice(container.decode(stream), num_frames):
+            for frame in islice(container.decode(video_stream(container, path)), num_frames):
                 count += 1
                 sizes.add((frame.height, frame.width))
     except av.FFmpegError as error:
