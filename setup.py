@@ -39,8 +39,8 @@ setup(
         "keras>=3.10,<4",
         "matplotlib>=3.7",
         "numpy>=1.26",
-        "opencv-python-headless>=4.10,<6",
-        "pillow>=10",  # tensorboardX writes images with it, but does not declare it.
+        "opencv-python-headless>=4.11,<6",
+        "pillow>=10",  # tensorboardX needs it, too, but does not declare it.
         "tensorboard>=2.16",  # TensorFlow 2.21 no longer brings it.
         "tensorboardX>=2.6",
     ],

@@ -7,7 +7,7 @@ of the schedule, with as many threads or workers each, in turn:
 
     pipeline      training_batches: decoded, cropped, scaled, mirrored, normalized, in batches
     decoder       decode_frames in plain threads: what the pipeline decodes with, and nothing else
-    sequential    the same by PyAV alone: decodes from the key frame to the last one wanted
+    sequential    the same by PyAV alone, from the key frame to the last one wanted; or cv2.imread
     torch_...     a DataLoader of the same clips, cropped, scaled, mirrored and normalized
 
 Each is timed from when its threads are at work, --rounds times, in turn with the others, as the
@@ -35,6 +35,7 @@ sys.path.insert(0, _ROOT)
 
 import av  # noqa: E402
 import benchmark_videos  # noqa: E402
+import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
@@ -182,7 +183,7 @@ def _sequential(clip: dict) -> None:
 
 def _sequential_images(clip: dict) -> None:
     for index in clip["indices"]:
-        tf.io.decode_jpeg(tf.io.read_file(f"{clip['path']}/{index:06d}.jpg"))
+        cv2.imread(f"{clip['path']}/{index:06d}.jpg", cv2.IMREAD_COLOR_RGB)
 
 
 def _loader(reader: str, clips: list[dict], batch_size: int, settings) -> float:

@@ -20,7 +20,16 @@ CALLBACKS |= LEARNING_RATE
 MODELS = {"keras", "numpy"}
 # The one file of the models that may call a backend itself.
 BACKENDS = {"models/fused_normalization.py": {"tensorflow", "torch"}}
-DATA = {"tensorflow", "numpy", "av", "cv2", "absl", "keras_multigrid.input_monitor", *SCHEDULE}
+DATA = {
+    "tensorflow",
+    "numpy",
+    "av",
+    "cv2",
+    "PIL",
+    "absl",
+    "keras_multigrid.input_monitor",
+    *SCHEDULE,
+}
 TOP = {"keras_multigrid", *CALLBACKS, *FIGURES, *MODELS, *DATA}
 ALLOWED = {
     "__init__": {"keras_multigrid"},

@@ -6,12 +6,23 @@ import re
 from collections.abc import Callable, Sequence
 
 import av
+import cv2
 import numpy as np
 import tensorflow as tf
 from av.video.reformatter import VideoReformatter
+from PIL import Image
 
 from keras_multigrid.data.annotations import IMAGE_SUFFIXES, VideoRecord
 from keras_multigrid.data.segments import MP4, decode_segments, has_times, to_rgb
+
+_NO_DIGITS = str.maketrans("123456789", "000000000")
+# How many times smaller an image is decoded.
+_FLAGS = {
+    1: cv2.IMREAD_COLOR_RGB,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
 
 
 class DecodeError(ValueError):
@@ -23,7 +34,10 @@ class DecodeError(ValueError):
 
 
 def decode_frames(
-    record: VideoRecord, select: Callable[[int], np.ndarray]
+    record: VideoRecord,
+    select: Callable[[int], np.ndarray],
+    *,
+    short_side: int | None = None,
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Decode the frames of one video that `select` asks for.
 
@@ -36,6 +50,9 @@ def decode_frames(
         record: the video.
         select: takes the number of frames in the source, returns the wanted indices: integers in
             [0, number of frames), never decreasing. A repeated index is decoded once.
+        short_side: shorter side that is needed, in pixels. JPEGs of twice, four or eight times as
+            much are decoded at a half, a quarter or an eighth of their size, which takes less time.
+            None: at their size, as videos are always.
 
     Returns:
         frames: one uint8 (height, width, 3) for each index, RGB, all of one size.
@@ -51,9 +68,13 @@ def decode_frames(
     """
     try:
         if record.frame_paths:
-            return _decode_images(record.frame_paths, select, path=record.path)
+            return _decode_images(
+                record.frame_paths, select, path=record.path, short_side=short_side
+            )
         if _is_folder(record.path):
-            return _decode_images(_list_images(record.path), select, path=record.path)
+            return _decode_images(
+                _list_images(record.path), select, path=record.path, short_side=short_side
+            )
         return _decode_video(record.path, select)
     except (av.FFmpegError, tf.errors.OpError, OSError, UnicodeError) as error:
         raise DecodeError(f"Cannot decode '{record.path}': {_reason(error)}.") from error
@@ -125,9 +146,12 @@ def _is_folder(path: str) -> bool:
 
 
 def _list_images(folder: str) -> list[str]:
-    names = [name for name in tf.io.gfile.listdir(folder) if name[0] != "."]
-    images = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
-    return [f"{folder.rstrip('/')}/{name}" for name in sorted(images, key=_natural_order)]
+    names = tf.io.gfile.listdir(folder) if _is_remote(folder) else os.listdir(folder)
+    images = [n for n in names if n[0] != "." and n.lower().endswith(IMAGE_SUFFIXES)]
+    # Numbers of one width are in natural order by themselves, which is found ten times as fast.
+    alike = len({name.translate(_NO_DIGITS) for name in images}) <= 1
+    images.sort(key=None if alike else _natural_order)
+    return [f"{folder.rstrip('/')}/{name}" for name in images]
 
 
 def _natural_order(name: str) -> tuple[list[str | int], str]:
@@ -137,20 +161,47 @@ def _natural_order(name: str) -> tuple[list[str | int], str]:
 
 
 def _decode_images(
-    paths: Sequence[str], select: Callable[[int], np.ndarray], *, path: str
+    paths: Sequence[str],
+    select: Callable[[int], np.ndarray],
+    *,
+    path: str,
+    short_side: int | None,
 ) -> tuple[list[np.ndarray], np.ndarray]:
     indices = _select_indices(select, num_frames=len(paths), path=path)
-    images = {index: _read_image(paths[index]) for index in set(indices.tolist())}
+    wanted = sorted(set(indices.tolist()))
+    reduction = 1 if short_side is None else _reduction(paths[wanted[0]], short_side)
+    images = {index: _read_image(paths[index], reduction) for index in wanted}
     return _in_order(images, indices, path=path), indices
 
 
-def _read_image(path: str) -> np.ndarray:
+def _reduction(path: str, short_side: int) -> int:
+    """How many times smaller a JPEG can be decoded, and still have the shorter side."""
     try:
-        # One operation after the other, not a tf.function over the clip: that would queue for the
-        # threads on which the caller's parallel map already waits.
-        return tf.io.decode_jpeg(tf.io.read_file(path), channels=3).numpy()
-    except tf.errors.OpError as error:
+        with Image.open(io.BytesIO(_read(path))) as image:
+            times = min(image.size) // short_side if image.format == "JPEG" else 1
+    except (OSError, Image.DecompressionBombError):
+        # Decoding will say what is wrong with it.
+        return 1
+    return max(n for n in _FLAGS if n <= max(times, 1))
+
+
+def _read_image(path: str, reduction: int) -> np.ndarray:
+    try:
+        content = np.frombuffer(_read(path), np.uint8)
+    except (tf.errors.OpError, OSError) as error:
         raise DecodeError(f"Cannot decode the image '{path}': {_reason(error)}.") from error
+    image = cv2.imdecode(content, _FLAGS[reduction]) if len(content) else None
+    if image is None:
+        reason = "it is cut off, or no image" if len(content) else "it is empty"
+        raise DecodeError(f"Cannot decode the image '{path}': {reason}.")
+    return image if reduction == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+
+
+def _read(path: str) -> bytes:
+    if _is_remote(path):
+        return tf.io.read_file(path).numpy()
+    with open(path, "rb") as file:
+        return file.read()
 
 
 # ---- Video files ---------------------------------------------------------------------------------

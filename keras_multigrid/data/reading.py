@@ -127,7 +127,7 @@ class ClipReader:
         def select(num_frames):
             return sampling_lib.training_indices(num_frames, clip, self._sampling)
 
-        frames, label, video = self._read_or_replace(clip.video, select, seed=clip.start)
+        frames, label, video = self._read_or_replace(clip, select)
         window = random_window(*frames[0].shape[:2], clip)
         pixels = scaled_crop(frames, window, crop_size=clip.crop_size, flip=clip.flip, out=out)
         return pixels, label, video
@@ -211,26 +211,27 @@ class ClipReader:
     def _label_shape(self) -> tuple[int, ...]:
         return () if self._num_classes is None else (self._num_classes,)
 
-    def _read_or_replace(self, index, select, *, seed):
+    def _read_or_replace(self, clip: Clip, select):
+        index = clip.video
         for attempt in range(_MAX_REPLACEMENTS):
             try:
-                frames, indices = self._read(index, select)
+                frames, indices = self._read(index, select, max(clip.scale, clip.crop_size))
                 return frames, self._label(self._videos[index], indices), index
             except DecodeError as error:
                 self._bad_videos.add(self._videos[index].path, error)
                 # The clip's own random number: every worker and every resumed run agrees.
-                generator = np.random.default_rng((seed, attempt))
+                generator = np.random.default_rng((clip.start, attempt))
                 index = int(generator.integers(len(self._videos)))
         raise DecodeError(
             f"{_MAX_REPLACEMENTS} videos in a row cannot be read; the last: "
             f"{self._videos[index].path}. Check that the data set is where its annotations say."
         )
 
-    def _read(self, index, select):
-        """The frames that `select` names, and their indices."""
+    def _read(self, index, select, short_side=None):
+        """The frames that `select` names, of that short side at least, and their indices."""
         video = self._kept(index)
         if video is None:
-            frames, indices = decode_frames(self._videos[index], select)
+            frames, indices = decode_frames(self._videos[index], select, short_side=short_side)
         else:
             indices = select(len(video))
             frames = [video[i] for i in indices]

@@ -6,6 +6,7 @@ import av
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from keras_multigrid.data.annotations import VideoRecord
 from keras_multigrid.data.decode import DecodeError, decode_frames, read_video
@@ -279,8 +280,32 @@ def test_explicit_frames_are_taken_as_listed(tmp_path):
     paths = (f"{folder}/c.jpg", f"{folder}/a.jpg", f"{folder}/b.jpg")
     frames = decode(folder, [0, 1, 1, 2], frame_paths=paths)
     assert brightness(frames) == [2, 0, 0, 1]
-    expected = tf.io.decode_jpeg(tf.io.read_file(paths[0])).numpy()
+    expected = tf.io.decode_jpeg(tf.io.read_file(paths[0]), dct_method="INTEGER_ACCURATE").numpy()
     np.testing.assert_array_equal(frames[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("short_side", "shape"),
+    [(None, (480, 640)), (300, (480, 640)), (240, (240, 320)), (121, (240, 320)), (30, (60, 80))],
+)
+def test_large_jpegs_are_decoded_at_the_size_that_is_needed(tmp_path, short_side, shape):
+    folder = write_images(tmp_path / "frames", ["1.jpg", "2.jpg"], height=480, width=640)
+    frames, _ = decode_frames(record_of(folder), np.arange, short_side=short_side)
+    assert [frame.shape[:2] for frame in frames] == [shape, shape]
+    # The red corner, and the gray of the second frame.
+    times = 480 // shape[0]
+    np.testing.assert_allclose(frames[0][4 // times, 4 // times], [255, 0, 0], atol=40)
+    np.testing.assert_allclose(frames[1][-3, -3], [44, 44, 44], atol=2)
+
+
+def test_images_of_cameras_are_turned_upright(tmp_path):
+    picture = Image.fromarray(scene(0))
+    exif = picture.getexif()
+    exif[0x0112] = 8  # a quarter counterclockwise
+    picture.save(tmp_path / "1.jpg", exif=exif)
+    (frame,) = decode(str(tmp_path), [0])
+    assert frame.shape == (64, 48, 3)
+    np.testing.assert_allclose(frame[58:62, 2:6].mean(axis=(0, 1)), [255, 0, 0], atol=12)
 
 
 def test_only_the_wanted_images_are_read(tmp_path):
@@ -349,9 +374,12 @@ def test_bad_images_are_named(tmp_path):
     folder = write_images(tmp_path / "frames", ["1.jpg", "2.jpg"])
     second = tmp_path / "frames" / "2.jpg"
     second.write_bytes(second.read_bytes()[:300])
-    assert error_of(record_of(folder)).startswith(f"Cannot decode the image '{second}': jpeg")
+    message = f"Cannot decode the image '{second}': it is cut off, or no image."
+    assert error_of(record_of(folder)) == message
+    second.write_bytes(b"no picture")
+    assert error_of(record_of(folder)) == message
     second.write_bytes(b"")
-    assert error_of(record_of(folder)) == f"Cannot decode the image '{second}': Input is empty."
+    assert error_of(record_of(folder)) == f"Cannot decode the image '{second}': it is empty."
     paths = (f"{folder}/1.jpg", f"{folder}/3.jpg")
     message = error_of(record_of(folder, frame_paths=paths))
     assert message.startswith(f"Cannot decode the image '{folder}/3.jpg'")
