@@ -10,6 +10,10 @@ TF_CPP_MIN_LOG_LEVEL ?= 3
 TF_ENABLE_ONEDNN_OPTS ?= 1
 export TF_CPP_MIN_LOG_LEVEL TF_ENABLE_ONEDNN_OPTS
 
+# Tests run in so many processes: much of them is graphs being traced, by one thread each.
+TEST_PROCESSES ?= 2
+PYTEST := python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+
 VENV := .venv
 LATEST_VENV := .venv-latest
 BACKENDS_VENV := .venv-backends
@@ -56,25 +60,25 @@ lint: install ## Check style and format
 	$(VENV)/bin/ruff format --check .
 
 test: lint ## Check style and run the tests
-	$(VENV)/bin/python -m pytest -m 'not every'
+	$(VENV)/bin/$(PYTEST) -m 'not every'
 
 test-fast: lint ## The same without the long end-to-end runs
-	$(VENV)/bin/python -m pytest -m 'not slow and not every'
+	$(VENV)/bin/$(PYTEST) -m 'not slow and not every'
 
 test-latest: install-latest ## Run the tests on the newest TensorFlow
-	$(LATEST_VENV)/bin/python -m pytest -m 'not every'
+	$(LATEST_VENV)/bin/$(PYTEST) -m 'not every'
 
 test-experiments: install ## Train three steps of every experiment of gin/ on tiny sets
-	$(VENV)/bin/python -m pytest -m 'slow or every' tests/test_experiments.py
+	$(VENV)/bin/$(PYTEST) -m 'slow or every' tests/test_experiments.py
 
 test-latest-fast: install-latest ## The same without the long end-to-end runs
-	$(LATEST_VENV)/bin/python -m pytest -m 'not slow and not every'
+	$(LATEST_VENV)/bin/$(PYTEST) -m 'not slow and not every'
 
 # What needs no TensorFlow: the networks, their weights and what trains them. JAX compiles each
 # operation for each shape: there, only what is computed differently.
 test-backends: install-backends ## Run the tests of the networks on JAX and on PyTorch
-	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/python -m pytest -k "not parameters" tests/models/test_backends.py tests/models/test_zoo.py
-	KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/python -m pytest -k "not parameters" $(addprefix tests/models/test_,backends.py saving.py weights.py zoo.py)
+	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/$(PYTEST) -k "not parameters" tests/models/test_backends.py tests/models/test_zoo.py
+	KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/$(PYTEST) -k "not parameters" $(addprefix tests/models/test_,backends.py saving.py weights.py zoo.py)
 
 quickstart: install ## Train a small model on synthetic videos
 	$(VENV)/bin/python tools/train.py --gin_file=gin/quickstart.gin

@@ -59,6 +59,7 @@ setup(
         "test": [
             "hypothesis>=6.100",
             "pytest>=8",
+            "pytest-xdist>=3.5",
             "scikit-learn>=1.4",
             "ruff>=0.9",
             # An S3 server on the loopback. flask and flask-cors are what it needs to serve S3:
