@@ -15,7 +15,6 @@ from PIL import Image
 from keras_multigrid.data.annotations import IMAGE_SUFFIXES, VideoRecord
 from keras_multigrid.data.segments import MP4, decode_segments, has_times, to_rgb
 
-_NO_DIGITS = str.maketrans("123456789", "000000000")
 # How many times smaller an image is decoded.
 _FLAGS = {
     1: cv2.IMREAD_COLOR_RGB,
@@ -72,9 +71,9 @@ def decode_frames(
                 record.frame_paths, select, path=record.path, short_side=short_side
             )
         if _is_folder(record.path):
-            return _decode_images(
-                _list_images(record.path), select, path=record.path, short_side=short_side
-            )
+            folder = record.path.rstrip("/")
+            paths = [f"{folder}/{name}" for name in _list_images(folder)]
+            return _decode_images(paths, select, path=record.path, short_side=short_side)
         return _decode_video(record.path, select)
     except (av.FFmpegError, tf.errors.OpError, OSError, UnicodeError) as error:
         raise DecodeError(f"Cannot decode '{record.path}': {_reason(error)}.") from error
@@ -146,12 +145,28 @@ def _is_folder(path: str) -> bool:
 
 
 def _list_images(folder: str) -> list[str]:
-    names = tf.io.gfile.listdir(folder) if _is_remote(folder) else os.listdir(folder)
+    """Names of the images in a folder, in natural order."""
+    names = sorted(tf.io.gfile.listdir(folder) if _is_remote(folder) else os.listdir(folder))
+    if _are_numbered_images(names):
+        return names
     images = [n for n in names if n[0] != "." and n.lower().endswith(IMAGE_SUFFIXES)]
-    # Numbers of one width are in natural order by themselves, which is found ten times as fast.
-    alike = len({name.translate(_NO_DIGITS) for name in images}) <= 1
-    images.sort(key=None if alike else _natural_order)
-    return [f"{folder.rstrip('/')}/{name}" for name in images]
+    return sorted(images, key=_natural_order)
+
+
+def _are_numbered_images(names: Sequence[str]) -> bool:
+    """Whether names differ in digits alone, as those of most folders do: sorting them is enough.
+
+    Column by column, which takes a tenth of the time of looking at each name.
+    """
+    if not names or len(set(map(len, names))) > 1:
+        return False
+    first, joined = names[0], "".join(names)
+    columns = (joined[place :: len(first)] for place in range(len(first)))
+    return (
+        first[0] != "."
+        and first.lower().endswith(IMAGE_SUFFIXES)
+        and all(c.isdecimal() or c == c[0] * len(names) for c in columns)
+    )
 
 
 def _natural_order(name: str) -> tuple[list[str | int], str]:

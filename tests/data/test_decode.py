@@ -275,6 +275,21 @@ def test_folder_of_images_in_natural_order(tmp_path):
     assert brightness(decode(f"{folder}/", [0, 3, 3])) == [0, 3, 3]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["img_0009.jpg", "img_0010.jpg", "img_0100.jpg"],
+        ["1.jpg", "9.jpg", "10.jpg"],
+        # Of one length; a plain sort would put the second first.
+        ["a1bc.jpg", "a10b.jpg", "a11b.jpg"],
+        ["1a.jpg", "1b.jpg", "2a.jpg"],
+    ],
+)
+def test_images_come_in_natural_order(names, tmp_path):
+    folder = write_images(tmp_path / "frames", names)
+    assert brightness(decode(folder, [0, 1, 2])) == [0, 1, 2]
+
+
 def test_explicit_frames_are_taken_as_listed(tmp_path):
     folder = write_images(tmp_path / "frames", ["a.jpg", "b.jpg", "c.jpg"])
     paths = (f"{folder}/c.jpg", f"{folder}/a.jpg", f"{folder}/b.jpg")
