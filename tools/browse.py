@@ -30,7 +30,7 @@ def main() -> None:
     if out.suffix == ".png":
         data = browse.to_png(grids)
     else:
-        data = browse.to_html(grids).encode("utf-8")
+        data = browse.to_html(grids).encode("utf-8", "backslashreplace")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(data)
     print(f"wrote {out}")

@@ -52,6 +52,13 @@ def _check_macros(config: str) -> None:
             f"The gin name {name} is set but nothing uses it: is it misspelt? "
             f"Names in use: {', '.join(sorted(used))}."
         )
+    used = set(re.findall(r"@([\w/]+)/[\w.]+", config))
+    defined = set(re.findall(r"^([\w/]+)/[\w.]+ = ", config, flags=re.MULTILINE))
+    for scope in sorted(used - defined):
+        raise ValueError(
+            f"Nothing is set in the gin scope {scope}: is it misspelt? "
+            f"Scopes: {', '.join(sorted(defined))}."
+        )
 
 
 def configured(function_or_class):

@@ -12,6 +12,11 @@ class TooManyBadVideosError(RuntimeError):
     """More clips had to be replaced than the set share."""
 
 
+def printable(text: str) -> str:
+    """A text with what is no UTF-8 in it escaped: names of files may be any bytes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class BadVideos:
     """Counts the clips of unreadable videos and lists each file once with its error.
 
@@ -50,15 +55,15 @@ class BadVideos:
             self.replaced_clips += 1
             input_monitor.add_replaced_clip()
             if path not in self.errors:
-                self.errors[path] = str(error)
-                self._list(path, str(error))
+                self.errors[path] = printable(str(error))
+                self._list(path, self.errors[path])
             self._check()
 
     def _list(self, path: str, error: str) -> None:
         logging.warning("Unreadable video, replaced by another clip: %s", error)
         if self.list_path is not None:
             os.makedirs(os.path.dirname(self.list_path) or ".", exist_ok=True)
-            with open(self.list_path, "a", encoding="utf-8") as file:
+            with open(self.list_path, "a", encoding="utf-8", errors="surrogateescape") as file:
                 file.write(f"{path}\t{' '.join(error.split())}\n")
 
     def _check(self) -> None:

@@ -107,7 +107,7 @@ def _findings(
         # A quick check knows no contents.
         first = first_with.setdefault(outcome.content, place) if outcome.content else place
         if first is not place:
-            yield place.finding(f"same content as {first}")
+            yield place.finding(f"same content as {place.like(first)}")
 
 
 def _without(videos: VideoSet, findings: Iterable[Finding]) -> VideoSet:
@@ -131,6 +131,10 @@ class _Place(NamedTuple):
     def __str__(self) -> str:
         return f"the {_PART_NAMES[self.part]} video '{self.record.path}'"
 
+    def like(self, other: "_Place") -> str:
+        label = "" if other.record.label == self.record.label else ", with another label"
+        return f"{other}{label}"
+
     def finding(self, reason: str, *, usable: bool = False) -> Finding:
         return Finding(
             part=self.part,
@@ -149,11 +153,19 @@ def _first_listed(videos: VideoSet) -> tuple[list[_Place], list[Finding]]:
     for part in ("validation", "train"):
         for index, record in enumerate(getattr(videos, part)):
             place = _Place(part, index, record)
+            if not _fits_a_list(record):
+                findings.append(place.finding("a list cannot hold its name: rename it"))
+                continue
             first = places.setdefault(record.frame_paths or record.path, place)
             if first is not place:
-                label = "" if first.record.label == record.label else ", with another label"
-                findings.append(place.finding(f"listed before, as {first}{label}"))
+                findings.append(place.finding(f"listed before, as {place.like(first)}"))
     return list(places.values()), findings
+
+
+def _fits_a_list(record: VideoRecord) -> bool:
+    """Lines end where names do, and blanks at their ends are lost."""
+    names = record.frame_paths or (record.path,)
+    return all(name == name.strip() and len(name.splitlines()) == 1 for name in names)
 
 
 def _outcomes(

@@ -183,9 +183,11 @@ def _decode_images(
     short_side: int | None,
 ) -> tuple[list[np.ndarray], np.ndarray]:
     indices = _select_indices(select, num_frames=len(paths), path=path)
-    wanted = sorted(set(indices.tolist()))
-    reduction = 1 if short_side is None else _reduction(paths[wanted[0]], short_side)
-    images = {index: _read_image(paths[index], reduction) for index in wanted}
+    reduction = 1 if short_side is None else _reduction(paths[0], short_side)
+    images = {index: _read_image(paths[index], reduction) for index in set(indices.tolist())}
+    if reduction > 1 and len({image.shape for image in images.values()}) > 1:
+        # For an error that tells their own sizes.
+        images = {index: _read_image(paths[index], 1) for index in images}
     return _in_order(images, indices, path=path), indices
 
 
@@ -205,11 +207,22 @@ def _read_image(path: str, reduction: int) -> np.ndarray:
         content = np.frombuffer(_read(path), np.uint8)
     except (tf.errors.OpError, OSError) as error:
         raise DecodeError(f"Cannot decode the image '{path}': {_reason(error)}.") from error
-    image = cv2.imdecode(content, _FLAGS[reduction]) if len(content) else None
+    if not len(content):
+        raise DecodeError(f"Cannot decode the image '{path}': it is empty.")
+    is_jpeg = content[:2].tobytes() == b"\xff\xd8"
+    try:
+        image = cv2.imdecode(content, _FLAGS[reduction if is_jpeg else 1])
+    except cv2.error as error:
+        raise DecodeError(f"Cannot decode the image '{path}': it is too large.") from error
     if image is None:
-        reason = "it is cut off, or no image" if len(content) else "it is empty"
-        raise DecodeError(f"Cannot decode the image '{path}': {reason}.")
-    return image if reduction == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+        raise DecodeError(f"Cannot decode the image '{path}': it is cut off, or no image.")
+    if reduction == 1:
+        return image
+    if is_jpeg:
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+    # Among JPEGs, which are rounded up.
+    height, width = (-(-side // reduction) for side in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _read(path: str) -> bytes:

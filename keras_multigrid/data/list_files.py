@@ -1,5 +1,6 @@
 """Writes a set of videos as lists that the package reads back."""
 
+import functools
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -43,7 +44,10 @@ def write_lists(videos: VideoSet, folder: str) -> ListFiles:
     """
     os.makedirs(folder, exist_ok=True)
     are_frame_lists = any(r.frame_paths for r in (*videos.train, *videos.validation))
-    lines_of, suffix = (_frame_lines, "csv") if are_frame_lists else (_label_lines, "txt")
+    if are_frame_lists:
+        lines_of, suffix = _frame_lines, "csv"
+    else:
+        lines_of, suffix = functools.partial(_label_lines, class_names=videos.class_names), "txt"
     contents = {
         f"train.{suffix}": lines_of(videos.train),
         f"validation.{suffix}": lines_of(videos.validation),
@@ -62,19 +66,29 @@ def write_lists(videos: VideoSet, folder: str) -> ListFiles:
     )
 
 
-def _label_lines(records: Sequence[VideoRecord]) -> Iterable[str]:
-    return (f"{_full(record.path)} {record.label}" for record in records)
+def _label_lines(records: Sequence[VideoRecord], *, class_names: Sequence[str]) -> Iterable[str]:
+    # Where classes have numbers for names, "2" is read as the class of this name.
+    texts = [name if len(name.split()) == 1 else str(i) for i, name in enumerate(class_names)]
+    return (f"{_full(record.path)} {texts[record.label]}" for record in records)
 
 
 def _frame_lines(records: Sequence[VideoRecord]) -> Iterable[str]:
-    names = [os.path.basename(record.path) for record in records]
-    if len(set(names)) < len(names) or not all(names):
-        # Folders of one name are different videos.
-        names = [f"video{number}" for number in range(len(records))]
+    names = _distinct_names([record.path for record in records])
     return frame_list_lines(
         (name, zip(map(_full, record.frame_paths), _frame_labels(record), strict=True))
         for name, record in zip(names, records, strict=True)
     )
+
+
+def _distinct_names(folders: Sequence[str]) -> list[str]:
+    """Names that tell videos apart: of their folders, or of those above: of `5/rgb` and `6/rgb`."""
+    above = list(folders)
+    for _ in range(3):
+        names = [os.path.basename(folder) for folder in above]
+        if all(names) and len(set(names)) == len(names):
+            return names
+        above = [os.path.dirname(folder) for folder in above]
+    return [f"video{number}" for number in range(len(folders))]
 
 
 def _frame_labels(record: VideoRecord) -> Iterable[str]:

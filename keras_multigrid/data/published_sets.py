@@ -219,6 +219,11 @@ def _something_videos(
             paths = tuple(map(full_path, frames[video][0]))
             record = VideoRecord(path=os.path.dirname(paths[0]), label=label, frame_paths=paths)
             records.append(record)
+    if not records:
+        raise ValueError(
+            f"`frame_lists` must name frames of the videos of {file} by their ids. Received: "
+            f"{frame_list}, which names none of them. Its first column must hold the ids."
+        )
     return records
 
 

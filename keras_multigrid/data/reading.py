@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_multigrid.data import sampling as sampling_lib
 from keras_multigrid.data.annotations import VideoRecord
-from keras_multigrid.data.bad_videos import BadVideos
+from keras_multigrid.data.bad_videos import BadVideos, printable
 from keras_multigrid.data.decode import DecodeError, decode_frames, read_video
 from keras_multigrid.data.sampling import Clip, ClipSampling
 from keras_multigrid.data.transforms import (
@@ -153,7 +153,7 @@ class ClipReader:
             # The video's own label: what goes on anywhere in it.
             label = self._label(record, ())
             try:
-                frames, _ = self._read(int(index), select)
+                frames, _ = self._read(int(index), select, max(scale, size))
             except DecodeError as error:
                 self._bad_videos.add(record.path, error)
                 return np.zeros((0, size, size, 3), np.uint8), label
@@ -190,7 +190,7 @@ class ClipReader:
                 )
 
             try:
-                frames, _ = self._read(int(index), select)
+                frames, _ = self._read(int(index), select, size)
             except DecodeError as error:
                 self._bad_videos.add(self._videos[int(index)].path, error)
                 return np.zeros((0, grid.num_frames, size, size, 3), np.uint8)
@@ -227,7 +227,7 @@ class ClipReader:
             f"{self._videos[index].path}. Check that the data set is where its annotations say."
         )
 
-    def _read(self, index, select, short_side=None):
+    def _read(self, index, select, short_side):
         """The frames that `select` names, of that short side at least, and their indices."""
         video = self._kept(index)
         if video is None:
@@ -278,6 +278,13 @@ def _counted(read: Callable) -> Callable:
             if _closing.is_set():
                 raise InterruptedError("The process ends.")
             return read(*arguments)
+        except Exception as error:
+            # TensorFlow writes down an error and those behind it, and what is no UTF-8 in them,
+            # such as names of files, ends the process.
+            text = printable(str(error))
+            if text == str(error):
+                raise error from None
+            raise RuntimeError(f"{type(error).__name__}: {text}") from None
         finally:
             _under_way.discard(token)
 

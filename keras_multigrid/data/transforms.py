@@ -29,7 +29,10 @@ def random_window(height, width, clip: Clip, *, xp=np) -> Window:
         xp: the array library of the arguments, numpy or `tf`.
     """
     side = _side(height, width, clip.crop_size, clip.scale, xp)
-    return Window(clip.top % (height - side + 1), clip.left % (width - side + 1), side)
+    # A share of the free pixels: the same place whatever size an image was decoded at.
+    top = clip.top * (height - side + 1) // 2**31
+    left = clip.left * (width - side + 1) // 2**31
+    return Window(top, left, side)
 
 
 def centre_window(height: int, width: int, *, crop_size: int, scale: int) -> Window:

@@ -1,5 +1,6 @@
 import functools
 import re
+import zlib
 from fractions import Fraction
 
 import av
@@ -311,6 +312,33 @@ def test_large_jpegs_are_decoded_at_the_size_that_is_needed(tmp_path, short_side
     times = 480 // shape[0]
     np.testing.assert_allclose(frames[0][4 // times, 4 // times], [255, 0, 0], atol=40)
     np.testing.assert_allclose(frames[1][-3, -3], [44, 44, 44], atol=2)
+
+
+def test_jpegs_and_others_of_one_folder_are_made_equally_small(tmp_path):
+    folder = write_images(tmp_path / "frames", ["1.jpg", "2.png", "3.jpg"], height=97, width=131)
+    for indices in ([0, 1, 2], [1], [1, 2]):
+        frames, _ = decode_frames(
+            record_of(folder), lambda n, i=indices: np.array(i), short_side=48
+        )
+        assert {frame.shape for frame in frames} == {(49, 66, 3)}
+    assert [round(float(frames[0][-3, -3, 0])), round(float(frames[1][-3, -3, 0]))] == [44, 48]
+
+
+def test_images_of_two_sizes_are_told_with_their_own_sizes(tmp_path):
+    folder = write_images(tmp_path / "frames", ["1.jpg"], height=480, width=640)
+    write_images(tmp_path / "frames", ["2.jpg"], height=240, width=320)
+    with pytest.raises(DecodeError, match="Received: 240 x 320, 480 x 640"):
+        decode_frames(record_of(folder), np.arange, short_side=100)
+
+
+def test_an_image_that_claims_a_billion_pixels_is_named(tmp_path):
+    folder = write_images(tmp_path / "frames", ["1.png"])
+    path = tmp_path / "frames" / "1.png"
+    data = bytearray(path.read_bytes())
+    data[16:24] = (40_000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    path.write_bytes(data)
+    assert error_of(record_of(folder)) == f"Cannot decode the image '{path}': it is too large."
 
 
 def test_images_of_cameras_are_turned_upright(tmp_path):

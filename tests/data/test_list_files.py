@@ -29,7 +29,17 @@ def test_paths_become_full(tmp_path, monkeypatch):
     record = VideoRecord(path="walk/a.mp4", label=0)
     videos = VideoSet(train=(record,), validation=(record,), class_names=("walk",))
     write_lists(videos, "lists")
-    assert (tmp_path / "lists" / "train.txt").read_text() == f"{tmp_path}/walk/a.mp4 0\n"
+    assert (tmp_path / "lists" / "train.txt").read_text() == f"{tmp_path}/walk/a.mp4 walk\n"
+
+
+def test_classes_named_by_numbers_are_read_back(tmp_path):
+    names = ("1", "10", "2", "two words")
+    records = tuple(VideoRecord(path=f"/data/{n}.mp4", label=n) for n in range(4))
+    videos = VideoSet(train=records, validation=records, class_names=names)
+    files = write_lists(videos, str(tmp_path))
+    assert videos == path_label_lists(
+        files.train, validation=files.validation, class_names=files.class_names
+    )
 
 
 def frames(folder, *labels):
@@ -57,3 +67,15 @@ def test_frame_lists_are_read_back(tmp_path):
         "original_vido_id video_id frame_id path labels",
         'C 0 0 /my data/C/0.jpg ""',
     ]
+
+
+def test_frame_lists_keep_the_ids_of_folders_above(tmp_path):
+    videos = VideoSet(
+        train=(frames("/data/17/rgb", (0,)), frames("/data/5/rgb", (1,))),
+        validation=(frames("/data/9/rgb", (0,)),),
+        class_names=("a", "b"),
+        multi_label=True,
+    )
+    write_lists(videos, str(tmp_path))
+    lines = (tmp_path / "train.csv").read_text().splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["17", "5"]

@@ -120,6 +120,17 @@ def test_whole_clips_of_a_partly_damaged_video_are_read_also_when_videos_are_kep
         assert not bad_videos.errors
 
 
+def test_names_that_are_no_utf8_are_listed_and_told(videos, tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4")
+    pathlib.Path(path).write_bytes(b"no video")
+    records = [VideoRecord(path=path, label=0), *videos[1:]]
+    list_path = tmp_path / "bad_videos.txt"
+    take(records, 3, bad_videos=lenient(str(list_path)))
+    assert list_path.read_bytes().startswith(os.fsencode(path) + b"\tCannot decode")
+    with pytest.raises(tf.errors.OpError, match=r"TooManyBadVideosError.*caf\\udce9.mp4"):
+        take(records, 9, bad_videos=BadVideos(max_share=0.0, min_clips=1))
+
+
 # Counting and listing.
 
 

@@ -60,15 +60,34 @@ def colours(clip):
 # Where the crop lies. Short sides of 6 scaled to 6: pixels stay as they are.
 
 
+HIGHEST = 2**31 - 2
+
+
+def draw_of(place, places):
+    """A random number that chooses one of so many places."""
+    return place * 2**31 // places + 1
+
+
 @LIBRARIES
 @pytest.mark.parametrize(
-    ("top", "left", "first_row", "first_column"),
-    [(0, 0, 0, 0), (2, 4, 2, 4), (1, 3, 1, 3), (3, 5, 0, 0), (7, 9, 1, 4)],
+    ("top", "left", "row", "column"),
+    [
+        (0, 0, 0, 0),
+        (draw_of(2, 3), draw_of(4, 5), 2, 4),
+        (draw_of(1, 3), draw_of(3, 5), 1, 3),
+        (HIGHEST, HIGHEST, 2, 4),
+    ],
 )
-def test_a_random_window_lies_where_the_draws_say(xp, top, left, first_row, first_column):
+def test_a_random_window_lies_where_the_draws_say(xp, top, left, row, column):
     # 6 x 8 pixels hold 3 x 5 places for 4 x 4.
-    found = window(6, 8, xp, crop_size=4, scale=6, top=top, left=left)
-    assert found == (first_row, first_column, 4)
+    assert window(6, 8, xp, crop_size=4, scale=6, top=top, left=left) == (row, column, 4)
+
+
+@pytest.mark.parametrize("draw", [0, 10**8, 2**30, HIGHEST])
+def test_a_random_window_shows_the_same_of_a_smaller_decoding(draw):
+    given = {"crop_size": 112, "scale": 128, "top": draw, "left": draw}
+    whole_size, quarter = window(1080, 1920, **given), window(270, 480, **given)
+    np.testing.assert_allclose(whole_size, 4 * np.array(quarter), atol=4)
 
 
 def test_a_crop_holds_the_pixels_of_its_window():
@@ -81,7 +100,8 @@ def test_a_crop_holds_the_pixels_of_its_window():
     assert scaled_crop(places(6, 8), Window(1, 2, 4), crop_size=4, out=out) is out
     np.testing.assert_array_equal(out, clip)
     floats = places(6, 8, dtype=np.float32)
-    tensor = clip_of_tensor(floats, crop_size=4, scale=6, top=1, left=2)
+    draws = {"top": draw_of(1, 3), "left": draw_of(2, 5)}
+    tensor = clip_of_tensor(floats, crop_size=4, scale=6, **draws)
     np.testing.assert_allclose(tensor, clip, atol=1e-4)
 
 
@@ -90,7 +110,8 @@ def test_a_mirrored_clip_runs_from_right_to_left():
     clip = scaled_crop(video, Window(1, 2, 4), crop_size=4, flip=True)
     assert clip[0, 0, :, 0].tolist() == [15, 14, 13, 12]
     assert clip[0, :, 0, 0].tolist() == [15, 25, 35, 45]
-    tensor = clip_of_tensor(video.astype(np.float32), crop_size=4, scale=6, top=1, left=2, flip=1)
+    draws = {"top": draw_of(1, 3), "left": draw_of(2, 5)}
+    tensor = clip_of_tensor(video.astype(np.float32), crop_size=4, scale=6, flip=1, **draws)
     np.testing.assert_allclose(tensor, clip, atol=1e-4)
 
 
@@ -145,7 +166,7 @@ def test_the_window_is_the_crops_share_of_the_scale(xp, short_side, crop_size, s
 @pytest.mark.parametrize("crop_size", [1, 5, 16])
 def test_any_size_gives_the_crop(height, width, crop_size):
     video = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), np.uint8)
-    for draw in (0, 2**31 - 2):
+    for draw in (0, HIGHEST):
         draws = {"crop_size": crop_size, "scale": 18, "top": draw, "left": draw}
         clip = scaled_crop(
             video, window(height, width, **draws), crop_size=crop_size, flip=draw > 0
