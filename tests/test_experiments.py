@@ -142,6 +142,11 @@ def test_rates_of_the_recipes(name, rates):
     assert first_and_last_rate(name) == pytest.approx(rates)
 
 
+def test_a_misspelt_scope_is_named():
+    with pytest.raises(ValueError, match="gin scope basline: is it misspelt"):
+        parse("i3d_kinetics", NO_MULTIGRID.replace("baseline", "basline"))
+
+
 def test_half_a_cosine_ends_at_zero():
     name = "i3d_kinetics_cosine"
     assert first_and_last_rate(name)[1] == pytest.approx(0, abs=1e-6)
@@ -216,6 +221,7 @@ def write_weights(name, bindings, folder):
 
 # One for each recipe, and each network in turn; the others by `make test-experiments`.
 TRAINED = (
+    "i3d_nln_kinetics_inflated",
     "slowfast_kinetics",
     "i3d_kinetics_cosine",
     "slow_something_something_from_kinetics",
@@ -228,8 +234,6 @@ TRAINED = (
 
 
 def trained(name):
-    if name == "i3d_nln_kinetics_inflated":
-        return name
     mark = pytest.mark.slow if name in TRAINED else pytest.mark.every
     return pytest.param(name, marks=mark)
 

@@ -34,7 +34,7 @@ VIDEOS = {
 
 def gray(index):
     """Brightness of frame `index`: 40, 44, 48, ..."""
-    return 40 + 4 * index
+    return (40 + 4 * index) % 256
 
 
 def scene(index, height=48, width=64):
