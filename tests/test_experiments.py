@@ -238,7 +238,7 @@ def trained(name):
     return pytest.param(name, marks=mark)
 
 
-@pytest.mark.parametrize("name", map(trained, PUBLISHED))
+@pytest.mark.parametrize("name", [trained(name) for name in PUBLISHED])
 @pytest.mark.filterwarnings("ignore:The classifier of")
 def test_three_steps(name, data_bindings, tmp_path):
     parse(name, *tiny_bindings(name, data_bindings, tmp_path))
