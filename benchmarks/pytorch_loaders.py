@@ -19,7 +19,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with open(sys.argv[1], encoding="utf-8") as file:
         job = json.load(file)
-    read, library = {
+    read, module = {
         "pyav": (read_pyav, "av"),
         "decord": (read_decord, "decord"),
         "pillow": (read_pillow, "PIL.Image"),
@@ -28,7 +28,7 @@ def main() -> None:
     # The workers' start is not counted: time runs from when each has given an empty batch.
     clips = [None] * workers * job["batch_size"] + job["clips"]
     batches = iter(
-        DataLoader(Clips(clips, read, library), batch_size=job["batch_size"], num_workers=workers)
+        DataLoader(Clips(clips, read, module), batch_size=job["batch_size"], num_workers=workers)
     )
     for _ in range(workers):
         next(batches)
@@ -40,10 +40,10 @@ def main() -> None:
 class Clips(Dataset):
     """The clips of a list, each read by `read(path, indices)`."""
 
-    def __init__(self, clips, read, library):
+    def __init__(self, clips, read, module):
         self.clips = clips
         self.read = read
-        self.library = library
+        self.module = module
 
     def __len__(self):
         return len(self.clips)
@@ -51,7 +51,7 @@ class Clips(Dataset):
     def __getitem__(self, number):
         clip = self.clips[number]
         if clip is None:
-            importlib.import_module(self.library)
+            importlib.import_module(self.module)
             return torch.zeros(1), 0
         frames = self.read(clip["path"], clip["indices"])
         top, left, side = clip["window"]
