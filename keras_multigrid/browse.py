@@ -144,9 +144,9 @@ def _validation_clips(videos, grid: Grid, sampling, num_clips: int, num_classes)
     )
     clips = []
     for index in (number * total // count for number in range(count)):
-        frames, label = reader.centre_clip(np.int64(index), grid)
+        is_read, frames, label = reader.centre_clip(np.int64(index), grid)
         # Validation leaves out what it cannot read.
-        if len(frames):
+        if is_read:
             frames = normalized(frames, sampling)
             clips.append(
                 ShownClip(

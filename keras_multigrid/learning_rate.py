@@ -1,5 +1,6 @@
 """The learning rate of every step of a multigrid schedule."""
 
+import dataclasses
 from typing import Any
 
 import keras
@@ -26,7 +27,8 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
             follows the warm-up. Kept as the baseline has it, not rescaled.
         warmup_start: learning rate of step 0 when there is a warm-up.
         reference_batch_size: clips of the mini-batch that `learning_rate` and `warmup_start` are
-            stated for; both scale linearly to the clips of `schedule.base`. None: as they are.
+            stated for; None takes that of `schedule.base`. Both scale linearly to the clips of
+            `schedule.baseline_grid`.
 
     Raises:
         ValueError: if a setting is of the wrong kind or out of range.
@@ -68,9 +70,10 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
             step: a scalar, the number of steps trained before this one.
         """
         rate = self._unscaled(ops.cast(step, self._dtype))
-        if self.reference_batch_size is None:
-            return rate
-        return rate * (self.schedule.base.batch_size / self.reference_batch_size)
+        batch_size = self.schedule.baseline_grid.batch_size
+        reference = self.reference_batch_size
+        reference = self.schedule.base.batch_size if reference is None else reference
+        return rate if batch_size == reference else rate * (batch_size / reference)
 
     def _unscaled(self, step):
         rate = self._without_warmup(step)
@@ -80,6 +83,11 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         target = self._without_warmup(self._constant(self._warmup_end_step()))
         ramp = self.warmup_start + (target - self.warmup_start) * epoch / self.warmup_epochs
         return ops.where(epoch < self.warmup_epochs, ramp, rate)
+
+    def on_replicas(self, replicas: int) -> "MultigridLearningRate":
+        """The same for so many devices: see `MultigridSchedule.replicas`."""
+        schedule = dataclasses.replace(self.schedule, replicas=replicas)
+        return type(self).from_config({**self.get_config(), "schedule": schedule.get_config()})
 
     def get_config(self) -> dict[str, Any]:
         policy = self.learning_rate
@@ -148,6 +156,14 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
                 f"{self.schedule.phases[-1].end_epoch:g} epochs. "
                 f"Received: warmup_epochs={self.warmup_epochs!r}."
             )
+
+
+def policy_of(model: keras.Model) -> MultigridLearningRate | None:
+    """The learning rate of a compiled model, if it is one of these."""
+    # Mixed precision wraps the optimizer that holds the learning rate.
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    policy = getattr(optimizer, "_learning_rate", None)
+    return policy if isinstance(policy, MultigridLearningRate) else None
 
 
 def half_cosine(

@@ -180,7 +180,7 @@ def _frames_and_crop(base: Grid, shape: tuple[float, float]) -> tuple[int, int]:
 
 def _base_grid(schedule: "MultigridSchedule", shape: tuple[float, float]) -> tuple[Grid, int]:
     """Grid of a long-cycle shape and its clips relative to the baseline's."""
-    base = schedule.base
+    base = schedule.baseline_grid
     frames, crop = _frames_and_crop(base, shape)
     relative = round(base.num_frames * base.crop_size**2 / (frames * crop**2))
     grid = Grid(batch_size=relative * base.batch_size, num_frames=frames, crop_size=crop)

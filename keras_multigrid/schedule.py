@@ -48,6 +48,8 @@ class MultigridSchedule:
         round_to_epochs: end every phase at a whole epoch, as the published schedules do. This can
             erase a phase of a short recipe; by default phases end at the nearest step.
         long_cycles: how often to go through the long cycle where there are no boundaries.
+        replicas: devices that share every mini-batch evenly: the schedule is made from
+            `baseline_grid`, whose clips are a multiple of it, and so are those of all grids.
 
     Raises:
         ValueError: for any setting that makes no schedule.
@@ -73,6 +75,7 @@ class MultigridSchedule:
     short_cycle: tuple[float, ...] = SHORT_CYCLE
     round_to_epochs: bool = False
     long_cycles: int = 1
+    replicas: int = 1
 
     def __post_init__(self):
         _check_settings(self)
@@ -89,6 +92,12 @@ class MultigridSchedule:
                 f"epoch_factor={self.epoch_factor}. Use more epochs."
             )
 
+    @property
+    def baseline_grid(self) -> Grid:
+        """`base`, its clips rounded to the nearest multiple of `replicas`, the larger of two."""
+        share = (2 * self.base.batch_size + self.replicas) // (2 * self.replicas)
+        return dataclasses.replace(self.base, batch_size=max(1, share) * self.replicas)
+
     @functools.cached_property
     def phases(self) -> tuple[Phase, ...]:
         """All phases, in order; those too short for a single step are left out."""
@@ -101,7 +110,7 @@ class MultigridSchedule:
 
     @property
     def baseline_steps(self) -> int:
-        """Steps of the baseline, which trains at the base grid alone."""
+        """Steps of the baseline, which trains at `base` alone."""
         if self.round_to_epochs:
             return self.epochs * (self.num_clips // self.base.batch_size)
         return round(self.epochs * self.num_clips / self.base.batch_size)
@@ -179,7 +188,7 @@ def _check_settings(schedule: MultigridSchedule) -> None:
             f"`base` must be a Grid. Received: base={schedule.base!r}. "
             "Use Grid(batch_size=64, num_frames=32, crop_size=224)."
         )
-    for name in ("num_clips", "epochs", "long_cycles"):
+    for name in ("num_clips", "epochs", "long_cycles", "replicas"):
         check_count(name, getattr(schedule, name))
     for name in ("decay", "epoch_factor"):
         _check_positive(name, getattr(schedule, name))

@@ -14,10 +14,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_multigrid import input_monitor
+from keras_multigrid.data import positions as positions_lib
 from keras_multigrid.data import sampling as sampling_lib
 from keras_multigrid.data import transforms
 from keras_multigrid.data.annotations import VideoRecord
 from keras_multigrid.data.bad_videos import BadVideos
+from keras_multigrid.data.positions import Share
 from keras_multigrid.data.reading import ClipReader, Views
 from keras_multigrid.data.sampling import BLOCK, Clip, ClipSampling
 from keras_multigrid.schedule import Grid, MultigridSchedule
@@ -34,6 +36,7 @@ def training_batches(
     bad_videos: BadVideos | None = None,
     keep_decoded: bool = False,
     workers: int | None = None,
+    input_context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """Batches of clips, one a step, without end: the step's grid, whatever the videos' sizes.
 
@@ -48,13 +51,17 @@ def training_batches(
         keep_decoded: keep every decoded video in memory: for sets that fit, in frames x height x
             width x 3 bytes a video.
         workers: clips read at a time; by default the number of cores.
+        input_context: of `Strategy.distribute_datasets_from_function`: gives the clips of one
+            worker alone, a batch for each of its devices in turn. All workers together give the
+            batches that one would, in order, whatever their number.
 
     Returns:
         A data set of (clips, labels): float32 (batch, frames, crop, crop, 3), and int32 (batch,)
         or, with `num_classes`, float32 (batch, num_classes).
 
     Raises:
-        ValueError: if the number of videos is not the schedule's.
+        ValueError: if the number of videos is not the schedule's, or the devices cannot share its
+            batches evenly.
 
     Example:
 
@@ -63,6 +70,7 @@ def training_batches(
     True
     """
     _check_num_videos(len(videos), schedule)
+    share = Share.of(input_context)
     reader = ClipReader(
         videos, sampling, num_classes=num_classes, bad_videos=bad_videos, keep_decoded=keep_decoded
     )
@@ -83,14 +91,14 @@ def training_batches(
         return clip.batch_size, frames, label
 
     parallel = {"num_parallel_calls": workers or os.cpu_count(), "deterministic": True}
-    clips = drawn_clips(schedule, sampling, seed=seed, start_step=start_step)
+    clips = drawn_clips(schedule, sampling, seed=seed, start_step=start_step, share=share)
     if reader.clips_per_call == 1:
         clips = clips.map(read, **parallel)
     else:
         calls = clips.batch(reader.clips_per_call, drop_remainder=True)
         clips = calls.map(read_several, **parallel).unbatch().map(shape)
     batches = _bucketed(clips).map(_normalize(sampling), **parallel)
-    return _untuned(_measured(batches.prefetch(2), start_step))
+    return _untuned(_measured(batches.prefetch(2), start_step, share))
 
 
 def training_clips(
@@ -133,30 +141,36 @@ def evaluation_batches(
     bad_videos: BadVideos | None = None,
     keep_decoded: bool = False,
     workers: int | None = None,
+    input_context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """Every video once: the clip in its middle, at the fixed stride, cropped in the centre.
 
     Always at the baseline's grid, so that figures of different phases can be compared. Videos that
-    cannot be read are left out and counted. The last batch may be smaller.
+    cannot be read are left out and counted: their batches are smaller, and so is the last one.
 
     Args:
         grid: shape of the batches: the schedule's `base`.
-        others: as of `training_batches`.
+        others: as of `training_batches`. With an `input_context`, a batch may be empty, so that all
+            devices get as many: `distribute.prepare` makes models pass over it.
 
     Returns:
         A finite data set of (clips, labels), as of `training_batches`.
     """
+    share = Share.of(input_context)
     reader = ClipReader(
         videos, sampling, num_classes=num_classes, bad_videos=bad_videos, keep_decoded=keep_decoded
     )
-
     parallel = {"num_parallel_calls": workers or os.cpu_count(), "deterministic": True}
-    indices = tf.data.Dataset.range(len(videos))
+    indices = positions_lib.evaluation_indices(len(videos), grid, share)
     clips = indices.map(lambda index: reader.centre_clip(index, grid), **parallel)
-    # Unreadable videos come as clips without frames.
-    readable = clips.filter(lambda clip, label: tf.shape(clip)[0] > 0)
-    batches = readable.batch(grid.batch_size).map(_normalize(sampling), **parallel)
-    return _untuned(batches.prefetch(2))
+
+    def readable(is_read, clips, labels):
+        return tf.boolean_mask(clips, is_read), tf.boolean_mask(labels, is_read)
+
+    batches = clips.batch(grid.batch_size // share.total).map(readable)
+    if share.total == 1:
+        batches = batches.filter(lambda clips, labels: tf.shape(clips)[0] > 0)
+    return _untuned(batches.map(_normalize(sampling), **parallel).prefetch(2))
 
 
 def view_batches(
@@ -167,6 +181,7 @@ def view_batches(
     sampling: ClipSampling = ClipSampling(),
     bad_videos: BadVideos | None = None,
     workers: int | None = None,
+    input_context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """All views of every video for a test, the short side scaled to the crop.
 
@@ -178,19 +193,27 @@ def view_batches(
 
     Returns:
         A finite data set of (clips, numbers): float32 (batch, frames, crop, crop, 3), and int64
-        (batch,) positions in `videos`.
+        (batch,) positions in `videos`; -1 for what is no view, as of a video that cannot be read.
     """
     reader = ClipReader(videos, sampling, bad_videos=bad_videos)
+    share = Share.of(input_context)
+    share.check(grid)
+    count = len(videos) * views.clips
 
     def load(position):
-        index = position // views.clips
-        crops = reader.views(index, position % views.clips, views, grid)
-        return crops, tf.fill(tf.shape(crops)[:1], index)
+        index = tf.where(position < count, position // views.clips, len(videos))
+        is_read, crops = reader.views(index, position % views.clips, views, grid)
+        return crops, tf.fill(tf.shape(crops)[:1], tf.where(is_read, index, -1))
 
+    batch_size = grid.batch_size // share.total
+    num_views = _ceil(count * share.count, share.total) * views.crops
+    if share.total > 1:
+        # As many batches for each device.
+        num_views = _ceil(num_views, share.count * batch_size) * share.count * batch_size
+    own = tf.data.Dataset.counter(share.first // share.count, share.total // share.count)
     parallel = {"num_parallel_calls": workers or os.cpu_count(), "deterministic": True}
-    clips = tf.data.Dataset.range(len(videos) * views.clips).map(load, **parallel)
-    batches = clips.unbatch().batch(grid.batch_size).map(_normalize(sampling), **parallel)
-    return _untuned(batches.prefetch(2))
+    views_ = own.map(load, **parallel).unbatch().take(num_views)
+    return _untuned(views_.batch(batch_size).map(_normalize(sampling), **parallel).prefetch(2))
 
 
 def resample(
@@ -200,6 +223,7 @@ def resample(
     start_step: int = 0,
     sampling: ClipSampling = ClipSampling(),
     workers: int | None = None,
+    input_context: tf.distribute.InputContext | None = None,
 ) -> Callable[[tf.data.Dataset], tf.data.Dataset]:
     """A transformation of any data set of decoded videos to multigrid batches.
 
@@ -210,6 +234,8 @@ def resample(
         sampling: how clips are taken from videos. Colours of uint8 videos are normalized; those of
             float videos are left as they are.
         workers: clips resampled at a time; by default the number of cores.
+        input_context: as of `training_batches`. Each worker goes through all videos of the data set
+            and resamples its own.
 
     Returns:
         A function for `tf.data.Dataset.apply`. It takes a data set of (video, label), one video an
@@ -221,7 +247,9 @@ def resample(
     >>> batches = videos.apply(resample(schedule))
     >>> model.fit(batches, steps_per_epoch=schedule.total_steps, callbacks=[MultigridCallback()])
     """
-    clips = drawn_clips(schedule, sampling, seed=seed, start_step=start_step)
+    share = Share.of(input_context)
+    clips = drawn_clips(schedule, sampling, seed=seed, start_step=start_step, share=share)
+    is_own = _by_blocks(positions_lib.is_own(schedule, share), schedule.clips_before(start_step))
 
     def load(values, video, label):
         clip = _clip(values)
@@ -232,32 +260,41 @@ def resample(
     def transform(videos: tf.data.Dataset) -> tf.data.Dataset:
         _check_decoded_videos(videos, schedule)
         seen = schedule.clips_before(start_step) % schedule.num_clips
-        resampled = tf.data.Dataset.zip((clips, videos.repeat().skip(seen))).map(
+        stream = videos.repeat().skip(seen)
+        if share.total > 1:
+            stream = tf.data.Dataset.zip((is_own, stream)).filter(lambda is_own, _: is_own)
+            stream = stream.map(lambda _, video: video)
+        resampled = tf.data.Dataset.zip((clips, stream)).map(
             lambda values, video: load(values, *video),
             num_parallel_calls=workers or os.cpu_count(),
             deterministic=True,
         )
-        return _measured(_bucketed(resampled).prefetch(2), start_step)
+        return _measured(_bucketed(resampled).prefetch(2), start_step, share)
 
     return transform
 
 
 def drawn_clips(
-    schedule: MultigridSchedule, sampling: ClipSampling, *, seed: int, start_step: int
+    schedule: MultigridSchedule,
+    sampling: ClipSampling,
+    *,
+    seed: int,
+    start_step: int,
+    share: Share = Share(),
 ) -> tf.data.Dataset:
-    """The values of each `Clip` from a step on, without end: int64 (len(Clip._fields),)."""
+    """The values of each `Clip` of a worker from a step on, without end: int64 (len(_fields),)."""
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ValueError(f"`seed` must be an integer in [0, 2**32). Received: seed={seed!r}.")
-    grid_at = _grid_by_position(schedule)
+    places_of = positions_lib.places(schedule, share)
     shortest, longest = sampling.scales(schedule.base.crop_size)
 
-    def block_of_clips(block: tf.Tensor) -> tf.Tensor:
-        positions = BLOCK * block + tf.range(BLOCK, dtype=tf.int64)
-        batch_size, num_frames, crop_size = grid_at(positions)
-        stride, scale, start, top, left, flip = tf.unstack(sampling_lib.draws(seed, block, 6))
+    def clips_of(numbers: tf.Tensor) -> tf.Tensor:
+        positions, _, batch_size, num_frames, crop_size = places_of(numbers)
+        draws = sampling_lib.draws_at(seed, positions, 6)
+        stride, scale, start, top, left, flip = tf.unstack(draws)
         # Smaller crops take smaller scales, too, so that they show as much of the picture.
-        share = tf.cast(crop_size, tf.float64) / schedule.base.crop_size
-        shortest_here = tf.cast(tf.round(shortest * share), tf.int64)
+        relative = tf.cast(crop_size, tf.float64) / schedule.base.crop_size
+        shortest_here = tf.cast(tf.round(shortest * relative), tf.int64)
         clips = Clip(
             video=sampling_lib.video_indices(positions, schedule.num_clips, seed),
             batch_size=batch_size,
@@ -282,38 +319,23 @@ def drawn_clips(
         )
         return tf.stack(clips, axis=1)
 
+    return _by_blocks(clips_of, positions_lib.clips_before(schedule, start_step, share))
+
+
+def _by_blocks(values_of: Callable, first: int) -> tf.data.Dataset:
+    """Values of the numbers from `first` on, without end, by a function of many numbers."""
     # A block at a time: the arithmetic of one costs as much as that of one clip.
-    first = schedule.clips_before(start_step)
     blocks = tf.data.Dataset.range(first // BLOCK, np.iinfo(np.int64).max // BLOCK)
-    return blocks.map(block_of_clips).unbatch().skip(first % BLOCK)
+    numbers = blocks.map(lambda block: BLOCK * block + tf.range(BLOCK, dtype=tf.int64))
+    return numbers.map(values_of).unbatch().skip(first % BLOCK)
+
+
+def _ceil(dividend: int, divisor: int) -> int:
+    return -(-dividend // divisor)
 
 
 def _clip(values: tf.Tensor) -> Clip:
     return Clip(*tf.unstack(values, len(Clip._fields)))
-
-
-def _grid_by_position(schedule: MultigridSchedule) -> Callable[[tf.Tensor], tuple]:
-    """(batch size, frames, crop) of the steps that the clips at positions belong to.
-
-    Phases are few: as constants they make this a search, a modulo and a search.
-    """
-    phases = schedule.phases
-    first_clips = [phase.first_clip for phase in phases]
-    # Clips of one turn of the short cycle up to and with each of its steps.
-    ends = [np.cumsum([grid.batch_size for grid in phase.short_cycle]) for phase in phases]
-    grids = [[grid.shape[:3] for grid in phase.short_cycle] for phase in phases]
-
-    def grid_at(positions):
-        first_clips_, ends_, grids_ = (
-            tf.constant(np.asarray(values, np.int64)) for values in (first_clips, ends, grids)
-        )
-        phase = tf.searchsorted(first_clips_, positions, side="right") - 1
-        ends_ = tf.gather(ends_, phase)
-        turn = (positions - tf.gather(first_clips_, phase)) % ends_[:, -1]
-        place = tf.reduce_sum(tf.cast(turn[:, None] >= ends_, tf.int32), axis=1)
-        return tf.unstack(tf.gather_nd(grids_, tf.stack([phase, place], axis=1)), axis=1)
-
-    return grid_at
 
 
 def _normalize(sampling: ClipSampling) -> Callable:
@@ -335,18 +357,20 @@ def _bucketed(clips: tf.data.Dataset) -> tf.data.Dataset:
     )
 
 
-def _measured(batches: tf.data.Dataset, start_step: int) -> tf.data.Dataset:
+def _measured(batches: tf.data.Dataset, start_step: int, share: Share) -> tf.data.Dataset:
     """The same batches; the wait for each and the first clips of some go to `input_monitor`."""
 
-    def tell(step, asked, batch):
+    def tell(number, asked, batch):
         waited = tf.timestamp() - asked
+        # Of a step's batches, one a device, the first is shown.
+        step = tf.where(number % share.count == 0, start_step + number // share.count, -1)
         # The slice is a view: clips that nobody asked for are not copied.
         shown = batch[0][: input_monitor.SHOWN_CLIPS]
         tf.numpy_function(input_monitor.add_batch, [step, waited, shown], [])
         return batch
 
     # zip asks its inputs in turn: the clock is read when a batch is asked for.
-    clock = tf.data.Dataset.counter(start_step).map(lambda step: (step, tf.timestamp()))
+    clock = tf.data.Dataset.counter().map(lambda number: (number, tf.timestamp()))
     measured = tf.data.Dataset.zip((clock, batches)).map(lambda clock, batch: tell(*clock, batch))
     options = tf.data.Options()
     # A prefetch put in behind the clock would hide the wait.

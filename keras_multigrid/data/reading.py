@@ -66,7 +66,7 @@ class ClipReader:
     Example:
 
     >>> reader = ClipReader(videos.train, ClipSampling())
-    >>> frames, label = reader.centre_clip(tf.constant(0, tf.int64), schedule.base)
+    >>> is_read, frames, label = reader.centre_clip(tf.constant(0, tf.int64), schedule.base)
     """
 
     def __init__(
@@ -133,14 +133,15 @@ class ClipReader:
         return pixels, label, video
 
     def centre_clip(self, index: tf.Tensor, grid: Grid):
-        """The clip in the middle of a video; without frames if the video is unreadable.
+        """The clip in the middle of a video.
 
         Args:
-            index: the video, a scalar int64 tensor.
+            index: the video, a scalar int64 tensor; from the number of videos on none.
             grid: gives its frames and size.
 
         Returns:
-            uint8 (num_frames, crop_size, crop_size, 3), the centre, and the label.
+            Whether the video can be read; uint8 (num_frames, crop_size, crop_size, 3), the centre,
+            and the label, both meaningless if not.
         """
         size = grid.crop_size
         scale = self._sampling.scales(size)[0]
@@ -149,33 +150,35 @@ class ClipReader:
             return sampling_lib.view_clip_indices(num_frames, grid.num_frames, self._sampling)
 
         def read(index):
-            record = self._videos[int(index)]
-            # The video's own label: what goes on anywhere in it.
-            label = self._label(record, ())
-            try:
-                frames, _ = self._read(int(index), select, max(scale, size))
-            except DecodeError as error:
-                self._bad_videos.add(record.path, error)
-                return np.zeros((0, size, size, 3), np.uint8), label
+            frames = self._read_or_none(int(index), select, max(scale, size))
+            if frames is None:
+                no_label = np.zeros(self._label_shape, self._label_type.as_numpy_dtype)
+                return False, np.zeros((grid.num_frames, size, size, 3), np.uint8), no_label
             window = centre_window(*frames[0].shape[:2], crop_size=size, scale=scale)
-            return scaled_crop(frames, window, crop_size=size), label
+            # The video's own label: what goes on anywhere in it.
+            label = self._label(self._videos[int(index)], ())
+            return True, scaled_crop(frames, window, crop_size=size), label
 
-        frames, label = tf.numpy_function(_counted(read), [index], (tf.uint8, self._label_type))
-        frames.set_shape((None, size, size, 3))
+        is_read, frames, label = tf.numpy_function(
+            _counted(read), [index], (tf.bool, tf.uint8, self._label_type)
+        )
+        is_read.set_shape(())
+        frames.set_shape((grid.num_frames, size, size, 3))
         label.set_shape(self._label_shape)
-        return frames, label
+        return is_read, frames, label
 
     def views(self, index: tf.Tensor, number: tf.Tensor, views: Views, grid: Grid):
-        """All crops of one clip of a video; none if the video is unreadable.
+        """All crops of one clip of a video.
 
         Args:
-            index: the video, a scalar int64 tensor.
+            index: the video, a scalar int64 tensor; from the number of videos on none.
             number: the clip, a scalar int64 tensor in [0, views.clips).
             views: how many clips and crops there are.
             grid: gives their frames and size.
 
         Returns:
-            uint8 (views.crops, num_frames, crop_size, crop_size, 3).
+            Whether the video can be read; uint8 (views.crops, num_frames, crop_size, crop_size, 3),
+            meaningless if not.
         """
         size = grid.crop_size
 
@@ -189,19 +192,20 @@ class ClipReader:
                     count=views.clips,
                 )
 
-            try:
-                frames, _ = self._read(int(index), select, size)
-            except DecodeError as error:
-                self._bad_videos.add(self._videos[int(index)].path, error)
-                return np.zeros((0, grid.num_frames, size, size, 3), np.uint8)
+            frames = self._read_or_none(int(index), select, size)
+            if frames is None:
+                shape = (views.crops, grid.num_frames, size, size, 3)
+                return False, np.zeros(shape, np.uint8)
             windows = side_windows(
                 *frames[0].shape[:2], crop_size=size, scale=size, count=views.crops
             )
-            return np.stack([scaled_crop(frames, window, crop_size=size) for window in windows])
+            crops = [scaled_crop(frames, window, crop_size=size) for window in windows]
+            return True, np.stack(crops)
 
-        crops = tf.numpy_function(_counted(read), (index, number), tf.uint8)
-        crops.set_shape((None, grid.num_frames, size, size, 3))
-        return crops
+        is_read, crops = tf.numpy_function(_counted(read), (index, number), (tf.bool, tf.uint8))
+        is_read.set_shape(())
+        crops.set_shape((views.crops, grid.num_frames, size, size, 3))
+        return is_read, crops
 
     @property
     def _label_type(self) -> tf.DType:
@@ -226,6 +230,16 @@ class ClipReader:
             f"{_MAX_REPLACEMENTS} videos in a row cannot be read; the last: "
             f"{self._videos[index].path}. Check that the data set is where its annotations say."
         )
+
+    def _read_or_none(self, index, select, short_side):
+        """The frames that `select` names; None of a video that is not there or cannot be read."""
+        if index >= len(self._videos):
+            return None
+        try:
+            return self._read(index, select, short_side)[0]
+        except DecodeError as error:
+            self._bad_videos.add(self._videos[index].path, error)
+            return None
 
     def _read(self, index, select, short_side):
         """The frames that `select` names, of that short side at least, and their indices."""

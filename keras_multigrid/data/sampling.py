@@ -21,7 +21,7 @@ class Clip(NamedTuple):
 
     Args:
         video: the video it comes from, as long as that one can be read.
-        batch_size: clips of its step.
+        batch_size: clips of its step on one replica.
         num_frames: frames.
         crop_size: height and width, in pixels.
         stride: source frames from one frame to the next.
@@ -150,6 +150,20 @@ def draws(seed: int, block: tf.Tensor, count: int) -> tf.Tensor:
         alg="philox",
     )
     return tf.cast(numbers, tf.int64)
+
+
+def draws_at(seed: int, positions: tf.Tensor, count: int) -> tf.Tensor:
+    """Random numbers of any int64 (n,) positions: int64 (count, n), as of `draws`."""
+    blocks, place = tf.unique(positions // BLOCK)
+    # Positions are runs of neighbours: few blocks.
+    numbers = tf.map_fn(lambda block: draws(seed, block, count), blocks)
+    return tf.gather_nd(
+        tf.transpose(numbers, (1, 0, 2)),
+        tf.tile(
+            tf.stack([place, tf.cast(positions % BLOCK, tf.int32)], axis=1)[None], (count, 1, 1)
+        ),
+        batch_dims=1,
+    )
 
 
 def video_indices(positions: tf.Tensor, num_videos: int, seed: int) -> tf.Tensor:

@@ -113,7 +113,7 @@ def test_whole_clips_of_a_partly_damaged_video_are_read_also_when_videos_are_kep
             [record], ClipSampling(), bad_videos=bad_videos, keep_decoded=keep_decoded
         )
         for _ in range(2):
-            frames, _ = reader.centre_clip(tf.constant(0, tf.int64), GRID)
+            _, frames, _ = reader.centre_clip(tf.constant(0, tf.int64), GRID)
             # Frames 2, 4, 6 and 8.
             means = frames.numpy().mean(axis=(1, 2, 3))
             np.testing.assert_allclose(means, [40, 80, 120, 160], atol=2)
@@ -153,6 +153,16 @@ def test_bad_files_are_counted_each_time_and_listed_once(spoilt, bad_paths, tmp_
     assert "No such file" in lines[3][1]
 
 
+def test_a_run_that_goes_on_lists_no_file_again(spoilt, bad_paths, tmp_path):
+    list_path = str(tmp_path / "bad_videos.txt")
+    for _ in range(2):
+        bad_videos = lenient(list_path)
+        take(spoilt, 9, bad_videos=bad_videos)
+        assert sorted(bad_videos.errors) == sorted(bad_paths)
+    with open(list_path) as file:
+        assert sorted(line.split("\t")[0] for line in file) == sorted(bad_paths)
+
+
 def test_the_pipeline_lists_every_bad_file_once(spoilt, bad_paths, tmp_path):
     list_path = tmp_path / "bad_videos.txt"
     bad_videos = lenient(str(list_path))
@@ -163,18 +173,21 @@ def test_the_pipeline_lists_every_bad_file_once(spoilt, bad_paths, tmp_path):
     assert bad_videos.replaced_clips >= 12
 
 
-def test_a_centre_clip_of_a_bad_video_has_no_frames(spoilt):
-    reader = ClipReader(spoilt, ClipSampling(), bad_videos=lenient())
-    frames, label = reader.centre_clip(tf.constant(8, tf.int64), GRID)
-    assert frames.shape == (0, 16, 16, 3)
-    assert int(label) == 8
+def test_a_centre_clip_of_a_bad_video_or_of_none_is_told_apart(spoilt):
+    bad_videos = lenient()
+    reader = ClipReader(spoilt, ClipSampling(), bad_videos=bad_videos)
+    for index, is_readable in ((7, True), (8, False), (len(spoilt), False)):
+        is_read, frames, _ = reader.centre_clip(tf.constant(index, tf.int64), GRID)
+        assert bool(is_read) == is_readable
+        assert frames.shape == (4, 16, 16, 3)
+    assert bad_videos.replaced_clips == 1
 
 
 def test_still_clips_repeat_the_middle_frame(videos):
     reader = ClipReader(videos, ClipSampling(still=True))
     for frames, _ in (
         random_clip(reader, clip_of(16, num_frames=4)),
-        reader.centre_clip(tf.constant(16, tf.int64), GRID),
+        reader.centre_clip(tf.constant(16, tf.int64), GRID)[1:],
     ):
         assert frames.shape[0] == 4
         # Frame 10 of 20: 8 * 10 + 10 in green.
