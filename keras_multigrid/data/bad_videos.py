@@ -21,7 +21,8 @@ class BadVideos:
     """Counts the clips of unreadable videos and lists each file once with its error.
 
     Args:
-        list_path: text file to append `path<tab>error` to, one line a file; None for no file.
+        list_path: text file to append `path<tab>error` to, one line a file, those that a run before
+            has listed there left out; None for no file.
         max_share: share of clips that may be replaced before the run stops.
         min_clips: clips to see before the share is judged.
 
@@ -41,6 +42,7 @@ class BadVideos:
         self.errors: dict[str, str] = {}
         self.replaced_clips = 0
         self.clips = 0
+        self._listed = _listed(list_path)
         self._lock = threading.Lock()
 
     def count_clip(self) -> None:
@@ -61,7 +63,7 @@ class BadVideos:
 
     def _list(self, path: str, error: str) -> None:
         logging.warning("Unreadable video, replaced by another clip: %s", error)
-        if self.list_path is not None:
+        if self.list_path is not None and path not in self._listed:
             os.makedirs(os.path.dirname(self.list_path) or ".", exist_ok=True)
             with open(self.list_path, "a", encoding="utf-8", errors="surrogateescape") as file:
                 file.write(f"{path}\t{' '.join(error.split())}\n")
@@ -76,3 +78,11 @@ class BadVideos:
             f"more than the share of {self.max_share:g} that is allowed. The first: {first}{where} "
             "Mend or remove these files, or allow more: training.train.max_bad_share."
         )
+
+
+def _listed(list_path: str | None) -> set[str]:
+    """Files that are in the list already."""
+    if list_path is None or not os.path.exists(list_path):
+        return set()
+    with open(list_path, encoding="utf-8", errors="surrogateescape") as file:
+        return {line.split("\t")[0] for line in file}

@@ -216,12 +216,16 @@ def _available_cpus() -> int:
 
 def _is_complete(root: pathlib.Path, settings: dict) -> bool:
     """Tells finished videos from missing ones, and refuses a folder of anything else."""
-    for name in (_MANIFEST, _PARTIAL_MANIFEST):
-        if (root / name).exists():
+    # In this order: several processes may write the same videos, and the first to end takes the
+    # partial one away when the other is there.
+    for name in (_PARTIAL_MANIFEST, _MANIFEST):
+        try:
             found = _read_json(root / name)
-            if found != settings:
-                _refuse_root(root, settings, f"{name} of {found}")
-            return name == _MANIFEST
+        except FileNotFoundError:
+            continue
+        if found != settings:
+            _refuse_root(root, settings, f"{name} of {found}")
+        return name == _MANIFEST
     # Hidden files belong to nobody: .DS_Store, or what a killed call left.
     names = sorted(path.name for path in root.glob("[!.]*"))
     if names:
