@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_multigrid.models.fused_normalization import normalize_groups
+from keras_multigrid.models.fused_normalization import normalize_groups, over_replicas
 
 
 @keras.saving.register_keras_serializable(package="keras_multigrid")
@@ -24,7 +24,8 @@ class SubBatchNormalization(keras.layers.Layer):
 
     The moving statistics are those of the whole batch: group means are averaged, and so are group
     variances, to which the variance of the means is added. With one group the layer is
-    `keras.layers.BatchNormalization`.
+    `keras.layers.BatchNormalization`. Under a distribution strategy they are those of all replicas'
+    clips, the same on each.
 
     Args:
         momentum: of the moving statistics, in Keras's sense: the share that is kept.
@@ -50,6 +51,8 @@ class SubBatchNormalization(keras.layers.Layer):
         self.supports_masking = False
         # Whether statistics may be shared between replicas: communication in every step.
         self.synchronizes = False
+        # What the variables begin with: a model may be built when `fit` has begun.
+        self.initial_groups = self.initial_synchronized_replicas = 1
         # XLA of TensorFlow needs the number of groups when it compiles.
         self.supports_jit = keras.backend.backend() != "tensorflow"
 
@@ -65,15 +68,9 @@ class SubBatchNormalization(keras.layers.Layer):
         self.moving_mean = self._statistic("moving_mean", shape, "zeros", trainable=False)
         self.moving_variance = self._statistic("moving_variance", shape, "ones", trainable=False)
         # A variable, not a constant of the compiled step: phases share grids but not groups.
-        self.groups = self.add_weight(
-            name="groups", shape=(), dtype="int32", initializer="ones", trainable=False
-        )
-        self.synchronized_replicas = self.add_weight(
-            name="synchronized_replicas",
-            shape=(),
-            dtype="int32",
-            initializer="ones",
-            trainable=False,
+        self.groups = self._count("groups", self.initial_groups)
+        self.synchronized_replicas = self._count(
+            "synchronized_replicas", self.initial_synchronized_replicas
         )
 
     def call(self, inputs, training=False):
@@ -87,6 +84,9 @@ class SubBatchNormalization(keras.layers.Layer):
                 self.epsilon,
                 synchronized_replicas=self.synchronized_replicas if self.synchronizes else None,
             )
+            # Every replica holds the same: evaluation and what is saved depend on none of them.
+            near = ops.convert_to_tensor(self.moving_mean)
+            mean, variance = over_replicas(mean, variance, near)
             self._move(self.moving_mean, mean)
             self._move(self.moving_variance, variance)
             return outputs
@@ -115,6 +115,15 @@ class SubBatchNormalization(keras.layers.Layer):
     def _move(self, moving, value):
         value = ops.stop_gradient(value)
         moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
+
+    def _count(self, name, value):
+        return self.add_weight(
+            name=name,
+            shape=(),
+            dtype="int32",
+            initializer=keras.initializers.Constant(value),
+            trainable=False,
+        )
 
     def _statistic(self, name, shape, initializer, *, trainable):
         return self.add_weight(
