@@ -36,13 +36,13 @@ setup(
         "absl-py>=1.4",
         "av>=14",
         "gin-config>=0.5",
+        "h5py>=3",
         "keras>=3.10,<4",
         "matplotlib>=3.7",
         "numpy>=1.26",
         "opencv-python-headless>=4.11,<6",
-        "pillow>=10",  # tensorboardX needs it, too, but does not declare it.
+        "pillow>=10",
         "tensorboard>=2.16",  # TensorFlow 2.21 no longer brings it.
-        "tensorboardX>=2.6",
     ],
     extras_require={
         "tensorflow": ["tensorflow>=2.16"],
