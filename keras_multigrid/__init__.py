@@ -10,23 +10,24 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Grid": "schedule",
     "MultigridCallback": "callbacks",
+    "MultigridCheckpoint": "checkpoint",
     "MultigridLearningRate": "learning_rate",
     "MultigridSchedule": "schedule",
     "Phase": "schedule",
-    "PreciseBatchNormalization": "callbacks",
+    "PreciseBatchNormalization": "precise_batch_normalization",
     "ReferenceSGD": "sgd",
     "SubBatchNormalization": "models.sub_batch_normalization",
     "resample": "data.pipeline",
 }
-_SUBPACKAGES = ("data", "models")
+_MODULES = ("data", "distribute", "models")
 
-__all__ = ["__version__", *_PUBLIC, *_SUBPACKAGES]
+__all__ = ["__version__", *_PUBLIC, *_MODULES]
 
 
 def __getattr__(name: str):
     if name in _PUBLIC:
         return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
-    if name in _SUBPACKAGES:
+    if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

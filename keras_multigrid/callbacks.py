@@ -1,17 +1,22 @@
 """What a multigrid run does besides its steps: normalization groups, logs, the end."""
 
 import collections
-import itertools
+import math
 import statistics
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import keras
 
-from keras_multigrid import input_monitor
-from keras_multigrid.learning_rate import MultigridLearningRate
+from keras_multigrid import input_monitor, replicas
+from keras_multigrid.learning_rate import MultigridLearningRate, policy_of
+from keras_multigrid.model_state import set_groups, sync_state
 from keras_multigrid.schedule import Grid, MultigridSchedule
+
+
+class DivergedError(RuntimeError):
+    """The loss is not finite: training cannot go on."""
 
 
 class MultigridCallback(keras.callbacks.Callback):
@@ -36,9 +41,12 @@ class MultigridCallback(keras.callbacks.Callback):
         clips_per_group: clips that share normalization statistics on each replica.
         texts: name to text, shown in TensorBoard once.
 
+    Under a strategy of several workers the chief alone writes.
+
     Raises:
         ValueError: when training begins, if there is no schedule, or if the model or the replicas
             cannot take one of its grids.
+        DivergedError: when the loss is not finite.
 
     Example:
 
@@ -79,8 +87,8 @@ class MultigridCallback(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.schedule = self._given_schedule or _schedule_of(self.model)
-        self._replicas = _num_replicas(self.model)
-        _check_grids(self.schedule, self.model, self._replicas)
+        self._replicas = replicas.count(self.model)
+        _check_grids(self.schedule, self.model)
         self._layers = self.model._flatten_layers()
         if any(
             phase.synchronized_replicas(self._replicas, self._clips_per_group) > 1
@@ -90,7 +98,7 @@ class MultigridCallback(keras.callbacks.Callback):
                 if hasattr(layer, "synchronizes"):
                     layer.synchronizes = True
         self._groups = None
-        self._step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        self._step = replicas.steps_trained(self.model)
         self._follow_phase()
         self._warn_if_cut_short()
         self._open_writer()
@@ -99,6 +107,9 @@ class MultigridCallback(keras.callbacks.Callback):
         self._replaced_before = input_monitor.replaced_clips()
         self._waited_before = input_monitor.seconds()
         self._interval = _Interval()
+        if self._step >= self.schedule.total_steps:
+            # Nothing is left: fit would make a step before it asks whether to stop.
+            self.model._initial_epoch = self.params.get("epochs")
 
     def on_epoch_begin(self, epoch, logs=None):
         # Other callbacks may have read batches of their own since the last step.
@@ -115,6 +126,7 @@ class MultigridCallback(keras.callbacks.Callback):
         waited = input_monitor.seconds() - self._waited_before
         self._waited_before += waited
         grid = self.schedule.grid(self._step)
+        self._check_loss(grid, (logs or {}).get("loss", 0.0))
         self._seconds[grid].append(seconds)
         self._waits[grid] += waited
         self._interval.add(grid, seconds, waited)
@@ -127,52 +139,69 @@ class MultigridCallback(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch, logs=None):
+        if self._step >= self.schedule.total_steps:
+            self.model.stop_training = True
         results = {name: value for name, value in (logs or {}).items() if name.startswith("val_")}
-        self._write({f"validation/{name[4:]}": value for name, value in results.items()})
+        # As of the last step: what is logged of later ones is written again after a restart.
+        results = {f"validation/{name[4:]}": value for name, value in results.items()}
+        self._write(results, self._step - 1)
 
     def on_train_end(self, logs=None):
         input_monitor.ask_for_clips(())
+        self.model._initial_epoch = None
         if self._writer is None:
             return
         from keras_multigrid import figures
 
         figure = figures.draw_throughput(self.clips_per_second, self.input_wait_shares)
         picture = figures.to_array(figure)
-        self._writer.add_image("throughput", picture, self._step, dataformats="HWC")
+        self._writer.picture("throughput", picture, step=self._step)
         self._writer.close()
         self._writer = None
+
+    def _check_loss(self, grid: Grid, loss) -> None:
+        """A mean over the Keras epoch: once it is not finite, it stays so."""
+        loss = float(keras.ops.convert_to_numpy(loss))
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"The loss of step {self._step} is not finite: {loss}. Its grid is {grid}, its "
+                f"learning rate {float(self._rate(self._step)):.4g}. Lower the learning rate, or "
+                "lengthen its warm-up. Checkpoints from before are kept."
+            )
+
+    def _rate(self, step: int):
+        policy = policy_of(self.model)
+        rate = self.model.optimizer.learning_rate if policy is None else policy(step)
+        return keras.ops.convert_to_numpy(rate)
 
     def _follow_phase(self) -> None:
         phase = self.schedule.phase(self._step)
         groups = phase.groups(self._replicas, self._clips_per_group)
         synchronized = phase.synchronized_replicas(self._replicas, self._clips_per_group)
         if (groups, synchronized) != self._groups:
-            _sync_state(self.model)
-            _set_groups(self._layers, groups, synchronized)
+            sync_state(self.model)
+            set_groups(self._layers, groups, synchronized)
             self._groups = groups, synchronized
 
     def _open_writer(self) -> None:
-        if self._log_dir is None:
+        if self._log_dir is None or not replicas.is_chief(self.model):
             return
         # Only where something is written: neither is needed to train.
-        from tensorboardX import SummaryWriter
-
         from keras_multigrid import figures
+        from keras_multigrid.event_file import EventFile
 
-        self._writer = SummaryWriter(self._log_dir)
-        policy = _policy_of(self.model) or MultigridLearningRate(self.schedule, 1.0)
+        self._writer = EventFile(self._log_dir, start_step=self._step)
+        policy = policy_of(self.model) or MultigridLearningRate(self.schedule, 1.0)
         picture = figures.to_array(figures.draw_schedule(policy))
-        self._writer.add_image("schedule", picture, 0, dataformats="HWC")
+        self._writer.picture("schedule", picture, step=0)
         for name, text in self._texts.items():
-            self._writer.add_text(name, text, 0)
+            self._writer.text(name, text, step=0)
         self._writer.flush()
 
     def _log_step(self, step: int, grid: Grid, logs: Mapping[str, float]) -> None:
-        policy = _policy_of(self.model)
-        rate = self.model.optimizer.learning_rate if policy is None else policy(step)
         self._write(
             {
-                "multigrid/learning_rate": keras.ops.convert_to_numpy(rate),
+                "multigrid/learning_rate": self._rate(step),
                 "multigrid/batch_size": grid.batch_size,
                 "multigrid/frames": grid.num_frames,
                 "multigrid/crop": grid.crop_size,
@@ -195,14 +224,16 @@ class MultigridCallback(keras.callbacks.Callback):
 
         name = f"clips/{grid.batch_size}x{grid.num_frames}x{grid.crop_size}"
         picture = figures.film_strips(figures.stretched(clips))
-        self._writer.add_image(name, picture, self._step, dataformats="HWC")
+        self._writer.picture(name, picture, step=self._step)
 
     def _write(self, scalars: Mapping[str, float], step: int | None = None) -> None:
         if self._writer is None:
             return
         step = self._step if step is None else step
         for name, value in scalars.items():
-            self._writer.add_scalar(name, float(value), step)
+            self._writer.scalar(name, float(value), step=step)
+        # Before the step is saved: a killed run then lacks no point before what it goes on from.
+        self._writer.flush()
 
     def _warn_if_cut_short(self) -> None:
         steps, epochs = self.params.get("steps"), self.params.get("epochs")
@@ -213,125 +244,6 @@ class MultigridCallback(keras.callbacks.Callback):
                 f"{self.schedule.total_steps}.",
                 stacklevel=2,
             )
-
-
-class PreciseBatchNormalization(keras.callbacks.Callback):
-    """Computes the statistics for evaluation anew, over many batches, before they are used.
-
-    Moving statistics lag behind the weights, most of all at a large learning rate, and come from
-    the grids of the last steps. This callback replaces them by those of `num_batches` batches of
-    the base grid: before each validation, and at the end of an epoch, before callbacks behind it in
-    the list save the model. Training itself does not depend on them.
-
-    Means and variances are those of all batches together: batch means are averaged, and so are
-    batch variances, to which the variance of the means is added (Wu and Johnson, "Rethinking Batch
-    in BatchNorm", 2021, section 3).
-
-    Args:
-        batches: data set of (clips, labels) or clips at the base grid, of at least `num_batches`:
-            `training_batches` with a schedule without cycles. Each time, it is read from its start.
-        num_batches: how many to take.
-        clips_per_group: clips that share statistics, as of `MultigridCallback`.
-
-    Raises:
-        ValueError: if there are no batches, or no layer has moving statistics.
-
-    Example:
-
-    >>> plain = dataclasses.replace(schedule, long_cycle=(), short_cycle=())
-    >>> precise = PreciseBatchNormalization(training_batches(videos, plain, seed=1))
-    >>> model.fit(batches, callbacks=[MultigridCallback(), precise, ModelCheckpoint(path)])
-    """
-
-    def __init__(self, batches, num_batches: int = 200, *, clips_per_group: int = 8):
-        super().__init__()
-        if num_batches < 1:
-            raise ValueError(f"`num_batches` must be positive. Received: {num_batches!r}.")
-        self._batches = batches
-        self._num_batches = num_batches
-        self._clips_per_group = clips_per_group
-        self._network = None
-
-    def on_train_begin(self, logs=None):
-        self._steps = 0
-        self._updated_at = None
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._steps += 1
-
-    def on_test_begin(self, logs=None):
-        self._update_once()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._update_once()
-
-    def update(self, model: keras.Model) -> None:
-        """Compute the statistics of a model now, outside of training."""
-        layers = [layer for layer in model._flatten_layers() if hasattr(layer, "moving_variance")]
-        if not layers:
-            raise ValueError(f"{model.name} has no layer with moving statistics: nothing to do.")
-        if self._network is not model:
-            self._network, self._in_training_mode = model, _InTrainingMode(model)
-        _sync_state(model)
-        statistics = [v for x in layers for v in (x.moving_mean, x.moving_variance)]
-        others = [v for v in model.non_trainable_variables if not any(v is s for s in statistics)]
-        before = [keras.ops.convert_to_numpy(variable) for variable in others]
-        totals = self._totals(layers, statistics)
-        # Groups and the states of random generators.
-        for variable, value in zip(others, before, strict=True):
-            variable.assign(value)
-        for layer, (mean, variance, square) in zip(layers, totals, strict=True):
-            layer.moving_mean.assign(mean)
-            layer.moving_variance.assign(variance + square - mean**2)
-
-    def _update_once(self) -> None:
-        """Validation and the end of the epoch come after the same step."""
-        if self._updated_at != self._steps:
-            self.update(self.model)
-            self._updated_at = self._steps
-
-    def _totals(self, layers, statistics) -> list[list]:
-        """Of each layer the averages of batch means, of batch variances, and of squared means."""
-        totals = [[0.0, 0.0, 0.0] for _ in layers]
-        count = 0
-        for batch in itertools.islice(iter(self._batches), self._num_batches):
-            clips = batch[0] if isinstance(batch, (tuple, list)) else batch
-            _set_groups(layers, *self._groups(self._network, len(clips)))
-            # From zero, a moving average is a known share of what it is moved towards.
-            for variable in statistics:
-                variable.assign(keras.ops.zeros_like(variable))
-            self._in_training_mode.predict_on_batch(clips)
-            for layer, total in zip(layers, totals, strict=True):
-                mean, variance = (
-                    keras.ops.convert_to_numpy(v).astype("float64") / (1 - layer.momentum)
-                    for v in (layer.moving_mean, layer.moving_variance)
-                )
-                for place, value in enumerate((mean, variance, mean**2)):
-                    total[place] += value
-            count += 1
-        if not count:
-            raise ValueError("`batches` holds no batch.")
-        return [[value / count for value in total] for total in totals]
-
-    def _groups(self, model: keras.Model, num_clips: int) -> tuple[int, int]:
-        """Groups and synchronized replicas of a batch."""
-        replicas = _num_replicas(model)
-        groups = num_clips / replicas / self._clips_per_group
-        return max(1, round(groups)), max(1, min(replicas, round(1 / groups)))
-
-
-class _InTrainingMode(keras.Model):
-    """Predicts as a model does in training."""
-
-    def __init__(self, model: keras.Model):
-        super().__init__(name=f"{model.name}_in_training_mode")
-        self.model = model
-        # Compiled as the model is.
-        self.jit_compile = model.jit_compile
-        self.run_eagerly = model.run_eagerly
-
-    def call(self, clips):
-        return self.model(clips, training=True)
 
 
 class _Interval:
@@ -356,33 +268,8 @@ class _Interval:
         return self._waited / self._seconds
 
 
-def _set_groups(
-    layers: Iterable[keras.layers.Layer], groups: int, synchronized_replicas: int
-) -> None:
-    for layer in layers:
-        # Convolutions have a number called groups: only a variable can follow the schedule.
-        if isinstance(getattr(layer, "groups", None), keras.Variable):
-            layer.groups.assign(groups)
-        if hasattr(layer, "synchronized_replicas"):
-            layer.synchronized_replicas.assign(synchronized_replicas)
-
-
-def _sync_state(model: keras.Model) -> None:
-    """On JAX, fit keeps variables to itself until asked for them; then it takes up changes."""
-    if getattr(model, "_jax_state", None) is not None:
-        model.jax_state_sync()
-
-
-def _policy_of(model: keras.Model) -> MultigridLearningRate | None:
-    optimizer = model.optimizer
-    # Mixed precision wraps the optimizer that holds the learning rate.
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    policy = getattr(optimizer, "_learning_rate", None)
-    return policy if isinstance(policy, MultigridLearningRate) else None
-
-
 def _schedule_of(model: keras.Model) -> MultigridSchedule:
-    policy = _policy_of(model)
+    policy = policy_of(model)
     if policy is None:
         raise ValueError(
             "MultigridCallback found no schedule: the optimizer's learning rate must be a "
@@ -392,22 +279,23 @@ def _schedule_of(model: keras.Model) -> MultigridSchedule:
     return policy.schedule
 
 
-def _num_replicas(model: keras.Model) -> int:
-    strategy = getattr(model, "distribute_strategy", None)
-    return strategy.num_replicas_in_sync if strategy is not None else 1
-
-
-def _check_grids(schedule: MultigridSchedule, model: keras.Model, replicas: int) -> None:
+def _check_grids(schedule: MultigridSchedule, model: keras.Model) -> None:
     """Every grid, before the first step: not after two days."""
+    if getattr(model, "steps_per_execution", 1) > 1:
+        raise ValueError(
+            "`steps_per_execution` must be 1: every step has a grid of its own. "
+            f"Received: {model.steps_per_execution}. Compile without it."
+        )
     check_clip_size = getattr(model, "check_clip_size", None)
+    count = replicas.count(model)
     for grid in schedule.grids:
         if check_clip_size is not None:
             try:
                 check_clip_size(grid.num_frames, grid.crop_size)
             except ValueError as error:
                 raise ValueError(f"{error} The schedule has the grid {grid}.") from None
-        if grid.batch_size % replicas:
+        if grid.batch_size % count:
             raise ValueError(
-                f"Every batch must be a multiple of the {replicas} replicas. Received: a schedule "
-                f"with the grid {grid}. Use a base batch size that is a multiple of {replicas}."
+                f"Every batch must be a multiple of the {count} replicas. Received: a schedule "
+                f"with the grid {grid}. Use MultigridSchedule(..., replicas={count})."
             )

@@ -1,0 +1,140 @@
+"""Normalization statistics for evaluation that are those of many batches together."""
+
+import itertools
+
+import keras
+
+from keras_multigrid import replicas
+from keras_multigrid.model_state import set_groups, sync_state
+
+
+class PreciseBatchNormalization(keras.callbacks.Callback):
+    """Computes the statistics for evaluation anew, over many batches, before they are used.
+
+    Moving statistics lag behind the weights, most of all at a large learning rate, and come from
+    the grids of the last steps. This callback replaces them by those of `num_batches` batches of
+    the base grid: before each validation, and at the end of an epoch, before callbacks behind it in
+    the list save the model. Training itself does not depend on them.
+
+    Means and variances are those of all batches together: batch means are averaged, and so are
+    batch variances, to which the variance of the means is added (Wu and Johnson, "Rethinking Batch
+    in BatchNorm", 2021, section 3). Under a strategy, batches of `distribute.batches` are those of
+    all replicas, for layers whose statistics are (`SubBatchNormalization`, or Keras's with
+    `synchronized=True`).
+
+    Args:
+        batches: data set of (clips, labels) or clips at the base grid, of at least `num_batches`:
+            `training_batches` with a schedule without cycles. Each time, it is read from its start.
+        num_batches: how many to take.
+        clips_per_group: clips that share statistics, as of `MultigridCallback`.
+
+    Raises:
+        ValueError: if there are no batches, or no layer has moving statistics.
+
+    Example:
+
+    >>> plain = dataclasses.replace(schedule, long_cycle=(), short_cycle=())
+    >>> precise = PreciseBatchNormalization(training_batches(videos, plain, seed=1))
+    >>> model.fit(batches, callbacks=[MultigridCallback(), precise, ModelCheckpoint(path)])
+    """
+
+    def __init__(self, batches, num_batches: int = 200, *, clips_per_group: int = 8):
+        super().__init__()
+        if num_batches < 1:
+            raise ValueError(f"`num_batches` must be positive. Received: {num_batches!r}.")
+        self._batches = batches
+        self._num_batches = num_batches
+        self._clips_per_group = clips_per_group
+        self._network = None
+
+    def on_train_begin(self, logs=None):
+        self._steps = 0
+        self._updated_at = None
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._steps += 1
+
+    def on_test_begin(self, logs=None):
+        self._update_once()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._update_once()
+
+    def update(self, model: keras.Model) -> None:
+        """Compute the statistics of a model now, outside of training."""
+        layers = [layer for layer in model._flatten_layers() if hasattr(layer, "moving_variance")]
+        if not layers:
+            raise ValueError(f"{model.name} has no layer with moving statistics: nothing to do.")
+        if self._network is not model:
+            with replicas.scope(model):
+                self._network, self._in_training_mode = model, _InTrainingMode(model)
+        sync_state(model)
+        statistics = [v for x in layers for v in (x.moving_mean, x.moving_variance)]
+        others = [v for v in model.non_trainable_variables if not any(v is s for s in statistics)]
+        before = [keras.ops.convert_to_numpy(variable) for variable in others]
+        totals = self._totals(layers, statistics)
+        # Groups and the states of random generators.
+        for variable, value in zip(others, before, strict=True):
+            variable.assign(value)
+        for layer, (mean, variance, square) in zip(layers, totals, strict=True):
+            layer.moving_mean.assign(mean)
+            layer.moving_variance.assign(variance + square - mean**2)
+
+    def _update_once(self) -> None:
+        """Validation and the end of the epoch come after the same step."""
+        if self._updated_at != self._steps:
+            self.update(self.model)
+            self._updated_at = self._steps
+
+    def _totals(self, layers, statistics) -> list[list]:
+        """Of each layer the averages of batch means, of batch variances, and of squared means."""
+        totals = [[0.0, 0.0, 0.0] for _ in layers]
+        count = 0
+        for batch in itertools.islice(iter(self._batches), self._num_batches):
+            clips = batch[0] if isinstance(batch, (tuple, list)) else batch
+            # Of a strategy, each replica has its own.
+            local_clips = len(getattr(clips, "values", (clips,))[0])
+            set_groups(layers, *self._groups(self._network, local_clips))
+            # From zero, a moving average is a known share of what it is moved towards.
+            for variable in statistics:
+                variable.assign(keras.ops.zeros_like(variable))
+            self._in_training_mode.run(clips)
+            for layer, total in zip(layers, totals, strict=True):
+                mean, variance = (
+                    keras.ops.convert_to_numpy(v).astype("float64") / (1 - layer.momentum)
+                    for v in (layer.moving_mean, layer.moving_variance)
+                )
+                for place, value in enumerate((mean, variance, mean**2)):
+                    total[place] += value
+            count += 1
+        if not count:
+            raise ValueError("`batches` holds no batch.")
+        return [[value / count for value in total] for total in totals]
+
+    def _groups(self, model: keras.Model, local_clips: int) -> tuple[int, int]:
+        """Groups and synchronized replicas of a batch, of so many clips on each replica."""
+        count = replicas.count(model)
+        groups = local_clips / self._clips_per_group
+        return max(1, round(groups)), max(1, min(count, round(1 / groups)))
+
+
+class _InTrainingMode(keras.Model):
+    """Predicts as a model does in training."""
+
+    def __init__(self, model: keras.Model):
+        super().__init__(name=f"{model.name}_in_training_mode")
+        self.model = model
+        # Compiled as the model is.
+        self.jit_compile = model.jit_compile
+        self.run_eagerly = model.run_eagerly
+
+    def call(self, clips):
+        return self.model(clips, training=True)
+
+    def run(self, clips) -> None:
+        if replicas.count(self) == 1:
+            self.predict_on_batch(clips)
+            return
+        # predict_on_batch would give each replica the clips of all.
+        self.make_predict_function()
+        self.predict_function([(clips,)])

@@ -1,0 +1,56 @@
+"""Requests to end, which clusters send before they take a machine away."""
+
+import os
+import signal
+import threading
+from types import FrameType
+
+
+class Terminated(SystemExit):
+    """The process was asked to end, and the run is saved."""
+
+    def __init__(self):
+        super().__init__(128 + signal.SIGTERM)
+
+
+class TerminationRequest:
+    """Whether SIGTERM came while Keras trains; else, and the second time, it acts as before.
+
+    Example:
+
+    >>> request = TerminationRequest()
+    >>> request.listen()
+    >>> request.is_made
+    False
+    """
+
+    def __init__(self):
+        self.is_made = False
+        self._before = None
+
+    def listen(self) -> None:
+        """Catch SIGTERM from here on, if this is the main thread."""
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, self._hear)
+
+    def listen_no_more(self) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+            self._before = None
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self.listen_no_more()
+        if _is_in_keras(frame):
+            self.is_made = True
+        else:
+            # `fit` ended by an exception, of which callbacks are not told.
+            os.kill(os.getpid(), number)
+
+
+def _is_in_keras(frame: FrameType | None) -> bool:
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name in ("fit", "evaluate") and "trainer" in os.path.basename(code.co_filename):
+            return True
+        frame = frame.f_back
+    return False
