@@ -4,21 +4,24 @@ import csv
 import dataclasses
 import json
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from keras_multigrid import distribute, replicas, storage
+from keras_multigrid.checkpoint_folder import load_checkpoint
 from keras_multigrid.data.annotations import VideoRecord, VideoSet
 from keras_multigrid.data.bad_videos import BadVideos
-from keras_multigrid.data.pipeline import Views, view_batches
+from keras_multigrid.data.pipeline import Views
 from keras_multigrid.data.sampling import ClipSampling
+from keras_multigrid.measures import average_precision, confusion_matrix, top_k
 from keras_multigrid.models.weights import load_published_weights
+from keras_multigrid.predictor import Predictor
 from keras_multigrid.schedule import Grid
 
-COMBINATIONS = ("mean", "max")
 CLASSES = "classes.json"
 
 
@@ -73,6 +76,7 @@ def evaluate(
     crop_size: int | None = None,
     batch_size: int = 8,
     workers: int | None = None,
+    strategy: Callable[[], tf.distribute.Strategy] = distribute.find_strategy,
 ) -> Evaluation:
     """Test a trained network on the validation videos.
 
@@ -85,14 +89,16 @@ def evaluate(
         model: makes the model; called with `classes` and `classifier_activation`.
         sampling: the settings of the training: stride and colours.
         grid: base grid of the training: frames, and the size that the network was trained on.
-        weights: `.weights.h5`, `.keras`, or a published `.pyth` or `.pkl` file; None for the run's
-            checkpoint.
+        weights: `.weights.h5`, `.keras`, or a published `.pyth` or `.pkl` file; a folder of
+            checkpoints, whose last is taken; None for the run's last checkpoint, "best" for that of
+            its best validation.
         views: clips and crops of each video: 10 x 3 by default, 1 x 1 for the centre alone.
         combine: "mean" or "max" of the views' scores (Charades: max).
         crop_size: height and width of the views; None for 256 / 224 of the training's. Where they
             are larger than the training's, the network works fully convolutionally.
-        batch_size: views at a time.
+        batch_size: views at a time on each device.
         workers: clips read at a time; by default the number of cores.
+        strategy: finds the distribution strategy; devices share the views, and one worker writes.
 
     Returns:
         The `Evaluation`.
@@ -101,16 +107,19 @@ def evaluate(
         ValueError: if settings do not fit, before any video is read.
         FileNotFoundError: if there are no weights.
     """
-    network = trained_model(
-        model,
-        videos.num_classes,
-        multi_label=videos.multi_label,
-        run_dir=run_dir,
-        weights=weights,
-    )
+    found = strategy()
+    with found.scope():
+        network = trained_model(
+            model,
+            videos.num_classes,
+            multi_label=videos.multi_label,
+            run_dir=run_dir,
+            weights=weights,
+        )
     bad_videos = BadVideos(max_share=1.0)
     predictor = Predictor(
         network,
+        strategy=found,
         sampling=sampling,
         grid=grid,
         views=views,
@@ -127,7 +136,8 @@ def evaluate(
             f"{next(iter(bad_videos.errors.values()))}"
         )
     result = _evaluation(scores[seen], records, videos, predictor, bad_videos)
-    _write(result, scores[seen], records, videos, run_dir)
+    if replicas.is_chief(network):
+        _write(result, scores[seen], records, videos, run_dir)
     return result
 
 
@@ -223,15 +233,23 @@ def trained_model(
     weights: str | None = None,
 ) -> keras.Model:
     """The network of a run, or with published weights; arguments as of `evaluate`."""
-    path = os.path.join(run_dir, "checkpoint.weights.h5") if weights is None else weights
+    network = model(
+        classes=num_classes, classifier_activation="sigmoid" if multi_label else "softmax"
+    )
+    path = weights
+    if path in (None, "best"):
+        monitor = "val_mAP" if multi_label else "val_accuracy"
+        folder = os.path.join(run_dir, "checkpoints")
+        load_checkpoint(network, folder, best=monitor if path == "best" else None)
+        return network
+    if storage.is_remote(path) or os.path.isdir(path):
+        load_checkpoint(network, path)
+        return network
     if not os.path.exists(path):
         raise FileNotFoundError(
             f"There are no weights at '{path}'. Train first, or name a file: "
             "evaluation.evaluate.weights = 'PATH'."
         )
-    network = model(
-        classes=num_classes, classifier_activation="sigmoid" if multi_label else "softmax"
-    )
     if path.endswith((".pyth", ".pt", ".pth", ".pkl")):
         load_published_weights(network, path)
     elif path.endswith(".keras"):
@@ -239,128 +257,6 @@ def trained_model(
     else:
         network.load_weights(path)
     return network
-
-
-class Predictor:
-    """Scores of whole videos, from several views of each.
-
-    Args: as of `evaluate`.
-
-    Example:
-
-    >>> predictor = Predictor(model, sampling=ClipSampling(), grid=schedule.base)
-    >>> scores, seen = predictor.scores([VideoRecord(path="my.mp4", label=0)])
-    """
-
-    def __init__(
-        self,
-        network: keras.Model,
-        *,
-        sampling: ClipSampling,
-        grid: Grid,
-        views: Views = Views(),
-        combine: str = "mean",
-        crop_size: int | None = None,
-        batch_size: int = 8,
-        workers: int | None = None,
-    ):
-        if combine not in COMBINATIONS:
-            raise ValueError(f"`combine` must be one of {COMBINATIONS}. Received: {combine!r}.")
-        crop_size = round(grid.crop_size * 256 / 224) if crop_size is None else crop_size
-        if hasattr(network, "check_clip_size"):
-            network.check_clip_size(grid.num_frames, crop_size)
-        if crop_size > grid.crop_size and hasattr(network, "fully_convolutional"):
-            network = network.fully_convolutional(grid.num_frames, grid.crop_size)
-        self._network = network
-        self._combine = combine
-        self._views = views
-        self._settings = {
-            "views": views,
-            "grid": Grid(batch_size=batch_size, num_frames=grid.num_frames, crop_size=crop_size),
-            "sampling": sampling,
-            "workers": workers,
-        }
-        self.seconds, self.num_views = 0.0, 0
-
-    def scores(
-        self,
-        videos: Sequence[VideoRecord],
-        *,
-        bad_videos: BadVideos | None = None,
-        verbose: bool = True,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Scores of each video, (videos, classes) float64, and whether it could be read.
-
-        Args:
-            videos: the videos; labels do not matter.
-            bad_videos: counts and lists files that cannot be read.
-            verbose: whether to show progress.
-        """
-        batches = view_batches(videos, bad_videos=bad_videos, **self._settings)
-        total = len(videos) * self._views.clips * self._views.crops
-        progress = keras.utils.Progbar(total, unit_name="view", verbose=int(verbose))
-        scores, counts = None, np.zeros(len(videos), np.int64)
-        begun = time.perf_counter()
-        for clips, numbers in batches:
-            outputs = self._network.predict_on_batch(clips).astype(np.float64)
-            if scores is None:
-                empty = 0.0 if self._combine == "mean" else -np.inf
-                scores = np.full((len(videos), outputs.shape[1]), empty)
-            add = np.add if self._combine == "mean" else np.maximum
-            # Several views of one video may lie in a batch.
-            add.at(scores, np.asarray(numbers), outputs)
-            np.add.at(counts, np.asarray(numbers), 1)
-            progress.update(int(counts.sum()), finalize=False)
-        self.num_views = int(counts.sum())
-        progress.update(self.num_views, finalize=True)
-        self.seconds = time.perf_counter() - begun
-        seen = counts > 0
-        if scores is None:
-            scores = np.zeros((len(videos), 0))
-        if self._combine == "mean":
-            scores /= np.maximum(counts, 1)[:, None]
-        return scores, seen
-
-
-# ---- Measures ------------------------------------------------------------------------------------
-
-
-def top_k(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
-    """Share of the videos whose label is among the `k` highest scores.
-
-    Args:
-        scores: (videos, classes).
-        labels: (videos,) classes.
-        k: how many; all of them if there are fewer.
-    """
-    highest = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return float((highest == labels[:, None]).any(axis=1).mean())
-
-
-def average_precision(scores: np.ndarray, is_positive: np.ndarray) -> float:
-    """Area under precision over recall of one class, as a sum over the steps of recall.
-
-    Videos of one score are one step. NaN where no video is positive.
-
-    Args:
-        scores: (videos,).
-        is_positive: (videos,) bool.
-    """
-    if not is_positive.any():
-        return float("nan")
-    order = np.argsort(-scores, kind="stable")
-    hits = np.cumsum(is_positive[order])
-    # The last video of each score.
-    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-    precision, recall = hits[last] / (last + 1), hits[last] / hits[-1]
-    return float(np.sum(np.diff(recall, prepend=0.0) * precision))
-
-
-def confusion_matrix(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Counts (classes, classes): rows are labels, columns predictions."""
-    matrix = np.zeros((scores.shape[1],) * 2, np.int64)
-    np.add.at(matrix, (labels, scores.argmax(axis=1)), 1)
-    return matrix
 
 
 def _evaluation(scores, records, videos: VideoSet, predictor, bad_videos) -> Evaluation:

@@ -1,29 +1,32 @@
 """A whole training run: settings in, one fit, a report out."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import textwrap
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from absl import logging
 
-from keras_multigrid import input_monitor
-from keras_multigrid.callbacks import MultigridCallback, PreciseBatchNormalization
-from keras_multigrid.data.annotations import VideoSet
+from keras_multigrid import distribute, input_monitor, replicas, storage
+from keras_multigrid.callbacks import MultigridCallback
+from keras_multigrid.checkpoint import MultigridCheckpoint
+from keras_multigrid.data.annotations import VideoRecord, VideoSet
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.pipeline import evaluation_batches, training_batches
 from keras_multigrid.data.sampling import ClipSampling
 from keras_multigrid.evaluation import save_classes
 from keras_multigrid.learning_rate import MultigridLearningRate
 from keras_multigrid.models.weights import inflate_weights, load_published_weights
-from keras_multigrid.schedule import MultigridSchedule
+from keras_multigrid.precise_batch_normalization import PreciseBatchNormalization
 
-_CHECKPOINT = "checkpoint.weights.h5"
 _CURVE = "curve.json"
 _REPORT = "report.json"
 
@@ -98,11 +101,17 @@ def train(
     max_bad_share: float = 0.05,
     log_every: int = 10,
     workers: int | None = None,
+    strategy: Callable[[], tf.distribute.Strategy] = distribute.find_strategy,
+    checkpoint_dir: str | None = None,
+    checkpoint_every: int = 500,
+    keep_checkpoints: int = 3,
+    allow_changes: bool = False,
     texts: Callable[[], Mapping[str, str]] = dict,
-) -> Report:
+) -> Report | None:
     """Train a model by the schedule of its learning rate.
 
-    A run folder that holds a checkpoint goes on from it; a finished one is left as it is.
+    A run folder that holds a checkpoint goes on from it at its very step; a finished one is left as
+    it is. The clips of the schedule's batches are rounded to a multiple of the devices.
 
     Args:
         run_dir: folder for checkpoints, TensorBoard's files and the report.
@@ -125,21 +134,36 @@ def train(
         max_bad_share: share of clips of unreadable videos at which the run stops.
         log_every: steps from one point of TensorBoard's curves to the next.
         workers: clips read at a time; by default the number of cores.
+        strategy: finds the distribution strategy. Of several workers one writes.
+        checkpoint_dir: folder for checkpoints, local or remote like s3://bucket/run, which several
+            workers share; None takes one in `run_dir`.
+        checkpoint_every: steps from one checkpoint to the next; there is one after each validation,
+            too, and one at SIGTERM.
+        keep_checkpoints: how many of the last to keep; that of the best validation is kept, too.
+        allow_changes: go on with other settings than the run began with.
         texts: called when all is built; file name to text, saved with the run and shown in
             TensorBoard: the settings.
 
     Returns:
-        The `Report`, also saved as `report.json`.
+        The `Report`, also saved as `report.json`; None on a worker that has none of a finished run.
 
     Raises:
-        ValueError: if settings do not fit each other, before any video is read.
+        ValueError: if settings do not fit each other, before any video is read; or if they are not
+            those that the run began with.
+        DivergedError: if the loss is not finite.
+        WorkerLostError: if another worker is lost.
     """
+    found = strategy()
     # Keras takes a data set of unknown length, as one with unreadable videos is, for too short.
     warnings.filterwarnings("ignore", message="Your input ran out of data")
     keras.utils.set_random_seed(seed)
-    network = _compiled(model, optimizer, videos)
-    schedule = _schedule(network)
-    bad_videos = BadVideos(os.path.join(run_dir, "bad_videos.txt"), max_share=max_bad_share)
+    with found.scope():
+        network = distribute.prepare(_compiled(model, optimizer, videos))
+    schedule = network.optimizer._learning_rate.schedule
+    is_chief = replicas.is_chief(network)
+    bad_videos = BadVideos(
+        os.path.join(run_dir, "bad_videos.txt") if is_chief else None, max_share=max_bad_share
+    )
     reading = {
         "sampling": sampling,
         "num_classes": videos.num_classes if videos.multi_label else None,
@@ -147,46 +171,94 @@ def train(
         "keep_decoded": keep_decoded,
         "workers": workers,
     }
-    start_step = _restore(network, run_dir)
-    if start_step >= schedule.total_steps and os.path.exists(os.path.join(run_dir, _REPORT)):
+
+    def batches(make, clips, schedule_or_grid, **settings):
+        settings = {**reading, **settings}
+        return distribute.batches(
+            found,
+            lambda context: make(clips, schedule_or_grid, input_context=context, **settings),
+        )
+
+    checkpoint = MultigridCheckpoint(
+        checkpoint_dir or os.path.join(run_dir, "checkpoints"),
+        every=checkpoint_every,
+        keep=keep_checkpoints,
+        monitor="val_mAP" if videos.multi_label else "val_accuracy",
+        settings={
+            "seed": seed,
+            "training_videos": _fingerprint(videos.train),
+            "validation_videos": _fingerprint(videos.validation),
+            "model": network.get_config(),
+            "sampling": dataclasses.asdict(sampling),
+            "validations": validations,
+            "precise_batches": precise_batches,
+        },
+        allow_changes=allow_changes,
+    )
+    if os.path.exists(os.path.join(run_dir, "checkpoint.weights.h5")):
+        raise ValueError(
+            f"{run_dir} holds a run of an earlier version, which this one does not go on with. Use "
+            "another RUN_DIR."
+        )
+    start_step = checkpoint.restore(network)
+    report = _read_report(run_dir) if start_step >= schedule.total_steps else None
+    if distribute.agree(found, start_step, is_finished=report is not None):
         logging.info("%s is finished: nothing is left to train.", run_dir)
-        return _read_report(run_dir)
+        return report
     if initial_weights and not start_step:
         _load_initial_weights(network, initial_weights, inflate=inflate)
-    validation = evaluation_batches(videos.validation, schedule.base, **reading)
+    validation = batches(evaluation_batches, videos.validation, schedule.baseline_grid)
     settings = texts()
-    _save(settings, run_dir)
-    save_classes(videos, run_dir)
+    if is_chief:
+        _save(settings, run_dir)
+        save_classes(videos, run_dir)
     # Four spaces make a block of code of what TensorBoard takes for Markdown.
     blocks = {name: textwrap.indent(text, "    ") for name, text in settings.items()}
     multigrid = MultigridCallback(log_dir=run_dir, log_every=log_every, texts=blocks)
     curve = _Curve(run_dir, start_step)
     precise = []
     if precise_batches:
-        plain = dataclasses.replace(schedule, long_cycle=(), short_cycle=())
-        batches = training_batches(videos.train, plain, seed=seed + 1, **reading)
-        precise = [PreciseBatchNormalization(batches, precise_batches)]
+        plain = batches(training_batches, videos.train, schedule.baseline(), seed=seed + 1)
+        precise = [PreciseBatchNormalization(plain, precise_batches)]
+    keras_epochs = _keras_epochs(schedule.total_steps, validations)
+    callbacks = keras.callbacks.CallbackList(
+        [multigrid, *precise, curve, checkpoint],
+        add_history=True,
+        add_progbar=is_chief,
+        model=network,
+        verbose=1,
+        epochs=keras_epochs["epochs"],
+        steps=keras_epochs["steps_per_epoch"],
+    )
     begun, waited = time.perf_counter(), input_monitor.seconds()
-    if start_step < schedule.total_steps:
-        network.fit(
-            training_batches(videos.train, schedule, seed=seed, start_step=start_step, **reading),
-            validation_data=validation,
-            callbacks=[multigrid, curve, *precise, _Checkpoint(run_dir)],
-            shuffle=False,
-            **_keras_epochs(schedule.total_steps, validations, start_step),
-        )
-    seconds = time.perf_counter() - begun
-    waited = input_monitor.seconds() - waited
-    still = None
-    if still_control:
-        reading["sampling"] = dataclasses.replace(sampling, still=True)
-        still = _evaluate(network, evaluation_batches(videos.validation, schedule.base, **reading))
+    with distribute.watched_workers(found):
+        if checkpoint.is_validation_due(keras_epochs["steps_per_epoch"], schedule.total_steps):
+            _validate(network, validation, callbacks, checkpoint)
+        if start_step < schedule.total_steps:
+            network.fit(
+                batches(training_batches, videos.train, schedule, seed=seed, start_step=start_step),
+                validation_data=validation,
+                callbacks=callbacks,
+                shuffle=False,
+                **keras_epochs,
+            )
+        seconds = time.perf_counter() - begun
+        waited = input_monitor.seconds() - waited
+        metrics, still = _evaluate(network, validation), None
+        if still_control:
+            still_videos = batches(
+                evaluation_batches,
+                videos.validation,
+                schedule.baseline_grid,
+                sampling=dataclasses.replace(sampling, still=True),
+            )
+            still = _evaluate(network, still_videos)
     report = Report(
-        steps=int(network.optimizer.iterations),
+        steps=replicas.steps_trained(network),
         baseline_steps=schedule.baseline_steps,
         seconds=seconds,
         curve=curve.points,
-        metrics=_evaluate(network, validation),
+        metrics=metrics,
         still_metrics=still,
         clips_per_second={str(grid): rate for grid, rate in multigrid.clips_per_second.items()},
         input_wait_share=waited / seconds,
@@ -194,8 +266,9 @@ def train(
         bad_videos=bad_videos.errors,
         replaced_clips=bad_videos.replaced_clips,
     )
-    network.save(os.path.join(run_dir, "model.keras"))
-    _save({_REPORT: json.dumps(dataclasses.asdict(report), indent=1)}, run_dir)
+    if is_chief:
+        network.save(os.path.join(run_dir, "model.keras"))
+        _save({_REPORT: json.dumps(dataclasses.asdict(report), indent=1)}, run_dir)
     return report
 
 
@@ -205,11 +278,8 @@ class _Curve(keras.callbacks.Callback):
     def __init__(self, run_dir: str, start_step: int):
         super().__init__()
         self._run_dir = run_dir
-        self.points: list[dict[str, float]] = []
-        path = os.path.join(run_dir, _CURVE)
-        if start_step and os.path.exists(path):
-            with open(path, encoding="utf-8") as file:
-                self.points = [p for p in json.load(file) if p["step"] <= start_step]
+        points = _read_json(run_dir, _CURVE) if start_step else None
+        self.points = [p for p in points or () if p["step"] <= start_step]
 
     def on_train_begin(self, logs=None):
         self._begun = time.perf_counter()
@@ -225,26 +295,13 @@ class _Curve(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         point = {
-            "step": int(self.model.optimizer.iterations),
+            "step": replicas.steps_trained(self.model),
             "seconds": time.perf_counter() - self._begun,
         }
         results = {name: float(value) for name, value in (logs or {}).items()}
         self.points.append({**point, **results})
-        _save({_CURVE: json.dumps(self.points)}, self._run_dir)
-
-
-class _Checkpoint(keras.callbacks.Callback):
-    """Saves weights, optimizer and its step, all that a run is, after each validation."""
-
-    def __init__(self, run_dir: str):
-        super().__init__()
-        self._run_dir = run_dir
-
-    def on_epoch_end(self, epoch, logs=None):
-        unfinished = os.path.join(self._run_dir, f"unfinished.{_CHECKPOINT}")
-        self.model.save_weights(unfinished)
-        # As `_save`.
-        os.replace(unfinished, os.path.join(self._run_dir, _CHECKPOINT))
+        if replicas.is_chief(self.model):
+            _save({_CURVE: json.dumps(self.points)}, self._run_dir)
 
 
 def _compiled(model, optimizer, videos: VideoSet) -> keras.Model:
@@ -262,36 +319,54 @@ def _compiled(model, optimizer, videos: VideoSet) -> keras.Model:
     else:
         metric, loss = "accuracy", "sparse_categorical_crossentropy"
     # XLA would compile each grid anew.
-    network.compile(optimizer(), loss=loss, metrics=[metric], jit_compile=False)
-    # A step that made the variables of the optimizer or of metrics would be traced twice.
+    strategy = tf.distribute.get_strategy()
+    optimizer = _on_replicas(optimizer(), strategy.num_replicas_in_sync)
+    network.compile(optimizer, loss=loss, metrics=[metric], jit_compile=False)
+    # A step that made the variables of the optimizer or of metrics would be traced twice; and under
+    # a strategy, Keras would read a batch to build them from.
     network.optimizer.build(network.trainable_variables)
     scores = np.zeros((1, videos.num_classes), np.float32)
     labels = scores if videos.multi_label else np.zeros(1, np.int32)
-    network.compute_metrics(None, labels, scores)
+    strategy.run(lambda: network.compute_metrics(None, labels, scores))
+    strategy.run(lambda: network.compute_loss(None, labels, scores))
     network.reset_metrics()
     return network
 
 
-def _schedule(network: keras.Model) -> MultigridSchedule:
-    policy = getattr(network.optimizer, "_learning_rate", None)
+def _on_replicas(optimizer: keras.optimizers.Optimizer, count: int) -> keras.optimizers.Optimizer:
+    """The optimizer, its schedule made for so many devices."""
+    policy = getattr(optimizer, "_learning_rate", None)
     if not isinstance(policy, MultigridLearningRate):
         raise ValueError(
             "`optimizer` must have a MultigridLearningRate. "
             f"Received: learning_rate={policy!r}. Set the optimizer's `learning_rate` to "
             "MultigridLearningRate(schedule, ...)."
         )
-    return policy.schedule
+    if policy.schedule.replicas == count:
+        return optimizer
+    rate = keras.optimizers.schedules.serialize(policy.on_replicas(count))
+    return type(optimizer).from_config({**optimizer.get_config(), "learning_rate": rate})
 
 
-def _restore(network: keras.Model, run_dir: str) -> int:
-    """Load the run's checkpoint, if there is one; the step to go on from."""
-    path = os.path.join(run_dir, _CHECKPOINT)
-    if not os.path.exists(path):
-        return 0
-    network.load_weights(path)
-    step = int(network.optimizer.iterations)
-    logging.info("Going on from step %d of %s.", step, path)
-    return step
+def _validate(network, validation, callbacks, checkpoint: MultigridCheckpoint) -> None:
+    """The validation that was cut off, as `fit` would have ended the Keras epoch."""
+    checkpoint.restore_metrics(network)
+    logs = {name: float(value) for name, value in network.get_metrics_result().items()}
+    epoch = (replicas.steps_trained(network) - 1) // callbacks.params["steps"]
+    callbacks.on_train_begin()
+    callbacks.on_epoch_begin(epoch)
+    results = network.evaluate(validation, callbacks=callbacks, return_dict=True)
+    callbacks.on_epoch_end(epoch, {**logs, **{f"val_{k}": v for k, v in results.items()}})
+    callbacks.on_train_end()
+
+
+def _fingerprint(videos: Sequence[VideoRecord]) -> str:
+    """Tells lists of videos apart, wherever they are: names, labels and their order."""
+    digest = hashlib.sha256()
+    for video in videos:
+        name = os.path.basename(video.path).encode("utf-8", "surrogateescape")
+        digest.update(b"%b\0%b\0" % (name, repr(video.label).encode()))
+    return f"{len(videos)} videos, {digest.hexdigest()[:16]}"
 
 
 def _load_initial_weights(network: keras.Model, path: str, *, inflate: bool) -> None:
@@ -308,16 +383,27 @@ def _load_initial_weights(network: keras.Model, path: str, *, inflate: bool) -> 
         load_published_weights(network, path, skip_head=None)
 
 
-def _keras_epochs(total_steps: int, validations: int, start_step: int) -> dict[str, int]:
+def _keras_epochs(total_steps: int, validations: int) -> dict[str, int]:
     """Keras epochs that end with a validation each; the callback ends the last one in time."""
     steps = -(-total_steps // validations)
     epochs = -(-total_steps // steps)
-    return {"steps_per_epoch": steps, "epochs": epochs, "initial_epoch": start_step // steps}
+    return {"steps_per_epoch": steps, "epochs": epochs}
 
 
-def _read_report(run_dir: str) -> Report:
-    with open(os.path.join(run_dir, _REPORT), encoding="utf-8") as file:
-        return Report(**json.load(file))
+def _read_report(run_dir: str) -> Report | None:
+    content = _read_json(run_dir, _REPORT)
+    return None if content is None else Report(**content)
+
+
+def _read_json(run_dir: str, name: str) -> Any:
+    path = os.path.join(run_dir, name)
+    content = storage.read(path)
+    try:
+        return None if content is None else json.loads(content)
+    except ValueError as error:
+        raise storage.StorageError(
+            f"{path} must be JSON ({error}). Delete it: the run then goes on without it."
+        ) from None
 
 
 def _evaluate(network: keras.Model, batches) -> dict[str, float]:
@@ -326,13 +412,8 @@ def _evaluate(network: keras.Model, batches) -> dict[str, float]:
 
 
 def _save(texts: Mapping[str, str], run_dir: str) -> None:
-    os.makedirs(run_dir, exist_ok=True)
     for name, text in texts.items():
-        path = os.path.join(run_dir, name)
-        # Whole or not at all: a run may be killed while it writes.
-        with open(f"{path}.unfinished", "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(f"{path}.unfinished", path)
+        storage.write(os.path.join(run_dir, name), text)
 
 
 def _named(metrics: Mapping[str, float]) -> str:

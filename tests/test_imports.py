@@ -15,8 +15,14 @@ SCHEDULE = {"keras_multigrid.schedule", "keras_multigrid.grid", "keras_multigrid
 LEARNING_RATE = {"keras", "keras_multigrid.learning_rate", *SCHEDULE}
 FIGURES = {"keras", "numpy", "matplotlib", "keras_multigrid.plan", "keras_multigrid.learning_rate"}
 FIGURES |= SCHEDULE
-CALLBACKS = {"tensorboardX", "keras_multigrid.figures", "keras_multigrid.input_monitor"}
-CALLBACKS |= LEARNING_RATE
+CALLBACKS = {"event_file", "figures", "input_monitor", "model_state", "replicas"}
+CALLBACKS = {f"keras_multigrid.{name}" for name in CALLBACKS} | LEARNING_RATE
+PRECISE = {"keras", "keras_multigrid.model_state", "keras_multigrid.replicas"}
+# TensorFlow for remote files alone: checkpoints work on every backend.
+STORAGE = {"tensorflow", "tensorflow_io"}
+CHECKPOINT_FOLDER = {"keras", "absl", "keras_multigrid.storage"}
+CHECKPOINT = {"numpy", "h5py", "keras_multigrid.replicas", "keras_multigrid.checkpoint_folder"}
+CHECKPOINT |= CHECKPOINT_FOLDER | LEARNING_RATE | {"keras_multigrid.termination"}
 MODELS = {"keras", "numpy"}
 # The one file of the models that may call a backend itself.
 BACKENDS = {"models/fused_normalization.py": {"tensorflow", "torch"}}
@@ -30,7 +36,9 @@ DATA = {
     "keras_multigrid.input_monitor",
     *SCHEDULE,
 }
-TOP = {"keras_multigrid", *CALLBACKS, *FIGURES, *MODELS, *DATA}
+PREDICTOR = {"keras", "numpy", "tensorflow", "keras_multigrid.distribute"}
+PREDICTOR |= {"keras_multigrid.data", *SCHEDULE}
+TOP = {"keras_multigrid", *CALLBACKS, *CHECKPOINT, *FIGURES, *MODELS, *DATA}
 ALLOWED = {
     "__init__": {"keras_multigrid"},
     "schedule": SCHEDULE,
@@ -38,16 +46,27 @@ ALLOWED = {
     "phases": SCHEDULE,
     "input_monitor": set(),
     "plan": {"keras_multigrid"},
+    "plan_table": SCHEDULE,
     "figures": FIGURES,
     "learning_rate": LEARNING_RATE,
     "sgd": {"keras"},
     "callbacks": CALLBACKS,
+    "model_state": {"keras"},
+    "precise_batch_normalization": PRECISE,
+    "event_file": {"tensorboard", "PIL"},
+    "replicas": {"keras"},
+    "termination": set(),
+    "storage": STORAGE,
+    "checkpoint": CHECKPOINT,
+    "checkpoint_folder": CHECKPOINT_FOLDER,
     "browse": TOP | {"PIL"},
     "models": MODELS,
     "data": DATA,
     "distribute": TOP,
     "training": TOP,
     "evaluation": TOP,
+    "measures": {"numpy"},
+    "predictor": PREDICTOR,
 }
 
 

@@ -3,7 +3,9 @@
 import dataclasses
 import functools
 import json
+import os
 import re
+import signal
 import warnings
 
 import checkpoint_files
@@ -11,7 +13,14 @@ import keras
 import numpy as np
 import pytest
 
-from keras_multigrid import Grid, MultigridLearningRate, MultigridSchedule, ReferenceSGD, training
+from keras_multigrid import (
+    Grid,
+    MultigridLearningRate,
+    MultigridSchedule,
+    ReferenceSGD,
+    replicas,
+    training,
+)
 from keras_multigrid.data.annotations import class_folders
 from keras_multigrid.data.sampling import ClipSampling
 from keras_multigrid.data.synthetic import write_videos
@@ -94,19 +103,44 @@ def test_one_seed_gives_the_same_weights(videos, finished, tmp_path):
 
 
 def test_the_curve_of_an_interrupted_run_goes_on(videos, finished, tmp_path, monkeypatch):
-    save = training._Checkpoint.on_epoch_end
+    save = training.MultigridCheckpoint.on_epoch_end
 
     def save_and_stop(self, epoch, logs=None):
         save(self, epoch, logs)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training._Checkpoint, "on_epoch_end", save_and_stop)
+        patch.setattr(training.MultigridCheckpoint, "on_epoch_end", save_and_stop)
         run(videos, tmp_path)
     report = run(videos, tmp_path)
     _, whole = finished
     assert [p["step"] for p in report.curve] == [p["step"] for p in whole.curve]
     assert report.curve[0]["seconds"] < report.curve[1]["seconds"]
+
+
+# In the middle of the training, and at its end.
+@pytest.mark.parametrize("validation", [1, 2])
+def test_a_run_that_is_asked_to_end_in_a_validation(videos, finished, tmp_path, validation):
+    seen = []
+
+    class Interrupted(training.MultigridCheckpoint):
+        def on_test_begin(self, logs=None):
+            seen.append(replicas.steps_trained(self.model))
+            if len(seen) == validation:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
+        patch.setattr(training, "MultigridCheckpoint", Interrupted)
+        run(videos, tmp_path)
+    assert end.value.code == 128 + signal.SIGTERM
+    step = seen[-1]
+    assert (tmp_path / "curve.json").exists() == (validation > 1)
+    report, (whole_dir, whole) = run(videos, tmp_path), finished
+    assert [p["step"] for p in report.curve][validation - 1] == step
+    for point, expected in zip(report.curve, whole.curve, strict=True):
+        assert {**point, "seconds": 0} == {**expected, "seconds": 0}
+    for first, second in zip(weights(whole_dir), weights(tmp_path), strict=True):
+        np.testing.assert_array_equal(first, second)
 
 
 def test_a_finished_run_is_left_as_it_is(videos, finished):

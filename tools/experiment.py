@@ -1,6 +1,7 @@
 """gin and the command line, shared by the tools."""
 
 import importlib.util  # noqa: F401  gin uses it for files of other folders without importing it
+import logging
 import os
 import re
 import sys
@@ -11,6 +12,8 @@ import traceback
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # On processors without AVX-512 it leaves out oneDNN, without which 3-D convolutions crawl.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# It tells of every exchange between devices.
+logging.getLogger("tensorflow").setLevel(logging.WARNING)
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, _ROOT)
 
@@ -85,15 +88,30 @@ def run(main, *, takes_paths: bool = False) -> None:
             print(
                 "\ninterrupted: the same command goes on from the last checkpoint", file=sys.stderr
             )
-            sys.exit(130)
+            _end(130)
+        except SystemExit as request:
+            _end(request.code)
         except Exception as error:
             message = _message(error)
-            if FLAGS.debug or message is None:
-                raise
-            print(f"error: {message}", file=sys.stderr)
-            sys.exit(1)
+            if message is None or FLAGS.debug:
+                traceback.print_exc()
+            else:
+                # Keras's progress bar leaves its line open.
+                print(f"\nerror: {message}", file=sys.stderr)
+            _end(1)
+        _end(0)
 
     app.run(guarded)
+
+
+def _end(code: int | None) -> None:
+    """End the process with this exit code."""
+    if "tensorflow_io" in sys.modules:
+        # What it has open on s3:// would abort the process on its way out.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code or 0)
+    sys.exit(code)
 
 
 def _message(error: Exception) -> str | None:
@@ -107,4 +125,5 @@ def _message(error: Exception) -> str | None:
         return str(error)
     ours = (os.path.join(_ROOT, "keras_multigrid"), os.path.join(_ROOT, "tools"))
     known = raised_in.startswith(ours) and isinstance(error, (ValueError, OSError, RuntimeError))
-    return str(error) if known else None
+    # gin adds where it was called from.
+    return re.sub(r"\s*In call to configurable .*", "", str(error)) if known else None

@@ -10,7 +10,8 @@ def main() -> None:
     from keras_multigrid import training
 
     report = experiment.configured(training.train)(texts=_settings)
-    print(f"\n{report}")
+    if report is not None:
+        print(f"\n{report}")
 
 
 def _settings() -> dict[str, str]:
