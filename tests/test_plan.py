@@ -8,7 +8,8 @@ import keras
 import pytest
 
 from keras_multigrid.learning_rate import MultigridLearningRate
-from keras_multigrid.plan import format_plan, make_plan
+from keras_multigrid.plan import Device, make_plan
+from keras_multigrid.plan_table import format_plan
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
 KINETICS = MultigridSchedule(
@@ -122,7 +123,7 @@ def test_json_round_trip(policy):
     plan = make_plan(MultigridLearningRate(KINETICS, policy), replicas=8)
     assert json.loads(json.dumps(plan)) == plan
     schedule = MultigridSchedule.from_config(plan["settings"]["schedule"])
-    assert schedule == KINETICS
+    assert schedule == dataclasses.replace(KINETICS, replicas=8)
 
 
 @pytest.mark.parametrize("replicas", [0, -1, 2.0, True])
@@ -131,49 +132,177 @@ def test_replicas_must_be_a_count(replicas):
         make_plan(PUBLISHED, replicas=replicas)
 
 
-def test_replicas_must_divide_every_batch():
-    with pytest.raises(ValueError, match="replicas=3, a grid of 1024 x 8 x 112²"):
-        make_plan(PUBLISHED, replicas=3)
+def test_a_batch_that_replicas_cannot_share_is_rounded():
+    plan = make_plan(PUBLISHED, replicas=6)
+    # 60 is farther from 64 than 66 is.
+    assert plan["batch"] == {"clips": 66, "clips_per_replica": 11, "rounded_from": 64}
+    phase = plan["phases"][0]
+    assert phase["base"] == {"batch_size": 528, "num_frames": 8, "crop_size": 158}
+    assert phase["clips_per_replica"] == 88
+    # The rate follows the batch: 0.8 * 66 / 64.
+    assert phase["last_learning_rate"] == pytest.approx(0.825)
+    totals = plan["totals"]
+    # 239 epochs of 3,635 whole batches of 66.
+    assert totals["baseline_steps"] == 868_765
+    assert totals["baseline_clips"] == 57_338_490
+    assert totals["largest_batch"] == 1056
+    assert plan["warnings"] == []
+    rows = [" ".join(line.split()) for line in format_plan(plan).splitlines()]
+    assert "batch 66 rounded from 64 to share it among 6 replicas" in rows
 
 
-def test_table_of_the_published_schedule():
-    lines = format_plan(make_plan(PUBLISHED, replicas=8)).splitlines()
-    assert max(len(line) for line in lines) < 100
-    # Two lines of header and a rule, 14 phases, a rule and the totals.
-    assert " ".join(lines[3].split()) == (
-        "1 25,623 25,623 73 512 x 8 x 158² 1024 x 112², 512 x 158² 0.01 to 0.8 8"
+@pytest.mark.parametrize("replicas", [1, 8])
+def test_a_batch_that_is_shared_evenly_stays(replicas):
+    plan = make_plan(PUBLISHED, replicas=replicas)
+    assert plan["batch"]["clips"] == 64
+    assert plan["batch"]["rounded_from"] is None
+    assert "rounded" not in format_plan(plan)
+
+
+def test_a_schedule_for_replicas_is_planned_as_it_is():
+    plan = make_plan(PUBLISHED.on_replicas(6), replicas=6)
+    assert plan == make_plan(PUBLISHED, replicas=6)
+    assert make_plan(PUBLISHED.on_replicas(6)) == make_plan(PUBLISHED)
+
+
+def test_few_clips_share_statistics():
+    base = Grid(batch_size=16, num_frames=32, crop_size=224)
+    plan = make_plan(
+        MultigridLearningRate(dataclasses.replace(KINETICS, base=base), 0.1), replicas=8
     )
-    assert " ".join(lines[16].split()) == (
-        "14 24,090 261,659 358 64 x 32 x 224² 256 x 112², 128 x 158² 0.0001 1"
+    phases = plan["phases"]
+    shares = [(phase["clips_per_replica"], phase["synchronized_replicas"]) for phase in phases]
+    cycle = [(16, 1), (8, 1), (4, 2), (2, 4)]
+    assert shares == [*cycle, *cycle, *cycle, (2, 4), (2, 4)]
+    assert plan["warnings"] == [
+        "fewer than 8 clips a replica: statistics are those of 2 neighbours in phases 3, 7, 11; "
+        "of 4 neighbours in phases 4, 8, 12-14"
+    ]
+    last = format_plan(plan).splitlines()[-1]
+    assert last.startswith("warning: fewer than 8 clips a replica")
+
+
+def test_fewer_clips_than_replicas():
+    plan = make_plan(MultigridLearningRate(SHORT, 0.1), replicas=10)
+    assert plan["batch"] == {"clips": 10, "clips_per_replica": 1, "rounded_from": 8}
+    assert plan["warnings"] == [
+        "the baseline's batch of 8 is less than a clip on each of 10 replicas: the plan has 10",
+        "fewer than 8 clips a replica: statistics are those of 8 neighbours in phase 1",
+    ]
+
+
+def test_six_clips_are_a_group_of_their_own():
+    six = dataclasses.replace(SHORT, base=Grid(batch_size=12, num_frames=4, crop_size=16))
+    plan = make_plan(MultigridLearningRate(six, 0.1), replicas=2)
+    assert plan["warnings"] == [
+        "fewer than 8 clips a replica: statistics are those of 1 replica in phase 1"
+    ]
+
+
+def test_rates_of_a_short_training():
+    # 4 clips on each of two devices, which take a second for them.
+    device = Device(clips_per_second=4, parameters=1000)
+    plan = make_plan(MultigridLearningRate(SHORT, 0.1), replicas=2, device=device)
+    rates = plan["rates"]
+    assert rates["device"] == {"clips_per_second": 4, "parameters": 1000}
+    assert rates["seconds_per_step"] == 1
+    assert rates["seconds"] == 7
+    # Each sends half of the sums and half of the results.
+    assert rates["gradient_bytes_per_second"] == 4000
+    assert rates["clips_per_second"] == pytest.approx(144 / 7)
+    assert rates["frames_per_second"] == pytest.approx(576 / 7)
+    assert rates["input_bytes_per_second"] == pytest.approx(96_768)  # 56,448 voxels of 12 bytes
+    # 8-frame clips were measured, 20 a second; 4-frame clips are taken to be as slow.
+    assert rates["decode_cores"] == pytest.approx(7.2 / 7)
+    (phase,) = plan["phases"]
+    assert phase["rates"] == {name: rates[name] for name in phase["rates"]}
+    assert rates["baseline"] == pytest.approx(
+        {
+            "seconds": 16,
+            "clips_per_second": 8,
+            "frames_per_second": 32,
+            "input_bytes_per_second": 98_304,
+            "decode_cores": 0.4,
+        }
     )
-    assert set(lines[2]) == set(lines[17]) == {"-"}
-    totals = "\n".join(lines[18:])
-    assert "261,659  3.42 times fewer steps than the baseline's 896,011" in totals
-    assert "358  the baseline's 239" in totals
-    assert "1.50 times the baseline's 57,344,704" in totals
-    assert "1,024  clips, 128 on each of 8 replicas" in totals
+    assert json.loads(json.dumps(plan)) == plan
 
 
-def test_table_of_a_baseline():
-    text = format_plan(make_plan(MultigridLearningRate(SHORT.baseline(), 0.1)))
-    lines = [" ".join(line.split()) for line in text.splitlines()]
-    assert lines[3] == "1 16 16 2 8 x 4 x 16² - 0.1 1"
-    assert lines[5] == "steps 16 as many as the baseline"
+def test_rates_of_the_published_schedule():
+    device = Device(clips_per_second=30, parameters=34_566_488)
+    plan = make_plan(PUBLISHED, replicas=8, device=device)
+    first, second, third, fourth = (phase["rates"] for phase in plan["phases"][:4])
+    # 2,048 clips in three steps of 8/30 s.
+    assert first["clips_per_second"] == pytest.approx(2560)
+    assert first["frames_per_second"] == pytest.approx(20_480)
+    # 102,760,448 + 2 * 102,252,544 voxels in the same time.
+    assert first["input_bytes_per_second"] == pytest.approx(4_608_983_040)
+    # 160 frames a second of 8-frame clips, 215 of 16, 320 of 32.
+    assert first["decode_cores"] == pytest.approx(128)
+    assert second["decode_cores"] == pytest.approx(20_480 / 215, rel=1e-3)
+    assert third["decode_cores"] == pytest.approx(17_920 / 215, rel=1e-3)
+    assert fourth["decode_cores"] == pytest.approx(56, rel=1e-3)
+    assert plan["rates"]["gradient_bytes_per_second"] == pytest.approx(907_370_310)
+    assert plan["rates"]["seconds"] == pytest.approx(69_775.7, abs=0.1)  # 261,659 * 8 / 30
+    assert plan["rates"]["baseline"]["decode_cores"] == pytest.approx(24)
 
 
-def test_fractions_of_epochs_have_one_decimal():
-    exact = dataclasses.replace(KINETICS, round_to_epochs=False)
-    rows = format_plan(make_plan(MultigridLearningRate(exact, 0.1))).splitlines()
-    # 94 * (32/3) / 23 epochs, times 239 * 1.5 / (196 + 43 / 5.75 * 7/3).
-    assert rows[3].split()[3] == "73.2"
-    assert rows[16].split()[3] == "358.5"
+def test_frames_per_core_stand_for_all_grids():
+    device = Device(clips_per_second=4, parameters=1000)
+    rate = MultigridLearningRate(SHORT, 0.1)
+    plan = make_plan(rate, replicas=2, device=device, frames_per_core=96)
+    assert plan["rates"]["decode_cores"] == pytest.approx(6 / 7)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"clips_per_second": 0, "parameters": 1}, "`clips_per_second` must be a positive number"),
+        ({"clips_per_second": True, "parameters": 1}, "`clips_per_second` must be a positive"),
+        ({"clips_per_second": 1, "parameters": 1.5}, "`parameters` must be a positive integer"),
+    ],
+)
+def test_devices_that_make_no_sense(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Device(**settings)
+
+
+def test_frames_per_core_are_for_rates():
+    with pytest.raises(ValueError, match="need a `device`"):
+        make_plan(PUBLISHED, frames_per_core=300)
+    device = Device(clips_per_second=1, parameters=1)
+    with pytest.raises(ValueError, match="`frames_per_core` must be a positive number"):
+        make_plan(PUBLISHED, device=device, frames_per_core=-1)
+
+
+TOOL = pathlib.Path(__file__).parents[1] / "tools" / "plan.py"
+
+
+def call(*flags):
+    return subprocess.run([sys.executable, TOOL, *flags], capture_output=True, text=True)
 
 
 def test_command_line(tmp_path):
     (tmp_path / "kinetics.gin").write_text(GIN)
-    tool = pathlib.Path(__file__).parents[1] / "tools" / "plan.py"
-    flags = [f"--gin_file={tmp_path / 'kinetics.gin'}", "--json", f"--png={tmp_path / 'plan.png'}"]
-    done = subprocess.run([sys.executable, tool, *flags], capture_output=True, text=True)
+    gin_file = f"--gin_file={tmp_path / 'kinetics.gin'}"
+    done = call(gin_file, "--json", f"--png={tmp_path / 'plan.png'}", "--replicas=6")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["totals"]["steps"] == 261_659
+    plan = json.loads(done.stdout)
+    assert plan["totals"]["baseline_steps"] == 868_765
+    assert plan["rates"] is None
     assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_rates_without_a_network(tmp_path):
+    (tmp_path / "kinetics.gin").write_text(GIN)
+    done = call(f"--gin_file={tmp_path / 'kinetics.gin'}", "--clips_per_second=30")
+    assert done.returncode == 1
+    assert "no training.train.model" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_network_is_that_of_the_experiment():
+    done = call("--gin_file=gin/slowfast_kinetics.gin", "--clips_per_second=30", "--json")
+    assert done.returncode == 0, done.stderr
+    # As published, with 400 classes.
+    assert json.loads(done.stdout)["rates"]["device"]["parameters"] == 34_566_488
