@@ -103,7 +103,7 @@ def weights(path):
 
 
 def test_a_run_with_checkpoints_on_s3_is_killed_and_goes_on(server, data, tmp_path):
-    assert start(server, data, tmp_path, "whole").wait(timeout=120) == 0
+    assert start(server, data, tmp_path, "whole").wait(timeout=600) == 0
     remote = {"checkpoint_dir": f"s3://{BUCKET}/killed"}
     process = start(server, data, tmp_path, "killed", **remote)
     while len(server.names()) < 3:
@@ -112,7 +112,7 @@ def test_a_run_with_checkpoints_on_s3_is_killed_and_goes_on(server, data, tmp_pa
     process.send_signal(signal.SIGKILL)
     process.wait()
     process = start(server, data, tmp_path, "killed", **remote)
-    assert process.wait(timeout=120) == 0, (tmp_path / "killed.log").read_text()[-2000:]
+    assert process.wait(timeout=600) == 0, (tmp_path / "killed.log").read_text()[-2000:]
     told = json.loads((tmp_path / "killed.npz.json").read_text())
     assert told["steps"][0][0] > 0
     whole, killed = (weights(tmp_path / f"{name}.npz") for name in ("whole", "killed"))
@@ -137,7 +137,7 @@ def train(server, data, folder, checkpoint_dir):
         env={**os.environ, **server.env},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=900,
     )
 
 

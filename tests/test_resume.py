@@ -60,7 +60,7 @@ def kill_when(command, folder, is_time, kill):
         assert process.returncode == 0, (folder / "log").read_text()[-3000:]
         return None
     process.send_signal(kill)
-    return process.wait(timeout=60)
+    return process.wait(timeout=180)
 
 
 def assert_same_results(run_dir, whole):
@@ -143,6 +143,7 @@ def test_killed_at_random_moments(data, whole, tmp_path):
     assert_same_results(run_to_the_end(command, tmp_path), whole)
 
 
+@pytest.mark.slow
 def test_asked_to_end(data, whole, tmp_path):
     """SIGTERM: the step is saved at once, and the exit code tells."""
     command, run_dir = small_run(data, tmp_path), tmp_path / "run"
