@@ -111,6 +111,15 @@ def test_several_workers(single, two_workers):
     assert_same_run(single, two_workers[1], 1)
 
 
+@pytest.mark.slow
+def test_three_workers(data, tmp_path):
+    # 8 clips on each: the groups of one device.
+    settings = {"batch_size": 24, "epochs": 48, "views": 1}
+    (single,) = finish(start(data, tmp_path, name="one", **settings), tmp_path, "one")
+    workers = start(data, tmp_path, workers=3, strategy="multi_worker", **settings)
+    assert_same_run(single, finish(workers, tmp_path), 1)
+
+
 def test_the_chief_alone_writes(two_workers):
     names = [path.name for path in two_workers[0].iterdir()]
     assert len([name for name in names if name.startswith("events.out")]) == 1
