@@ -1,5 +1,6 @@
 """The README's example runs as it stands there."""
 
+import os
 import pathlib
 import re
 import subprocess
@@ -44,3 +45,32 @@ def test_the_example_of_several_machines(tmp_path, workers):
         assert process.returncode == 0, error[-3000:]
         assert out.split()[-2:] == ["29", "29"]
     assert (tmp_path / "runs" / "mine" / "index.json").exists()
+
+
+@pytest.mark.slow
+def test_the_example_of_several_machines_goes_on_when_killed(tmp_path):
+    (example,) = re.findall(r"```python\n(.*?)```", SCALING.read_text(), flags=re.DOTALL)
+    killing = """
+import os
+class Kill(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.optimizer.iterations.numpy()) == 13:
+            os._exit(9)
+"""
+    example = example.replace("find_strategy()", "find_strategy('mirrored', logical_cpus=2)")
+    imported = "import keras_multigrid as mg\n"
+    killed = example.replace(imported, imported + killing)
+    killed = killed.replace("checkpoint])", "checkpoint, Kill()])")
+    (tmp_path / "killed.py").write_text(killed)
+    print_steps = "\nprint(start_step, int(model.optimizer.iterations.numpy()))"
+    (tmp_path / "example.py").write_text(example + print_steps)
+    for name, code, told in (("killed.py", 9, []), ("example.py", 0, ["10", "29"])):
+        result = subprocess.run(
+            [sys.executable, name],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == code, result.stderr[-3000:]
+        assert result.stdout.split()[-2:] == told or code
