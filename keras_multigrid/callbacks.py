@@ -107,9 +107,6 @@ class MultigridCallback(keras.callbacks.Callback):
         self._replaced_before = input_monitor.replaced_clips()
         self._waited_before = input_monitor.seconds()
         self._interval = _Interval()
-        if self._step >= self.schedule.total_steps:
-            # Nothing is left: fit would make a step before it asks whether to stop.
-            self.model._initial_epoch = self.params.get("epochs")
 
     def on_epoch_begin(self, epoch, logs=None):
         # Other callbacks may have read batches of their own since the last step.
@@ -148,7 +145,6 @@ class MultigridCallback(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         input_monitor.ask_for_clips(())
-        self.model._initial_epoch = None
         if self._writer is None:
             return
         from keras_multigrid import figures

@@ -225,7 +225,8 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         step = replicas.steps_trained(self.model)
         policy = policy_of(self.model)
         is_finished = policy is not None and step >= policy.schedule.total_steps
-        # As keras.callbacks.BackupAndRestore does.
+        # As keras.callbacks.BackupAndRestore does. With nothing left to do, fit would make a step
+        # before it asks whether to stop.
         self.model._initial_epoch = (
             self.params.get("epochs") if is_finished else step // self._keras_epoch
         )

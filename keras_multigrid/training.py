@@ -23,7 +23,8 @@ from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.pipeline import evaluation_batches, training_batches
 from keras_multigrid.data.sampling import ClipSampling
 from keras_multigrid.evaluation import save_classes
-from keras_multigrid.learning_rate import MultigridLearningRate
+from keras_multigrid.grid import Grid
+from keras_multigrid.learning_rate import MultigridLearningRate, policy_of
 from keras_multigrid.models.weights import inflate_weights, load_published_weights
 from keras_multigrid.precise_batch_normalization import PreciseBatchNormalization
 
@@ -159,7 +160,7 @@ def train(
     keras.utils.set_random_seed(seed)
     with found.scope():
         network = distribute.prepare(_compiled(model, optimizer, videos))
-    schedule = network.optimizer._learning_rate.schedule
+    schedule = policy_of(network).schedule
     is_chief = replicas.is_chief(network)
     bad_videos = BadVideos(
         os.path.join(run_dir, "bad_videos.txt") if is_chief else None, max_share=max_bad_share
@@ -195,11 +196,7 @@ def train(
         },
         allow_changes=allow_changes,
     )
-    if os.path.exists(os.path.join(run_dir, "checkpoint.weights.h5")):
-        raise ValueError(
-            f"{run_dir} holds a run of an earlier version, which this one does not go on with. Use "
-            "another RUN_DIR."
-        )
+    _refuse_earlier_version(run_dir)
     start_step = checkpoint.restore(network)
     report = _read_report(run_dir) if start_step >= schedule.total_steps else None
     if distribute.agree(found, start_step, is_finished=report is not None):
@@ -221,15 +218,7 @@ def train(
         plain = batches(training_batches, videos.train, schedule.baseline(), seed=seed + 1)
         precise = [PreciseBatchNormalization(plain, precise_batches)]
     keras_epochs = _keras_epochs(schedule.total_steps, validations)
-    callbacks = keras.callbacks.CallbackList(
-        [multigrid, *precise, curve, checkpoint],
-        add_history=True,
-        add_progbar=is_chief,
-        model=network,
-        verbose=1,
-        epochs=keras_epochs["epochs"],
-        steps=keras_epochs["steps_per_epoch"],
-    )
+    callbacks = _callbacks([multigrid, *precise, curve, checkpoint], network, keras_epochs)
     begun, waited = time.perf_counter(), input_monitor.seconds()
     with distribute.watched_workers(found):
         if checkpoint.is_validation_due(keras_epochs["steps_per_epoch"], schedule.total_steps):
@@ -260,9 +249,9 @@ def train(
         curve=curve.points,
         metrics=metrics,
         still_metrics=still,
-        clips_per_second={str(grid): rate for grid, rate in multigrid.clips_per_second.items()},
+        clips_per_second=_by_grid_name(multigrid.clips_per_second),
         input_wait_share=waited / seconds,
-        input_wait_shares={str(grid): share for grid, share in multigrid.input_wait_shares.items()},
+        input_wait_shares=_by_grid_name(multigrid.input_wait_shares),
         bad_videos=bad_videos.errors,
         replaced_clips=bad_videos.replaced_clips,
     )
@@ -346,6 +335,35 @@ def _on_replicas(optimizer: keras.optimizers.Optimizer, count: int) -> keras.opt
         return optimizer
     rate = keras.optimizers.schedules.serialize(policy.on_replicas(count))
     return type(optimizer).from_config({**optimizer.get_config(), "learning_rate": rate})
+
+
+def _callbacks(
+    callbacks: Sequence[keras.callbacks.Callback],
+    network: keras.Model,
+    keras_epochs: Mapping[str, int],
+) -> keras.callbacks.CallbackList:
+    """As `fit` makes it; a validation that was cut off needs it before."""
+    return keras.callbacks.CallbackList(
+        callbacks,
+        add_history=True,
+        add_progbar=replicas.is_chief(network),
+        model=network,
+        verbose=1,
+        epochs=keras_epochs["epochs"],
+        steps=keras_epochs["steps_per_epoch"],
+    )
+
+
+def _refuse_earlier_version(run_dir: str) -> None:
+    if os.path.exists(os.path.join(run_dir, "checkpoint.weights.h5")):
+        raise ValueError(
+            f"{run_dir} holds a run of an earlier version, which this one does not go on with. Use "
+            "another RUN_DIR."
+        )
+
+
+def _by_grid_name(values: Mapping[Grid, float]) -> dict[str, float]:
+    return {str(grid): value for grid, value in values.items()}
 
 
 def _validate(network, validation, callbacks, checkpoint: MultigridCheckpoint) -> None:
