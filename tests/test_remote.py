@@ -1,157 +1,484 @@
-"""Checkpoints on a real S3 endpoint of this machine; each process that touches it is its own."""
+"""Files, data and whole runs on a real S3 endpoint and a web server of this machine."""
 
+import io
 import json
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
+import threading
 import time
+import zipfile
 
-import boto3
+import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
+from remote_servers import BUCKET, S3Server, call, web_server
 
+from keras_multigrid import storage
 from keras_multigrid.data.synthetic import write_videos
 
 ROOT = pathlib.Path(__file__).parents[1]
-BUCKET = "runs"
-
-pytestmark = pytest.mark.skipif(
-    tuple(map(int, tf.__version__.split(".")[:2])) > (2, 17),
-    reason="tensorflow-io has no s3:// for this TensorFlow: test_checkpoint.py holds the error",
-)
-
-
-class Server:
-    """Of moto; its objects live as long as it does."""
-
-    def __init__(self):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.endpoint = f"http://127.0.0.1:{self.port}"
-        self.env = {
-            "S3_ENDPOINT": self.endpoint,
-            "S3_USE_HTTPS": "0",
-            "S3_VERIFY_SSL": "0",
-            "AWS_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            # A server that is away is waited for a second, not a minute.
-            "AWS_MAX_ATTEMPTS": "2",
-            "AWS_RETRY_MODE": "standard",
-        }
-        command = [sys.executable, "-m", "moto.server", "-p", str(self.port)]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        self.client = boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
-        self._wait()
-
-    def _wait(self):
-        end = time.monotonic() + 60
-        while True:
-            try:
-                self.client.create_bucket(Bucket=BUCKET)
-                return
-            except Exception:
-                assert time.monotonic() < end
-                time.sleep(0.2)
-
-    def names(self):
-        found = self.client.list_objects_v2(Bucket=BUCKET).get("Contents", ())
-        return [item["Key"] for item in found]
+HAS_S3 = tuple(map(int, tf.__version__.split(".")[:2])) <= (2, 17)
+with_s3 = pytest.mark.skipif(not HAS_S3, reason="tensorflow-io has no s3:// for this TensorFlow")
+without_s3 = pytest.mark.skipif(HAS_S3, reason="this TensorFlow has s3://")
 
 
 @pytest.fixture(scope="module")
 def server():
-    server = Server()
+    server = S3Server()
     yield server
-    server.process.kill()
-    server.process.wait()
+    server.close()
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
+    """Videos, the frames of one, and lists of both."""
     root = tmp_path_factory.mktemp("motion")
-    write_videos(root, num_train=96, num_validation=12, processes=1)
+    write_videos(root, num_train=24, num_validation=12, processes=1)
+    videos = sorted((root / "train").rglob("*.mp4"))
+    lines = [f"{video.relative_to(root)} {number % 3}\n" for number, video in enumerate(videos)]
+    (root / "train.txt").write_text("".join(lines[:-3]))
+    (root / "validation.txt").write_text("".join(lines[-3:]))
+    (root / "names.txt").write_text("one\ntwo\nthree\n")
+    (root / "bad.txt").write_text("a.mp4 0\nb.mp4\n")
+    frames = root / "frames" / "class"
+    for video in ("a", "b"):
+        (frames / video).mkdir(parents=True)
+        for number in range(4):
+            picture = np.full((24, 32, 3), 40 * number, np.uint8)
+            tf.io.write_file(str(frames / video / f"{number}.jpg"), tf.io.encode_jpeg(picture))
     return root
 
 
-def start(server, data, folder, name, **settings):
-    command = [sys.executable, str(ROOT / "tests" / "small_run.py"), f"--data={data}"]
-    command += [f"--run_dir={folder / name}", f"--out={folder / name}.npz"]
-    command += [f"--{key}={value}" for key, value in settings.items()]
-    with open(folder / f"{name}.log", "a") as log:
+# ---- Files ---------------------------------------------------------------------------------------
+
+
+def files(folder):
+    path = f"{folder}/sub/file"
+    assert storage.read(path) is None
+    assert not storage.exists(path)
+    assert not storage.is_folder(folder)
+    assert not storage.holds(folder, "sub")
+    storage.write(path, "0123456789")
+    assert storage.read(path) == b"0123456789"
+    assert storage.read_range(path, offset=3, length=4) == b"3456"
+    assert storage.read_range(path, offset=8, length=4) == b"89"
+    assert storage.read_range(path, offset=20, length=4) == b""
+    assert storage.is_file(path)
+    assert not storage.is_folder(path)
+    assert storage.is_folder(folder)
+    assert not storage.is_file(folder)
+    assert storage.list_folder(folder) == ["sub"]
+    assert [(e.name, e.is_dir()) for e in storage.scan_folder(folder)] == [("sub", True)]
+    assert storage.list_folder(folder.split("/sub")[0].rsplit("/", 1)[0])
+    assert storage.holds(f"{folder}/sub", "fi")
+    status = storage.status(path)
+    assert status.size == 10
+    assert abs(status.modified / 1e9 - time.time()) < 3600
+    storage.write(path, b"")
+    assert storage.read(path) == b""
+    storage.remove(path)
+    assert storage.read(path) is None
+    for look in (storage.status, storage.list_folder, storage.open_file):
+        with pytest.raises(FileNotFoundError):
+            look(path)
+    with pytest.raises(FileNotFoundError):
+        storage.read_range(path, offset=0, length=1)
+
+
+def large_files(local, path):
+    storage.upload(local, path)
+    with storage.local_copy(path) as copy:
+        assert os.path.basename(copy) == path.rsplit("/", 1)[1]
+        assert pathlib.Path(copy).read_bytes() == pathlib.Path(local).read_bytes()
+    assert not os.path.exists(copy)
+
+
+def test_local_files(tmp_path):
+    files(str(tmp_path / "folder"))
+
+
+def away(path):
+    calls = [
+        lambda: storage.read(path),
+        lambda: storage.read_range(path, offset=0, length=1),
+        lambda: storage.is_folder(path),
+        lambda: storage.list_folder(f"s3://{BUCKET}"),
+        lambda: storage.write(path, "text"),
+    ]
+    for its_call in calls:
+        with pytest.raises(storage.StorageUnavailableError, match=r"Cannot .*s3://.*Tried for"):
+            its_call()
+
+
+def refused(address):
+    for name in ("none", "none.mp4"):
+        assert storage.read(f"{address}/{name}") is None
+    with pytest.raises(storage.StorageError, match=r"Cannot write http"):
+        storage.write(f"{address}/file", "text")
+    with pytest.raises(storage.StorageError, match=r"Cannot list http.*no folders.*list"):
+        storage.list_folder(address)
+
+
+def no_ranges(address):
+    assert storage.read(f"{address}/names.txt") == b"one\ntwo\nthree\n"
+    with pytest.raises(storage.StorageError, match="sends no ranges"):
+        storage.read(f"{address}/large")
+
+
+# ---- Data ----------------------------------------------------------------------------------------
+
+
+def lists(local, remote):
+    from keras_multigrid.data.annotations import path_label_lists
+    from keras_multigrid.data.lines import BadLinesError
+
+    sets = [
+        path_label_lists(
+            f"{place}/train.txt",
+            validation=f"{place}/validation.txt",
+            root=place,
+            class_names=f"{place}/names.txt",
+        )
+        for place in (local, remote)
+    ]
+    assert sets[1].train[0].path.startswith(remote)
+    same(*sets)
+    with pytest.raises(BadLinesError, match=r"bad.txt, line 2: it must be.*Received: 'b.mp4'"):
+        path_label_lists(f"{remote}/bad.txt", validation=f"{remote}/bad.txt", root=remote)
+    with pytest.raises(FileNotFoundError, match=r"`train` must be a text file"):
+        path_label_lists(f"{remote}/none.txt", validation=f"{remote}/bad.txt", root=remote)
+
+
+def folders(local, remote):
+    from keras_multigrid.data.annotations import class_folders
+
+    for part, validation in (("train", "validation"), ("frames", "frames")):
+        sets = [
+            class_folders(f"{place}/{part}", validation=f"{place}/{validation}")
+            for place in (local, remote)
+        ]
+        same(*sets)
+    with pytest.raises(FileNotFoundError, match="`root` must be a folder of class folders"):
+        class_folders(f"{remote}/none", validation=f"{remote}/none")
+
+
+def same(ours, others):
+    """The same classes, labels, names and frames."""
+    from keras_multigrid.data.decode import read_video
+
+    assert ours.class_names == others.class_names
+    for part in ("train", "validation"):
+        for one, other in zip(getattr(ours, part), getattr(others, part), strict=True):
+            assert one.label == other.label
+            assert os.path.basename(one.path) == os.path.basename(other.path)
+            np.testing.assert_array_equal(read_video(one), read_video(other))
+
+
+def on_s3(data, large, remote):
+    files(f"{remote}/files")
+    large_files(large, f"{remote}/large/file")
+    lists(data, f"{remote}/data")
+    folders(data, f"{remote}/data")
+
+
+@with_s3
+def test_files_and_data_on_s3(server, data, tmp_path):
+    server.upload(data, "some/data")
+    # More than a block; no part of it like another.
+    (tmp_path / "large").write_bytes(np.random.default_rng(0).bytes(1 << 25))
+    server.wire.cuts = 3
+    result = call(on_s3, data, tmp_path / "large", f"s3://{BUCKET}/some", **server.env)
+    assert server.wire.cuts == 0
+    # That nothing is there is an answer; and parts that were cut off the client asks for by itself.
+    assert "Trying again" not in result.stderr
+
+
+def on_the_web(data, address, address_without_ranges):
+    refused(address)
+    no_ranges(address_without_ranges)
+    lists(data, address)
+
+
+@with_s3
+def test_files_and_data_on_the_web(data, tmp_path):
+    (tmp_path / "large").write_bytes(bytes(3 << 20))
+    (tmp_path / "names.txt").write_text("one\ntwo\nthree\n")
+    with web_server(data) as address, web_server(tmp_path, has_ranges=False) as other:
+        result = call(on_the_web, data, address, other)
+    assert "Trying again" not in result.stderr
+
+
+def clips_away(path, folder):
+    from keras_multigrid.data.annotations import VideoRecord, VideoSet
+    from keras_multigrid.data.bad_videos import BadVideos
+    from keras_multigrid.data.checking import check_videos
+    from keras_multigrid.data.reading import ClipReader
+    from keras_multigrid.data.sampling import ClipSampling
+    from keras_multigrid.grid import Grid
+
+    grid = Grid(batch_size=1, num_frames=2, crop_size=16)
+    bad_videos = BadVideos()
+    for record in (
+        VideoRecord(path=path, label=0),
+        VideoRecord(path=os.path.dirname(path), label=0, frame_paths=(path,)),
+    ):
+        reader = ClipReader([record], ClipSampling(), bad_videos=bad_videos)
+        with pytest.raises(storage.StorageUnavailableError, match="Cannot read s3://"):
+            reader.centre(0, grid)
+    assert not bad_videos.errors
+    videos = VideoSet(train=[record], validation=[], class_names=("one",))
+    with pytest.raises(storage.StorageUnavailableError, match="Cannot look at"):
+        check_videos(videos, journal=f"{folder}/journal", workers=1)
+
+
+def nothing_answers(folder, remote):
+    away(f"{remote}/file")
+    clips_away(f"{remote}/video.mp4", folder)
+
+
+@with_s3
+def test_a_server_that_is_away_has_neither_missing_files_nor_bad_videos(tmp_path):
+    server = S3Server()
+    server.close()
+    env = {**server.env, "KERAS_MULTIGRID_RETRY_SECONDS": "0.5"}
+    result = call(nothing_answers, tmp_path, f"s3://{BUCKET}", **env)
+    assert "Trying again in" in result.stderr
+
+
+# ---- Runs ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    """gin file of a run of seconds on class folders below DATA_DIR."""
+    path = tmp_path_factory.mktemp("experiment") / "tiny.gin"
+    path.write_text(
+        """from __gin__ import dynamic_registration
+from keras_multigrid import learning_rate
+from keras_multigrid import training
+from keras_multigrid.data import annotations
+from keras_multigrid.data import reading
+from keras_multigrid.data import sampling
+from keras_multigrid.models import i3d
+
+include 'gin/experiment.gin'
+include 'gin/models/i3d_small.gin'
+
+VIDEOS = @annotations.class_folders()
+annotations.class_folders.root = %TRAIN
+annotations.class_folders.validation = %VALIDATION
+BATCH_SIZE = 4
+NUM_FRAMES = 8
+CROP_SIZE = 32
+NUM_CLIPS = 24
+EPOCHS = 8
+BOUNDARIES = (4, 6)
+LEARNING_RATE = 0.01
+i3d.I3D.width = 4
+sampling.ClipSampling:
+  min_scale = 36
+  max_scale = 40
+reading.Views:
+  clips = 1
+  crops = 1
+training.train:
+  validations = 2
+  log_every = 2
+  checkpoint_every = 3
+"""
+    )
+    return path
+
+
+def start(tool, experiment, data, run_dir, log, *paths, env=None, **params):
+    params = {
+        "TRAIN": f"{data}/train",
+        "VALIDATION": f"{data}/validation",
+        "RUN_DIR": run_dir,
+        **params,
+    }
+    command = [sys.executable, str(ROOT / "tools" / f"{tool}.py"), f"--gin_file={experiment}"]
+    command += [f"--gin_param={name}={str(value)!r}" for name, value in params.items()]
+    with open(log, "a") as file:
         return subprocess.Popen(
-            command, env={**os.environ, **server.env}, stdout=log, stderr=subprocess.STDOUT
+            [*command, *map(str, paths)],
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
+            stdout=file,
+            stderr=subprocess.STDOUT,
         )
 
 
-def weights(path):
-    with np.load(path) as arrays:
-        return [arrays[name] for name in arrays.files]
-
-
-def test_a_run_with_checkpoints_on_s3_is_killed_and_goes_on(server, data, tmp_path):
-    assert start(server, data, tmp_path, "whole").wait(timeout=600) == 0
-    remote = {"checkpoint_dir": f"s3://{BUCKET}/killed"}
-    process = start(server, data, tmp_path, "killed", **remote)
-    while len(server.names()) < 3:
-        assert process.poll() is None, (tmp_path / "killed.log").read_text()[-2000:]
+def wait_for(condition, process, log):
+    while not condition():
+        assert process.poll() is None, log.read_text()[-3000:]
         time.sleep(0.05)
+
+
+def weights(model):
+    """Arrays in the content of a model.keras."""
+    with zipfile.ZipFile(io.BytesIO(model)) as file:
+        content = io.BytesIO(file.read("model.weights.h5"))
+    found = {}
+
+    def keep(name, item):
+        if isinstance(item, h5py.Dataset):
+            found[name] = item[()]
+
+    with h5py.File(content) as arrays:
+        arrays.visititems(keep)
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(experiment, data, tmp_path_factory):
+    """Weights of a run on the local disk."""
+    if not HAS_S3:
+        return None
+    folder = tmp_path_factory.mktemp("local")
+    process = start("train", experiment, data, folder / "run", folder / "log")
+    assert process.wait(timeout=300) == 0, (folder / "log").read_text()[-3000:]
+    return weights((folder / "run" / "model.keras").read_bytes())
+
+
+def points(server, run, folder):
+    """Step to loss of all of a run's event files."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = {}
+    for name in server.names(f"{run}/events"):
+        (folder / pathlib.Path(name).name).write_bytes(server.content(name))
+        events = EventAccumulator(str(folder / pathlib.Path(name).name))
+        events.Reload()
+        if "train/loss" in events.Tags()["scalars"]:
+            found.update({event.step: event.value for event in events.Scalars("train/loss")})
+    return found
+
+
+@with_s3
+@pytest.mark.parametrize("seconds", [3, pytest.param(20, marks=pytest.mark.every)])
+def test_a_killed_run_and_a_server_that_pauses(
+    seconds, server, experiment, data, undisturbed, tmp_path
+):
+    server.upload(data, "data")
+    run, log = f"run{seconds}", tmp_path / "log"
+    place = (f"s3://{BUCKET}/data", f"s3://{BUCKET}/{run}", log)
+    process = start("train", experiment, *place, env=server.env)
+    wait_for(lambda: len(server.names(f"{run}/checkpoints/step")) >= 2, process, log)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    process = start(server, data, tmp_path, "killed", **remote)
-    assert process.wait(timeout=600) == 0, (tmp_path / "killed.log").read_text()[-2000:]
-    told = json.loads((tmp_path / "killed.npz.json").read_text())
-    assert told["steps"][0][0] > 0
-    whole, killed = (weights(tmp_path / f"{name}.npz") for name in ("whole", "killed"))
-    for one, other in zip(whole, killed, strict=True):
-        np.testing.assert_array_equal(one, other)
-    # The last three, the best among them or not, and their index.
-    assert len(server.names()) in (4, 5)
+    before = set(server.names(f"{run}/checkpoints/"))
+    process = start("train", experiment, *place, env=server.env)
+    wait_for(lambda: set(server.names(f"{run}/checkpoints/")) - before, process, log)
+    server.wire.is_cut = True
+    threading.Timer(seconds, lambda: setattr(server.wire, "is_cut", False)).start()
+    assert process.wait(timeout=300) == 0, log.read_text()[-3000:]
+    assert "Trying again in" in log.read_text()
+    assert f"{run}/bad_videos.txt" not in server.names(run)
+    report = json.loads(server.content(f"{run}/report.json"))
+    assert report["replaced_clips"] == 0
+    steps = report["steps"]
+    assert [point["step"] for point in report["curve"]] == [-(-steps // 2), steps]
+    found = weights(server.content(f"{run}/model.keras"))
+    assert found.keys() == undisturbed.keys()
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, undisturbed[name], err_msg=name)
+    # Every second step, those before the kill included.
+    assert sorted(points(server, run, tmp_path)) == list(range(1, steps, 2))
+    if seconds == 3:
+        use(server, experiment, place)
 
 
-def train(server, data, folder, checkpoint_dir):
-    params = ("NUM_CLIPS=96", "CROP_SIZE=32", "NUM_FRAMES=8", "EPOCHS=2", "BOUNDARIES=(1,)")
-    params += (f"DATA_DIR='{data}'", f"RUN_DIR='{folder}'")
-    params += ("learning_rate.MultigridLearningRate.warmup_epochs=0",)
-    params += ("synthetic.motion_videos.num_train=96", "synthetic.motion_videos.num_validation=12")
-    params += ("training.train.still_control=False", "training.train.validations=1")
-    params += (f"training.train.checkpoint_dir='{checkpoint_dir}'",)
-    return subprocess.run(
-        [
-            *(sys.executable, str(ROOT / "tools" / "train.py"), "--gin_file=gin/quickstart.gin"),
-            *(f"--gin_param={param}" for param in params),
-        ],
-        env={**os.environ, **server.env},
-        capture_output=True,
-        text=True,
-        timeout=900,
+def use(server, experiment, place):
+    """Test the network of a run, and ask it about a video."""
+    _, run_dir, log = place
+    run = run_dir.rsplit("/", 1)[1]
+    process = start("evaluate", experiment, *place, env=server.env)
+    assert process.wait(timeout=300) == 0, log.read_text()[-3000:]
+    written = {"evaluation.json", "predictions.csv", "confusion.png"}
+    assert written <= {pathlib.Path(name).name for name in server.names(run)}
+    video = next(name for name in server.names("data/train/") if name.endswith(".mp4"))
+    param = {"evaluation.predict.weights": f"{run_dir}/model.keras"}
+    process = start(
+        "predict", experiment, *place, f"s3://{BUCKET}/{video}", env=server.env, **param
     )
+    assert process.wait(timeout=300) == 0, log.read_text()[-3000:]
+    assert f"s3://{BUCKET}/{video}\n  " in log.read_text()
 
 
-def test_the_tool_ends_well_after_s3_and_says_when_it_is_away(data, tmp_path):
-    server = Server()
+@with_s3
+def test_a_server_that_stays_away_ends_the_run(experiment, data, tmp_path):
+    server, log = S3Server(), tmp_path / "log"
+    env = {**server.env, "KERAS_MULTIGRID_RETRY_SECONDS": "2"}
     try:
-        done = train(server, data, tmp_path / "run", f"s3://{BUCKET}/tool")
-        assert done.returncode == 0, done.stderr[-2000:]
-        assert "validation at the base grid" in done.stdout
+        server.upload(data, "data")
+        place = (f"s3://{BUCKET}/data", tmp_path / "run", log)
+        process = start("train", experiment, *place, env=env)
+        wait_for((tmp_path / "run" / "checkpoints" / "index.json").exists, process, log)
+        server.wire.is_cut = True
+        assert process.wait(timeout=300) == 1
+        text = log.read_text()
+        assert "error: Cannot read s3://runs/data/" in text
+        assert "Traceback" not in text
+        assert not (tmp_path / "run" / "bad_videos.txt").exists()
     finally:
-        server.process.kill()
-        server.process.wait()
-    # It must not take a silent server for an empty folder, and begin anew.
-    away = train(server, data, tmp_path / "run", f"s3://{BUCKET}/tool")
-    assert away.returncode == 1
-    assert "error: Cannot read s3://runs/tool/index.json" in away.stderr
-    assert "Traceback" not in away.stderr
+        server.close()
+    # Nor is a silent server an empty folder, in which to begin anew.
+    log = tmp_path / "begin"
+    process = start("train", experiment, data, f"s3://{BUCKET}/run", log, env=env)
+    assert process.wait(timeout=300) == 1
+    assert "error: Cannot read s3://runs/run/" in log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
+# ---- Where a file system is missing --------------------------------------------------------------
+
+
+@without_s3
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"RUN_DIR": "s3://bucket/run"},
+        {"TRAIN": "s3://bucket/train"},
+        {"training.train.checkpoint_dir": "s3://bucket/checkpoints"},
+    ],
+)
+def test_a_missing_file_system_is_told_first(params, experiment, tmp_path):
+    log = tmp_path / "log"
+    process = start("train", experiment, "none", tmp_path / "run", log, **params)
+    assert process.wait(timeout=300) == 1
+    assert "has no file system for s3:// here" in log.read_text()
+    assert "tensorflow-io 0.37.1, which works with TensorFlow up to 2.17" in log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
+@without_s3
+def test_every_remote_path_is_told():
+    from keras_multigrid.data import annotations, published_sets
+    from keras_multigrid.data.annotations import VideoRecord
+    from keras_multigrid.data.reading import ClipReader
+    from keras_multigrid.data.sampling import ClipSampling
+    from keras_multigrid.event_file import EventFile
+
+    path = "s3://bucket/file"
+    record = VideoRecord(path=path, label=0)
+    for its_call in (
+        lambda: storage.read(path),
+        lambda: storage.write(path, ""),
+        lambda: storage.list_folder(path),
+        lambda: storage.is_folder(path),
+        lambda: annotations.class_folders(path, validation=path),
+        lambda: annotations.path_label_lists(path, validation=path),
+        lambda: annotations.path_label_lists("list", validation="list", root=path),
+        lambda: published_sets.ucf101(path, root=""),
+        lambda: published_sets.hmdb51(path, root=""),
+        lambda: published_sets.kinetics(path, validation=path, root=""),
+        lambda: published_sets.something_something(path, validation=path, labels=path, root=""),
+        lambda: ClipReader([record], ClipSampling()),
+        lambda: EventFile(path, start_step=0),
+    ):
+        with pytest.raises(ValueError, match=r"no file system for s3:// here.*tensorflow-io"):
+            its_call()

@@ -12,7 +12,7 @@ from absl import app, flags
 
 import gin
 
-flags.DEFINE_string("out", "clips.html", "The file to write, which ends in .html or .png.")
+flags.DEFINE_string("out", "clips.html", "The local file to write, which ends in .html or .png.")
 flags.DEFINE_integer("clips", 4, "Clips of each grid.", lower_bound=1)
 flags.DEFINE_integer("seed", None, "Seed of the training; by default the experiment's.")
 FLAGS = flags.FLAGS
@@ -22,7 +22,9 @@ def main() -> None:
     out = pathlib.Path(FLAGS.out)
     if out.suffix not in (".html", ".png"):
         raise app.UsageError(f"--out must end in .html or .png. Received: {FLAGS.out}")
+    experiment.check_local("out")
     experiment.load()
+    experiment.check_schemes()
     from keras_multigrid import browse
 
     seed = _seed_of_training() if FLAGS.seed is None else FLAGS.seed

@@ -18,21 +18,24 @@ import sys
 import experiment
 from absl import flags
 
-flags.DEFINE_string("out", "check", "Folder to write to.")
+flags.DEFINE_string("out", "check", "Local folder to write to.")
 flags.DEFINE_bool("quick", False, "Decode the first frames of each video only.")
 FLAGS = flags.FLAGS
 
 
 def main() -> None:
+    experiment.check_local("out")
     experiment.load()
+    experiment.check_schemes()
     from keras_multigrid.data import checking, list_files
     from keras_multigrid.data.lines import BadLinesError, collect_bad_lines
 
     check = experiment.configured(checking.check_videos)
     journal = os.path.join(FLAGS.out, "journal.jsonl")
+    progress = experiment.Progress("video")
     with collect_bad_lines() as bad_lines:
         try:
-            checked = check(journal=journal, quick=FLAGS.quick, progress=_Progress())
+            checked = check(journal=journal, quick=FLAGS.quick, progress=progress)
         except ValueError:
             # A list without a good line, for example.
             if bad_lines:
@@ -54,20 +57,6 @@ def main() -> None:
     print(f"{len(rows)} findings in {table}")
     print(f"{train} training and {validation} validation videos can be used: {settings}")
     sys.exit(1 if rows else 0)
-
-
-class _Progress:
-    def __init__(self):
-        self._bar = None
-
-    def __call__(self, done: int, total: int) -> None:
-        import keras
-
-        if self._bar is None:
-            # In a log, a line a minute.
-            interval = 0.5 if sys.stdout.isatty() else 60.0
-            self._bar = keras.utils.Progbar(total, interval=interval, unit_name="video")
-        self._bar.update(done)
 
 
 def _gin(files, videos) -> str:

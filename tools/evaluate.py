@@ -10,6 +10,7 @@ import experiment
 
 def main() -> None:
     experiment.load()
+    experiment.check_schemes()
     from keras_multigrid import evaluation
 
     print(f"\n{experiment.configured(evaluation.evaluate)()}")

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import sys
+import threading
 import traceback
 
 # TensorFlow reads these when it is imported. Its notes on instruction sets and on optimizations
@@ -64,9 +65,44 @@ def _check_macros(config: str) -> None:
         )
 
 
+def check_schemes() -> None:
+    """Refuse remote paths whose file system is not there, before the first one is read."""
+    from keras_multigrid import storage
+
+    for path in re.findall(r"""['"](\w+://[^'"]*)""", gin.config_str()):
+        storage.check_scheme(path)
+
+
+def check_local(flag: str) -> None:
+    """Refuse a remote path where a tool writes to the local disk alone."""
+    path = FLAGS[flag].value
+    if "://" in path:
+        raise app.UsageError(f"--{flag} must be local: copy it afterwards. Received: {path}")
+
+
 def configured(function_or_class):
     """The function or class with the parameters that gin gives it."""
     return gin.get_configurable(function_or_class)
+
+
+class Progress:
+    """A bar on a terminal; in a log, a line a minute. Called with what is done and what there is.
+
+    Args:
+        unit_name: of what is counted, such as "video".
+    """
+
+    def __init__(self, unit_name: str):
+        self._unit_name = unit_name
+        self._bar = None
+
+    def __call__(self, done: int, total: int) -> None:
+        import keras
+
+        if self._bar is None:
+            interval = 0.5 if sys.stdout.isatty() else 60.0
+            self._bar = keras.utils.Progbar(total, interval=interval, unit_name=self._unit_name)
+        self._bar.update(done)
 
 
 def run(main, *, takes_paths: bool = False) -> None:
@@ -85,9 +121,7 @@ def run(main, *, takes_paths: bool = False) -> None:
         except app.UsageError:
             raise
         except KeyboardInterrupt:
-            print(
-                "\ninterrupted: the same command goes on from the last checkpoint", file=sys.stderr
-            )
+            print("\ninterrupted: the same command goes on from what is saved", file=sys.stderr)
             _end(130)
         except SystemExit as request:
             _end(request.code)
@@ -106,8 +140,10 @@ def run(main, *, takes_paths: bool = False) -> None:
 
 def _end(code: int | None) -> None:
     """End the process with this exit code."""
-    if "tensorflow_io" in sys.modules:
-        # What it has open on s3:// would abort the process on its way out.
+    waits = any(thread.name == "input_service" for thread in threading.enumerate())
+    if "tensorflow_io" in sys.modules or waits:
+        # What it has open on s3:// would abort the process on its way out, and so would a thread
+        # that waits for a service.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code or 0)
@@ -117,13 +153,16 @@ def _end(code: int | None) -> None:
 def _message(error: Exception) -> str | None:
     """What to tell of an error that a check of settings or data raised; None for any other."""
     # What the pipeline raises comes through TensorFlow as text.
-    found = re.search(r"TooManyBadVideosError: (.*)", str(error))
+    found = re.search(
+        r"(?:TooManyBadVideos|Storage|StorageUnavailable|InputService)Error: (.*)", str(error)
+    )
     if found:
         return found[1]
     raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
     if raised_in.startswith(os.path.dirname(gin.__file__)):
         return str(error)
     ours = (os.path.join(_ROOT, "keras_multigrid"), os.path.join(_ROOT, "tools"))
-    known = raised_in.startswith(ours) and isinstance(error, (ValueError, OSError, RuntimeError))
+    kinds = (ValueError, OSError, RuntimeError, ImportError)
+    known = raised_in.startswith(ours) and isinstance(error, kinds)
     # gin adds where it was called from.
     return re.sub(r"\s*In call to configurable .*", "", str(error)) if known else None

@@ -15,6 +15,7 @@ FLAGS = flags.FLAGS
 
 def main(paths: list[str]) -> None:
     experiment.load()
+    experiment.check_schemes()
     from keras_multigrid import evaluation
 
     predictions = experiment.configured(evaluation.predict)(paths=paths, top=FLAGS.top)

@@ -7,6 +7,7 @@ import gin
 
 def main() -> None:
     experiment.load()
+    experiment.check_schemes()
     from keras_multigrid import training
 
     report = experiment.configured(training.train)(texts=_settings)

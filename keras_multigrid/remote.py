@@ -1,0 +1,196 @@
+"""Remote file systems, through TensorFlow: which there are, and calls that outlast their faults.
+
+What uses files and folders imports `storage`, which is for local ones too.
+"""
+
+import contextlib
+import errno
+import functools
+import os
+import random
+import re
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from absl import logging
+
+Value = TypeVar("Value")
+
+# How long a file system that does not answer is asked again.
+_VARIABLE = "KERAS_MULTIGRID_RETRY_SECONDS"
+_RETRY_SECONDS = "120"
+_LONGEST_WAIT = 16.0
+# Of the S3 client. Its own, 5 minutes of silence and 10 attempts, would hide that a server is away.
+_CLIENT = {
+    "AWS_MAX_ATTEMPTS": "2",
+    # In its default mode it takes no notice of the number.
+    "AWS_RETRY_MODE": "standard",
+    "S3_CONNECT_TIMEOUT_MSEC": "5000",
+    "S3_REQUEST_TIMEOUT_MSEC": "15000",
+}
+# What curl says of an answer that is larger than what was asked for.
+_NO_RANGES = "Unable to perform (23)"
+# Waits must not draw from the numbers that training draws from.
+_jitter = random.Random()
+
+
+class StorageError(OSError):
+    """A file cannot be read or written."""
+
+
+class StorageUnavailableError(StorageError):
+    """A remote file system has not answered in all the time that it was given."""
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path names a file system of TensorFlow's, such as s3://."""
+    return "://" in os.fspath(path)
+
+
+def is_web(path: str) -> bool:
+    """Whether a remote path is on a web server, which has no folders."""
+    return scheme(path) in ("http", "https")
+
+
+def scheme(path: str) -> str:
+    """Name of a remote path's file system.
+
+    >>> scheme("s3://bucket/run")
+    's3'
+    """
+    return path.split("://")[0]
+
+
+def as_folder(path: str) -> str:
+    """A remote path with a slash at its end."""
+    return path.rstrip("/") + "/"
+
+
+def check_scheme(path: str) -> None:
+    """Refuse a path whose file system is not there.
+
+    Raises:
+        ValueError: with what to install.
+    """
+    if not is_remote(path):
+        return
+    tf = load()
+    schemes = tf.io.gfile.get_registered_schemes()
+    if scheme(path) not in schemes:
+        raise ValueError(
+            f"TensorFlow {tf.__version__} has no file system for {scheme(path)}:// here. Received: "
+            f"{path!r}. It has: {', '.join(sorted(filter(None, schemes)))}. s3, http and others "
+            "come with tensorflow-io 0.37.1, which works with TensorFlow up to 2.17: "
+            "pip install -c constraints.txt '.[cpu,io]'."
+        )
+
+
+def retry_seconds() -> float:
+    """How long to ask a file system that does not answer; an environment variable sets it.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    text = os.environ.get(_VARIABLE, _RETRY_SECONDS)
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(
+            f"{_VARIABLE} must be a number of seconds. Received: {text!r}. Use {_RETRY_SECONDS}."
+        ) from None
+
+
+def ask(path: str, action: str, call: Callable[[Any], Value]) -> Value:
+    """What `call(tensorflow)` gives; it is called again while the file system does not answer.
+
+    Args:
+        path: what is asked about.
+        action: what the call does with it, for errors: "read".
+        call: takes the module `tensorflow`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        StorageUnavailableError: there was no answer in all of `retry_seconds()`.
+        StorageError: it refused.
+        ValueError: there is no such file system.
+
+    Example:
+
+    >>> ask(path, "read", lambda tf: tf.io.read_file(path).numpy())
+    """
+    check_scheme(path)
+    tf = load()
+    limit, begun, wait = retry_seconds(), time.monotonic(), 1.0
+    while True:
+        try:
+            return call(tf)
+        except tf.errors.NotFoundError:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
+        except tf.errors.OpError as error:
+            what, seconds = f"{action} {path}: {_reason(error)}", time.monotonic() - begun
+            if not _is_transient(tf, error):
+                raise StorageError(f"Cannot {what}.") from error
+            if seconds >= limit:
+                raise StorageUnavailableError(
+                    f"Cannot {what}. Tried for {seconds:.0f} s; {_VARIABLE} sets for how long."
+                ) from error
+        # Many readers wait at once: they must not all come back at the same moment.
+        pause = min(wait * _jitter.uniform(0.5, 1.0), limit - seconds)
+        logging.warning("Cannot %s. Trying again in %.1f s, for %.0f s in all.", what, pause, limit)
+        time.sleep(pause)
+        wait = min(2 * wait, _LONGEST_WAIT)
+
+
+def status(tf: Any, path: str) -> Any:
+    """`tf.io.gfile.stat`, whose "not found" means that there is none.
+
+    tensorflow-io says the same where an S3 server is away. Of a bucket it tells the truth: once the
+    server has answered about it, "not found" is to be believed.
+    """
+    bucket = as_folder("/".join(path.split("/")[:3]))
+    # s3://bucket alone is nothing to tensorflow-io.
+    path = bucket if path in bucket else path
+    try:
+        return tf.io.gfile.stat(path)
+    except tf.errors.NotFoundError:
+        if scheme(path) != "s3":
+            raise
+    answers = tf.errors.NotFoundError, tf.errors.PermissionDeniedError
+    with contextlib.suppress(*answers, tf.errors.FailedPreconditionError):
+        tf.io.gfile.stat(bucket)
+    return tf.io.gfile.stat(path)
+
+
+@functools.cache
+def load() -> Any:
+    """TensorFlow, with all the file systems that there are."""
+    for name, value in _CLIENT.items():
+        os.environ.setdefault(name, value)
+    with contextlib.suppress(ImportError):
+        # It adds its file systems when it is imported.
+        import tensorflow_io  # noqa: F401
+    import tensorflow as tf
+
+    return tf
+
+
+def _is_transient(tf: Any, error: Exception) -> bool:
+    errors = tf.errors
+    kinds = (
+        *(errors.UnknownError, errors.InternalError, errors.UnavailableError),
+        *(errors.AbortedError, errors.DeadlineExceededError, errors.ResourceExhaustedError),
+        # Fewer bytes than the file has.
+        *(errors.OutOfRangeError, errors.DataLossError),
+    )
+    return isinstance(error, kinds) and _NO_RANGES not in error.message
+
+
+def _reason(error: Exception) -> str:
+    if _NO_RANGES in error.message:
+        return "no such file, or a server that sends no ranges of files, which large ones need"
+    text = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", error.message).strip(" :.\n")
+    # Web servers send whole pages. Where there is no text, the kind of error must do.
+    kind = type(error).__name__.removesuffix("Error")
+    line = text.splitlines()[0].strip(" :.") if text else ""
+    return line if line and line != "No response body" else f"the answer is {kind}"
