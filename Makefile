@@ -17,10 +17,11 @@ PYTEST := python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 VENV := .venv
 LATEST_VENV := .venv-latest
 BACKENDS_VENV := .venv-backends
+BEAM_VENV := .venv-beam
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-latest install-backends test test-fast test-latest test-latest-fast \
-	test-experiments test-backends lint format quickstart plan clean
+.PHONY: help install install-latest install-backends install-beam test test-fast test-latest test-latest-fast \
+	test-experiments test-backends test-beam lint format quickstart plan clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +56,14 @@ $(BACKENDS_VENV)/.installed: setup.py constraints-backends.txt
 	$(BACKENDS_VENV)/bin/python -m pip install --disable-pip-version-check -c constraints-backends.txt -e '.[jax,torch,test]'
 	@touch $@
 
+install-beam: $(BEAM_VENV)/.installed ## Set up .venv-beam: TensorFlow 2.17 and Apache Beam (constraints-beam.txt)
+
+$(BEAM_VENV)/.installed: setup.py constraints-beam.txt
+	$(call check_python,12)
+	$(PYTHON) -m venv $(BEAM_VENV)
+	$(BEAM_VENV)/bin/python -m pip install --disable-pip-version-check -c constraints-beam.txt -e '.[cpu,beam]' pytest
+	@touch $@
+
 lint: install ## Check style and format
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -82,6 +91,9 @@ test-backends: install-backends ## Run the tests of the networks on JAX and on P
 	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/$(PYTEST) -k "not parameters" tests/models/test_backends.py tests/models/test_zoo.py
 	KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/$(PYTEST) -k "not parameters" $(addprefix tests/models/test_,backends.py saving.py weights.py zoo.py)
 
+test-beam: install-beam ## Prepare records by Apache Beam on this machine
+	$(BEAM_VENV)/bin/python -m pytest tests/test_prepare_beam.py
+
 quickstart: install ## Train a small model on synthetic videos
 	$(VENV)/bin/python tools/train.py --gin_file=gin/quickstart.gin
 
@@ -93,5 +105,5 @@ format: install ## Format the code and apply safe fixes
 	$(VENV)/bin/ruff format .
 
 clean: ## Remove virtual environments, caches and build files, but neither runs/ nor data/
-	rm -rf $(VENV) $(LATEST_VENV) $(BACKENDS_VENV) build dist *.egg-info .hypothesis .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(LATEST_VENV) $(BACKENDS_VENV) $(BEAM_VENV) build dist *.egg-info .hypothesis .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -3,8 +3,12 @@
 import functools
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Protocol
 
+from keras_multigrid import storage
 from keras_multigrid.data.frame_lists import read_frame_list
 from keras_multigrid.data.lines import Path, numbered_lines, parsed, refuse_bad_lines
 from keras_multigrid.data.split_rules import SplitRule
@@ -13,6 +17,19 @@ VIDEO_SUFFIXES = (
     ".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"
 )  # fmt: skip
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+# Asked of a remote file system at once.
+_QUESTIONS = 32
+
+
+class Images(Protocol):
+    """Encoded frames of a video, read when they are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> bytes: ...
+
+    def name(self, index: int) -> str:
+        """What to call a frame in errors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +52,20 @@ class VideoRecord:
     label: int | tuple[int, ...]
     frame_paths: tuple[str, ...] = ()
     frame_labels: tuple[tuple[int, ...], ...] = ()
+
+    def images(self, detail: int | None) -> Images | None:
+        """Encoded frames, if they are neither in files of their own nor in a video file.
+
+        Args:
+            detail: short side of the smallest copy that will do, in pixels; None takes the largest.
+        """
+        return None
+
+    def classes(self, first: int, last: int) -> tuple[int, ...]:
+        """All that goes on in these frames; in the whole video, if that is not known."""
+        if not self.frame_labels:
+            return self.label
+        return tuple(sorted(set().union(*self.frame_labels[first : last + 1])))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,10 +140,10 @@ def class_folders(root: Path, *, validation: SplitRule | Path) -> VideoSet:
 
 
 def _class_names(root: Path, *, setting: str) -> tuple[str, ...]:
-    names = []
-    if os.path.isdir(root):
-        with os.scandir(root) as entries:
-            names = sorted(e.name for e in entries if e.name[0] != "." and e.is_dir())
+    try:
+        names = _chosen(os.fspath(root), lambda entry: entry.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        names = []
     if not names:
         raise FileNotFoundError(
             f"`{setting}` must be a folder of class folders. Received: '{root}', which is missing "
@@ -124,25 +155,29 @@ def _class_names(root: Path, *, setting: str) -> tuple[str, ...]:
 def _scan_classes(root: Path, class_names: tuple[str, ...]) -> _Listed:
     listed = []
     for label, class_name in enumerate(class_names):
-        for name in _scan_videos(os.path.join(root, class_name)):
+        for name in _chosen(os.path.join(root, class_name), _is_video):
             path = f"{class_name}/{name}"
             listed.append((path, VideoRecord(path=os.path.join(root, path), label=label)))
     return listed
 
 
-def _scan_videos(folder: str) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.name[0] != "." and _is_video(entry))
+def _chosen(folder: str, is_chosen: Callable[[storage.Entry], bool]) -> list[str]:
+    """Sorted names of the entries of a folder that are chosen; hidden ones never are."""
+    entries = [entry for entry in storage.scan_folder(folder) if entry.name[0] != "."]
+    # Each question to a remote file system travels to a server and back.
+    with ThreadPoolExecutor(_QUESTIONS) if storage.is_remote(folder) else nullcontext() as threads:
+        answers = list(threads.map(is_chosen, entries) if threads else map(is_chosen, entries))
+    return sorted(e.name for e, answer in zip(entries, answers, strict=True) if answer)
 
 
-def _is_video(entry: os.DirEntry) -> bool:
+def _is_video(entry: storage.Entry) -> bool:
     # The name is asked first: it costs no call to the file system.
     if entry.name.lower().endswith(VIDEO_SUFFIXES):
-        return entry.is_file()
+        return storage.is_remote(entry.path) or entry.is_file()
     if not entry.is_dir():
         return False
-    with os.scandir(entry.path) as frames:
-        return any(frame.name.lower().endswith(IMAGE_SUFFIXES) for frame in frames)
+    frames = storage.scan_folder(entry.path)
+    return any(frame.name.lower().endswith(IMAGE_SUFFIXES) for frame in frames)
 
 
 def _check_same_classes(train: tuple[str, ...], validation: tuple[str, ...]) -> None:
@@ -334,9 +369,13 @@ def _frame_record(paths: list[str], labels: list[tuple[int, ...]]) -> VideoRecor
 
 
 def check_root(root: Path) -> None:
-    """Refuse a folder of videos that does not exist."""
+    """Refuse a folder of videos that does not exist, or whose file system does not.
+
+    Of remote ones no more is asked: what may be read may not always be listed.
+    """
     root = os.fspath(root)
-    if root and "://" not in root and not os.path.isdir(root):
+    storage.check_scheme(root)
+    if root and not storage.is_remote(root) and not os.path.isdir(root):
         raise FileNotFoundError(
             f"`root` must be the folder that the lists' paths are relative to. Received: '{root}', "
             "which is not a folder. Expected layout: the line `walk/denis_walk.avi 7` stands for "
@@ -348,4 +387,4 @@ def paths_below(root: Path) -> Callable[[str], str]:
     """Takes a path as it stands in a list, gives the full one; remote ones stay as they are."""
     # Several times as fast as os.path.join, for lists of millions.
     start = os.path.join(root, "") if root else ""
-    return lambda path: path if path[0] == "/" or "://" in path else start + path
+    return lambda path: path if path[0] == "/" or storage.is_remote(path) else start + path

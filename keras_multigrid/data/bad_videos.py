@@ -5,7 +5,7 @@ import threading
 
 from absl import logging
 
-from keras_multigrid import input_monitor
+from keras_multigrid import input_monitor, storage
 
 
 class TooManyBadVideosError(RuntimeError):
@@ -21,8 +21,8 @@ class BadVideos:
     """Counts the clips of unreadable videos and lists each file once with its error.
 
     Args:
-        list_path: text file to append `path<tab>error` to, one line a file, those that a run before
-            has listed there left out; None for no file.
+        list_path: text file, local or remote, to append `path<tab>error` to, one line a file, those
+            that a run before has listed there left out; None for no file.
         max_share: share of clips that may be replaced before the run stops.
         min_clips: clips to see before the share is judged.
 
@@ -45,10 +45,10 @@ class BadVideos:
         self._listed = _listed(list_path)
         self._lock = threading.Lock()
 
-    def count_clip(self) -> None:
-        """Count a clip that was read."""
+    def count_clips(self, count: int) -> None:
+        """Count clips that were read."""
         with self._lock:
-            self.clips += 1
+            self.clips += count
 
     def add(self, path: str, error: Exception) -> None:
         """Count a clip that could not be read; raise when they are too many."""
@@ -64,9 +64,17 @@ class BadVideos:
     def _list(self, path: str, error: str) -> None:
         logging.warning("Unreadable video, replaced by another clip: %s", error)
         if self.list_path is not None and path not in self._listed:
-            os.makedirs(os.path.dirname(self.list_path) or ".", exist_ok=True)
-            with open(self.list_path, "a", encoding="utf-8", errors="surrogateescape") as file:
-                file.write(f"{path}\t{' '.join(error.split())}\n")
+            self._append(f"{path}\t{' '.join(error.split())}\n")
+
+    def _append(self, line: str) -> None:
+        line = line.encode("utf-8", "surrogateescape")
+        if storage.is_remote(self.list_path):
+            # Nothing can be appended to an object.
+            storage.write(self.list_path, (storage.read(self.list_path) or b"") + line)
+            return
+        os.makedirs(os.path.dirname(self.list_path) or ".", exist_ok=True)
+        with open(self.list_path, "ab") as file:
+            file.write(line)
 
     def _check(self) -> None:
         if self.clips < self.min_clips or self.replaced_clips <= self.max_share * self.clips:
@@ -82,7 +90,6 @@ class BadVideos:
 
 def _listed(list_path: str | None) -> set[str]:
     """Files that are in the list already."""
-    if list_path is None or not os.path.exists(list_path):
-        return set()
-    with open(list_path, encoding="utf-8", errors="surrogateescape") as file:
-        return {line.split("\t")[0] for line in file}
+    content = None if list_path is None else storage.read(list_path)
+    lines = (content or b"").decode("utf-8", "surrogateescape").split("\n")
+    return {line.split("\t")[0] for line in lines}

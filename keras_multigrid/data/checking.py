@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TextIO
 
+from keras_multigrid import storage
 from keras_multigrid.data.annotations import VideoRecord, VideoSet
 from keras_multigrid.data.isolation import Lost, isolated_map
 from keras_multigrid.data.video_check import Outcome, check_video, signature
@@ -69,8 +70,12 @@ def check_videos(
             only videos that are new or have changed.
         quick: decode the first frames only, and do not compare contents.
         workers: processes; by default the number of cores.
-        time_limit: seconds after which a video counts as unreadable.
+        time_limit: seconds after which a video counts as unreadable; of remote ones, the time for
+            which a server is waited for is added.
         progress: called with the number of videos checked and the number of all.
+
+    Raises:
+        StorageUnavailableError: a remote file system does not answer. What is checked is kept.
 
     Example:
 
@@ -78,6 +83,9 @@ def check_videos(
     >>> videos = checked.usable
     """
     places, listed_again = _first_listed(videos)
+    if any(storage.is_remote(place.record.path) for place in places):
+        # To wait for a server, with the last attempt, is no fault of the video.
+        time_limit += 2 * storage.retry_seconds()
     outcomes = {}
     check = functools.partial(_check, quick=quick)
     isolated = functools.partial(
@@ -178,6 +186,8 @@ def _outcomes(
             state = signature(place.record)
         except FileNotFoundError as error:
             yield place, Outcome(fault=f"missing: there is no file '{error.filename}'")
+        except storage.StorageUnavailableError:
+            raise
         except OSError as error:
             yield place, Outcome(fault=f"unreadable: {error}")
         else:
@@ -187,6 +197,8 @@ def _outcomes(
             else:
                 yield place, outcome
     for (place, state), outcome in isolated(unknown):
+        if isinstance(outcome, storage.StorageUnavailableError):
+            raise outcome
         if isinstance(outcome, Lost):
             # Not for the journal: the machine may have been at fault.
             outcome = Outcome(fault=f"unreadable: {outcome.reason}")
@@ -195,9 +207,13 @@ def _outcomes(
         yield place, outcome
 
 
-def _check(item: tuple[_Place, str], *, quick: bool) -> Outcome:
+def _check(item: tuple[_Place, str], *, quick: bool) -> Outcome | storage.StorageUnavailableError:
     place, _ = item
-    return check_video(place.record, quick=quick)
+    try:
+        return check_video(place.record, quick=quick)
+    except storage.StorageUnavailableError as error:
+        # Raised by the process that asked: here it would count against the video.
+        return error
 
 
 @contextlib.contextmanager

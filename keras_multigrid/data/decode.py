@@ -1,18 +1,23 @@
 """Decoding of exactly those frames of a video that a clip needs."""
 
 import io
-import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice, repeat
 
 import av
 import cv2
 import numpy as np
-import tensorflow as tf
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
-from keras_multigrid.data.annotations import IMAGE_SUFFIXES, VideoRecord
+from keras_multigrid import storage
+from keras_multigrid.data.annotations import (
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    Images,
+    VideoRecord,
+)
 from keras_multigrid.data.segments import MP4, decode_segments, has_times, to_rgb
 
 # How many times smaller an image is decoded.
@@ -22,6 +27,8 @@ _FLAGS = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
+# Number of the EXIF entry that tells how a picture is to be turned.
+_ORIENTATION = 0x0112
 
 
 class DecodeError(ValueError):
@@ -37,6 +44,7 @@ def decode_frames(
     select: Callable[[int], np.ndarray],
     *,
     short_side: int | None = None,
+    detail: int | None = None,
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Decode the frames of one video that `select` asks for.
 
@@ -52,6 +60,8 @@ def decode_frames(
         short_side: shorter side that is needed, in pixels. JPEGs of twice, four or eight times as
             much are decoded at a half, a quarter or an eighth of their size, which takes less time.
             None: at their size, as videos are always.
+        detail: short side of the smallest copy that will do, of videos that have copies of several
+            sizes. None: the largest.
 
     Returns:
         frames: one uint8 (height, width, 3) for each index, RGB, all of one size.
@@ -59,6 +69,7 @@ def decode_frames(
 
     Raises:
         DecodeError: the video cannot be read.
+        StorageUnavailableError: a remote file system does not answer.
         ValueError: `select` returned something other than such indices.
 
     Example, a video of 4 frames `a b c d`:
@@ -66,16 +77,14 @@ def decode_frames(
         select(4) = [1, 1, 3]   frames: b b d
     """
     try:
-        if record.frame_paths:
-            return _decode_images(
-                record.frame_paths, select, path=record.path, short_side=short_side
-            )
-        if _is_folder(record.path):
-            folder = record.path.rstrip("/")
-            paths = [f"{folder}/{name}" for name in _list_images(folder)]
-            return _decode_images(paths, select, path=record.path, short_side=short_side)
-        return _decode_video(record.path, select)
-    except (av.FFmpegError, tf.errors.OpError, OSError, UnicodeError) as error:
+        images = _images(record, detail)
+        if images is None:
+            return _decode_video(record.path, select)
+        return _decode_images(images, select, path=record.path, short_side=short_side)
+    except storage.StorageUnavailableError:
+        # No fault of the video.
+        raise
+    except (av.FFmpegError, OSError, UnicodeError) as error:
         raise DecodeError(f"Cannot decode '{record.path}': {_reason(error)}.") from error
 
 
@@ -89,9 +98,76 @@ def read_video(record: VideoRecord) -> np.ndarray:
 
     Raises:
         DecodeError: the video cannot be read.
+        StorageUnavailableError: a remote file system does not answer.
     """
     frames, _ = decode_frames(record, np.arange)
     return np.stack(frames)
+
+
+def all_frames(record: VideoRecord) -> Iterator[tuple[np.ndarray, bytes | None]]:
+    """Every frame of one video in turn, however long it is, and its JPEG where it comes from one.
+
+    Args:
+        record: the video.
+
+    Yields:
+        The frame that `decode_frames` returns for this index: uint8 (height, width, 3), RGB.
+        The JPEG, of the same size; None where there is none that all readers show alike: not those
+        that are to be turned, nor those made for print.
+
+    Raises:
+        DecodeError: the video cannot be read.
+        StorageUnavailableError: a remote file system does not answer.
+    """
+    try:
+        images = _images(record)
+        if images is None:
+            for frame in _all_video_frames(record.path):
+                yield frame, None
+            return
+        for index in range(len(images)):
+            content = images[index]
+            frame = _to_image(content, 1, images.name(index))
+            yield frame, content if _is_plain_jpeg(content) else None
+    except storage.StorageUnavailableError:
+        raise
+    except (av.FFmpegError, OSError, UnicodeError) as error:
+        raise DecodeError(f"Cannot decode '{record.path}': {_reason(error)}.") from error
+
+
+def _is_plain_jpeg(content: bytes) -> bool:
+    with Image.open(io.BytesIO(content)) as image:
+        is_upright = image.getexif().get(_ORIENTATION, 1) == 1
+        return image.format == "JPEG" and image.mode in ("RGB", "L") and is_upright
+
+
+class _ImageFiles:
+    """The content of image files, read when it is asked for."""
+
+    def __init__(self, paths: Sequence[str]):
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> bytes:
+        return _read(self._paths[index])
+
+    def name(self, index: int) -> str:
+        return self._paths[index]
+
+
+def _images(record: VideoRecord, detail: int | None = None) -> Images | None:
+    """Encoded frames of a video, in order; None if it is a video file."""
+    images = record.images(detail)
+    if images is not None:
+        return images
+    if record.frame_paths:
+        return _ImageFiles(record.frame_paths)
+    if not _is_folder(record.path):
+        return None
+    folder = record.path.rstrip("/")
+    return _ImageFiles([f"{folder}/{name}" for name in _list_images(folder)])
 
 
 def _select_indices(
@@ -126,27 +202,23 @@ def _in_order(images: dict[int, np.ndarray], indices: np.ndarray, *, path: str) 
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, tf.errors.OpError):
-        text = re.sub(r"\{\{.*?\}\} | \[Op:.*?\]$", "", error.message)
-    else:
-        text = getattr(error, "strerror", None) or str(error)
+    text = getattr(error, "strerror", None) or str(error)
     return text.strip(". ") or type(error).__name__
 
 
 # ---- Images --------------------------------------------------------------------------------------
 
 
-def _is_remote(path: str) -> bool:
-    return "://" in path
-
-
 def _is_folder(path: str) -> bool:
-    return tf.io.gfile.isdir(path) if _is_remote(path) else os.path.isdir(path)
+    # A remote file system takes as long to answer as to send a small file: the name must do.
+    if storage.is_remote(path) and path.lower().endswith(VIDEO_SUFFIXES):
+        return False
+    return storage.is_folder(path)
 
 
 def _list_images(folder: str) -> list[str]:
     """Names of the images in a folder, in natural order."""
-    names = sorted(tf.io.gfile.listdir(folder) if _is_remote(folder) else os.listdir(folder))
+    names = sorted(storage.list_folder(folder))
     if _are_numbered_images(names):
         return names
     images = [n for n in names if n[0] != "." and n.lower().endswith(IMAGE_SUFFIXES)]
@@ -176,46 +248,57 @@ def _natural_order(name: str) -> tuple[list[str | int], str]:
 
 
 def _decode_images(
-    paths: Sequence[str],
+    images: Images,
     select: Callable[[int], np.ndarray],
     *,
     path: str,
     short_side: int | None,
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    indices = _select_indices(select, num_frames=len(paths), path=path)
-    reduction = 1 if short_side is None else _reduction(paths[0], short_side)
-    images = {index: _read_image(paths[index], reduction) for index in set(indices.tolist())}
-    if reduction > 1 and len({image.shape for image in images.values()}) > 1:
+    indices = _select_indices(select, num_frames=len(images), path=path)
+    reduction = 1 if short_side is None else _reduction(images, short_side)
+    wanted = sorted(set(indices.tolist()))
+    decoded = {index: _read_image(images, index, reduction) for index in wanted}
+    if reduction > 1 and len({image.shape for image in decoded.values()}) > 1:
         # For an error that tells their own sizes.
-        images = {index: _read_image(paths[index], 1) for index in images}
-    return _in_order(images, indices, path=path), indices
+        decoded = {index: _read_image(images, index, 1) for index in wanted}
+    return _in_order(decoded, indices, path=path), indices
 
 
-def _reduction(path: str, short_side: int) -> int:
-    """How many times smaller a JPEG can be decoded, and still have the shorter side."""
+def _reduction(images: Images, short_side: int) -> int:
+    """How many times smaller JPEGs can be decoded, and still have the shorter side."""
     try:
-        with Image.open(io.BytesIO(_read(path))) as image:
+        with Image.open(io.BytesIO(images[0])) as image:
             times = min(image.size) // short_side if image.format == "JPEG" else 1
+    except storage.StorageUnavailableError:
+        raise
     except (OSError, Image.DecompressionBombError):
         # Decoding will say what is wrong with it.
         return 1
     return max(n for n in _FLAGS if n <= max(times, 1))
 
 
-def _read_image(path: str, reduction: int) -> np.ndarray:
+def _read_image(images: Images, index: int, reduction: int) -> np.ndarray:
+    name = images.name(index)
     try:
-        content = np.frombuffer(_read(path), np.uint8)
-    except (tf.errors.OpError, OSError) as error:
-        raise DecodeError(f"Cannot decode the image '{path}': {_reason(error)}.") from error
-    if not len(content):
-        raise DecodeError(f"Cannot decode the image '{path}': it is empty.")
-    is_jpeg = content[:2].tobytes() == b"\xff\xd8"
+        content = images[index]
+    except storage.StorageUnavailableError:
+        raise
+    except OSError as error:
+        raise DecodeError(f"Cannot decode the image '{name}': {_reason(error)}.") from error
+    return _to_image(content, reduction, name)
+
+
+def _to_image(content: bytes, reduction: int, name: str) -> np.ndarray:
+    if not content:
+        raise DecodeError(f"Cannot decode the image '{name}': it is empty.")
+    is_jpeg = content[:2] == b"\xff\xd8"
     try:
-        image = cv2.imdecode(content, _FLAGS[reduction if is_jpeg else 1])
+        array = np.frombuffer(content, np.uint8)
+        image = cv2.imdecode(array, _FLAGS[reduction if is_jpeg else 1])
     except cv2.error as error:
-        raise DecodeError(f"Cannot decode the image '{path}': it is too large.") from error
+        raise DecodeError(f"Cannot decode the image '{name}': it is too large.") from error
     if image is None:
-        raise DecodeError(f"Cannot decode the image '{path}': it is cut off, or no image.")
+        raise DecodeError(f"Cannot decode the image '{name}': it is cut off, or no image.")
     if reduction == 1:
         return image
     if is_jpeg:
@@ -226,9 +309,7 @@ def _read_image(path: str, reduction: int) -> np.ndarray:
 
 
 def _read(path: str) -> bytes:
-    if _is_remote(path):
-        return tf.io.read_file(path).numpy()
-    with open(path, "rb") as file:
+    with storage.open_file(path) as file:
         return file.read()
 
 
@@ -238,23 +319,44 @@ def _read(path: str) -> bytes:
 def _decode_video(
     path: str, select: Callable[[int], np.ndarray]
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    with _open(path) as container:
+    source = _source(path)
+    with _open(source) as container:
         stream = video_stream(container, path)
-        num_frames = _num_frames(container, stream) or _count_packets(path)
+        num_frames = _num_frames(container, stream) or _count_packets(source, path)
         indices = _select_indices(select, num_frames=num_frames, path=path)
         decode = decode_segments if has_times(container, stream) else _decode_in_order
         images = decode(container, stream, indices)
     if images is None:
-        with _open(path) as container:
+        with _open(source) as container:
             images = _decode_in_order(container, video_stream(container, path), indices)
     if not images:
         raise DecodeError(f"Cannot decode '{path}': no frame could be decoded.")
     return _in_order(images, indices, path=path), indices
 
 
-def _open(path: str) -> av.container.InputContainer:
+def _all_video_frames(path: str) -> Iterator[np.ndarray]:
+    source = _source(path)
+    with _open(source) as container:
+        stream = video_stream(container, path)
+        num_frames = _num_frames(container, stream) or _count_packets(source, path)
+        reformatter, count, frame = VideoReformatter(), 0, None
+        for frame in islice(container.decode(stream), num_frames):
+            yield to_rgb(frame, reformatter)
+            count += 1
+        if frame is None:
+            raise DecodeError(f"Cannot decode '{path}': no frame could be decoded.")
+        # The header promised more frames than there are.
+        yield from repeat(to_rgb(frame, reformatter), num_frames - count)
+
+
+def _source(path: str) -> str | bytes:
+    """What FFmpeg reads: a local file by its name, the content of a remote one."""
     # "file:" keeps FFmpeg from reading a colon in a name as the end of a protocol.
-    source = io.BytesIO(tf.io.read_file(path).numpy()) if _is_remote(path) else f"file:{path}"
+    return _read(path) if storage.is_remote(path) else f"file:{path}"
+
+
+def _open(source: str | bytes) -> av.container.InputContainer:
+    source = io.BytesIO(source) if isinstance(source, bytes) else source
     # A title in Latin-1 is no reason to lose a video.
     return av.open(source, metadata_errors="replace")
 
@@ -291,8 +393,8 @@ def _num_frames(container: av.container.InputContainer, stream: av.VideoStream) 
     return sum(not entry.is_discard for entry in entries)
 
 
-def _count_packets(path: str) -> int:
-    with _open(path) as container:
+def _count_packets(source: str | bytes, path: str) -> int:
+    with _open(source) as container:
         packets = container.demux(video_stream(container, path))
         return sum(packet.size > 0 and not packet.is_discard for packet in packets)
 

@@ -77,7 +77,10 @@ class _Worker:
         try:
             self.connection.recv()
         except EOFError:
-            raise RuntimeError("A worker process ended while it started.") from None
+            raise RuntimeError(
+                "A worker process ended while it started. A script that starts some must do so "
+                "below `if __name__ == '__main__':`, as each imports it."
+            ) from None
         self.give(item)
 
     def give(self, item: Any) -> None:

@@ -2,12 +2,15 @@
 
 import contextlib
 import csv
+import io
 import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
+
+from keras_multigrid import storage
 
 Path = str | os.PathLike[str]
 Value = TypeVar("Value")
@@ -87,17 +90,28 @@ def numbered_lines(
     file: Path, *, setting: str, layout: str, comments: bool = True
 ) -> Iterator[tuple[int, str]]:
     """Number and text of each line that is not blank nor, with `comments`, begins with "#"."""
-    if not os.path.isfile(file):
-        raise FileNotFoundError(
-            f"`{setting}` must be a text file. Received: '{file}', which is not a file. "
-            f"Set `{setting}` to where the list is. {layout}"
-        )
-    # File names may be any bytes: surrogates carry them through to the file system.
-    with open(file, encoding="utf-8-sig", errors="surrogateescape") as lines:
+    with open_text(file, setting=setting, kind="text file", layout=layout) as lines:
         for number, line in enumerate(lines, 1):
             line = line.strip()
             if line and not (comments and line[0] == "#"):
                 yield number, line
+
+
+def open_text(file: Path, *, setting: str, kind: str, layout: str) -> TextIO:
+    """A text file opened for reading, wherever it is.
+
+    Raises:
+        FileNotFoundError: there is no such file; it names the setting and the layout.
+    """
+    try:
+        content = storage.open_file(os.fspath(file))
+    except (FileNotFoundError, IsADirectoryError):
+        raise FileNotFoundError(
+            f"`{setting}` must be a {kind}. Received: '{file}', which is not a file. "
+            f"Set `{setting}` to where it is. {layout}"
+        ) from None
+    # File names may be any bytes: surrogates carry them through to the file system.
+    return io.TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape")
 
 
 def parsed(

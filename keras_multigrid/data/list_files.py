@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from keras_multigrid import storage
 from keras_multigrid.data.annotations import VideoRecord, VideoSet
 from keras_multigrid.data.frame_lists import frame_list_lines
 
@@ -98,4 +99,4 @@ def _frame_labels(record: VideoRecord) -> Iterable[str]:
 
 
 def _full(path: str) -> str:
-    return path if "://" in path else os.path.abspath(path)
+    return path if storage.is_remote(path) else os.path.abspath(path)

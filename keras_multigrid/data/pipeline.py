@@ -7,8 +7,10 @@ order is kept, followed by windows of each step's batch size, gives every step i
 goes on across the borders of batches.
 """
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -21,8 +23,13 @@ from keras_multigrid.data.annotations import VideoRecord
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.positions import Share
 from keras_multigrid.data.reading import ClipReader, Views
+from keras_multigrid.data.record_reading import RecordReader
+from keras_multigrid.data.recorded_videos import RecordedVideos
 from keras_multigrid.data.sampling import BLOCK, Clip, ClipSampling
+from keras_multigrid.data.serving import served
 from keras_multigrid.schedule import Grid, MultigridSchedule
+
+_NO_END = np.iinfo(np.int64).max
 
 
 def training_batches(
@@ -37,6 +44,7 @@ def training_batches(
     keep_decoded: bool = False,
     workers: int | None = None,
     input_context: tf.distribute.InputContext | None = None,
+    service: str | None = None,
 ) -> tf.data.Dataset:
     """Batches of clips, one a step, without end: the step's grid, whatever the videos' sizes.
 
@@ -54,14 +62,16 @@ def training_batches(
         input_context: of `Strategy.distribute_datasets_from_function`: gives the clips of one
             worker alone, a batch for each of its devices in turn. All workers together give the
             batches that one would, in order, whatever their number.
+        service: address of an input service whose workers read the clips, grpc://HOST:PORT
+            (tools/serve_data.py); the videos must be records. The batches are the same.
 
     Returns:
         A data set of (clips, labels): float32 (batch, frames, crop, crop, 3), and int32 (batch,)
         or, with `num_classes`, float32 (batch, num_classes).
 
     Raises:
-        ValueError: if the number of videos is not the schedule's, or the devices cannot share its
-            batches evenly.
+        ValueError: if the number of videos is not the schedule's, the devices cannot share its
+            batches evenly, or an input service cannot read the videos.
 
     Example:
 
@@ -71,33 +81,27 @@ def training_batches(
     """
     _check_num_videos(len(videos), schedule)
     share = Share.of(input_context)
-    reader = ClipReader(
+    reader = _reader(
         videos, sampling, num_classes=num_classes, bad_videos=bad_videos, keep_decoded=keep_decoded
     )
 
-    def read(values):
-        pixels, labels = reader.random_clips(values[None])
-        return shape(values, pixels, labels[0])
+    draw = _draws(schedule, sampling, seed=seed, share=share)
+    bounds = positions_lib.batch_bounds(schedule, share)
 
-    def read_several(clips):
-        pixels, labels = reader.random_clips(clips)
-        lengths = Clip(*tf.unstack(clips, axis=1)).num_pixels
-        return clips, tf.RaggedTensor.from_row_lengths(pixels, lengths, validate=False), labels
+    def drawn(number):
+        first, size = bounds(number)
+        return tf.data.Dataset.from_tensor_slices(draw(first + tf.range(size)))
 
-    def shape(values, pixels, label):
-        clip = _clip(values)
-        frames = tf.reshape(pixels, tf.stack(clip.shape))
-        frames.set_shape((None, None, None, 3))
-        return clip.batch_size, frames, label
+    def batches_of(numbers, **parallel):
+        return _bucketed(reader.random_clips(numbers.flat_map(drawn), **parallel))
 
-    parallel = {"num_parallel_calls": workers or os.cpu_count(), "deterministic": True}
-    clips = drawn_clips(schedule, sampling, seed=seed, start_step=start_step, share=share)
-    if reader.clips_per_call == 1:
-        clips = clips.map(read, **parallel)
-    else:
-        calls = clips.batch(reader.clips_per_call, drop_remainder=True)
-        clips = calls.map(read_several, **parallel).unbatch().map(shape)
-    batches = _bucketed(clips).map(_normalize(sampling), **parallel)
+    def number_of(values):
+        return Clip(*values[0]).batch
+
+    parallel = _parallel(workers)
+    first = start_step * share.count
+    batches = _read(reader, batches_of, number_of, first, _NO_END, workers, service)
+    batches = batches.map(reader.repaired, **parallel).map(_normalize(sampling), **parallel)
     return _untuned(_measured(batches.prefetch(2), start_step, share))
 
 
@@ -142,6 +146,7 @@ def evaluation_batches(
     keep_decoded: bool = False,
     workers: int | None = None,
     input_context: tf.distribute.InputContext | None = None,
+    service: str | None = None,
 ) -> tf.data.Dataset:
     """Every video once: the clip in its middle, at the fixed stride, cropped in the centre.
 
@@ -157,17 +162,29 @@ def evaluation_batches(
         A finite data set of (clips, labels), as of `training_batches`.
     """
     share = Share.of(input_context)
-    reader = ClipReader(
+    reader = _reader(
         videos, sampling, num_classes=num_classes, bad_videos=bad_videos, keep_decoded=keep_decoded
     )
-    parallel = {"num_parallel_calls": workers or os.cpu_count(), "deterministic": True}
-    indices = positions_lib.evaluation_indices(len(videos), grid, share)
-    clips = indices.map(lambda index: reader.centre_clip(index, grid), **parallel)
+    share.check(grid)
+    batch_size = grid.batch_size // share.total
+    indices = positions_lib.evaluation_indices(grid, share)
 
-    def readable(is_read, clips, labels):
+    def batches_of(numbers, **parallel):
+        own = numbers.flat_map(lambda n: tf.data.Dataset.from_tensor_slices(indices(n)))
+        own = own.filter(lambda index: index < len(videos)) if share.total == 1 else own
+        return reader.centre_clips(own, grid, **parallel).batch(batch_size)
+
+    def number_of(own):
+        return positions_lib.evaluation_number(int(own[0]), grid, share)
+
+    def readable(*batch):
+        is_read, clips, labels = reader.repaired_centres(grid, *batch)
         return tf.boolean_mask(clips, is_read), tf.boolean_mask(labels, is_read)
 
-    batches = clips.batch(grid.batch_size // share.total).map(readable)
+    parallel = _parallel(workers)
+    end = _ceil(len(videos), grid.batch_size) * share.count
+    batches = _read(reader, batches_of, number_of, 0, end, workers, service)
+    batches = batches.map(readable, **parallel)
     if share.total == 1:
         batches = batches.filter(lambda clips, labels: tf.shape(clips)[0] > 0)
     return _untuned(batches.map(_normalize(sampling), **parallel).prefetch(2))
@@ -211,7 +228,7 @@ def view_batches(
         # As many batches for each device.
         num_views = _ceil(num_views, share.count * batch_size) * share.count * batch_size
     own = tf.data.Dataset.counter(share.first // share.count, share.total // share.count)
-    parallel = {"num_parallel_calls": workers or os.cpu_count(), "deterministic": True}
+    parallel = _parallel(workers)
     views_ = own.map(load, **parallel).unbatch().take(num_views)
     return _untuned(views_.batch(batch_size).map(_normalize(sampling), **parallel).prefetch(2))
 
@@ -252,10 +269,10 @@ def resample(
     is_own = _by_blocks(positions_lib.is_own(schedule, share), schedule.clips_before(start_step))
 
     def load(values, video, label):
-        clip = _clip(values)
+        clip = Clip(*tf.unstack(values))
         num_frames = tf.shape(video, tf.int64)[0]
         indices = sampling_lib.training_indices(num_frames, clip, sampling, xp=tf)
-        return clip.batch_size, transforms.random_clip(video, indices, clip, sampling), label
+        return values, transforms.random_clip(video, indices, clip, sampling), label
 
     def transform(videos: tf.data.Dataset) -> tf.data.Dataset:
         _check_decoded_videos(videos, schedule)
@@ -269,7 +286,8 @@ def resample(
             num_parallel_calls=workers or os.cpu_count(),
             deterministic=True,
         )
-        return _measured(_bucketed(resampled).prefetch(2), start_step, share)
+        batches = _bucketed(resampled).map(lambda values, clips, labels: (clips, labels))
+        return _measured(batches.prefetch(2), start_step, share)
 
     return transform
 
@@ -283,13 +301,21 @@ def drawn_clips(
     share: Share = Share(),
 ) -> tf.data.Dataset:
     """The values of each `Clip` of a worker from a step on, without end: int64 (len(_fields),)."""
+    draw = _draws(schedule, sampling, seed=seed, share=share)
+    return _by_blocks(draw, positions_lib.clips_before(schedule, start_step, share))
+
+
+def _draws(
+    schedule: MultigridSchedule, sampling: ClipSampling, *, seed: int, share: Share
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A function from int64 (n,) numbers of a worker's own clips to the values of their `Clip`s."""
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ValueError(f"`seed` must be an integer in [0, 2**32). Received: seed={seed!r}.")
     places_of = positions_lib.places(schedule, share)
     shortest, longest = sampling.scales(schedule.base.crop_size)
 
     def clips_of(numbers: tf.Tensor) -> tf.Tensor:
-        positions, _, batch_size, num_frames, crop_size = places_of(numbers)
+        positions, _, batch, batch_size, num_frames, crop_size = places_of(numbers)
         draws = sampling_lib.draws_at(seed, positions, 6)
         stride, scale, start, top, left, flip = tf.unstack(draws)
         # Smaller crops take smaller scales, too, so that they show as much of the picture.
@@ -297,9 +323,11 @@ def drawn_clips(
         shortest_here = tf.cast(tf.round(shortest * relative), tf.int64)
         clips = Clip(
             video=sampling_lib.video_indices(positions, schedule.num_clips, seed),
+            batch=batch,
             batch_size=batch_size,
             num_frames=num_frames,
             crop_size=crop_size,
+            detail=tf.maximum(shortest_here, crop_size),
             stride=sampling_lib.choose_stride(
                 stride,
                 stride=sampling.stride,
@@ -319,13 +347,13 @@ def drawn_clips(
         )
         return tf.stack(clips, axis=1)
 
-    return _by_blocks(clips_of, positions_lib.clips_before(schedule, start_step, share))
+    return clips_of
 
 
 def _by_blocks(values_of: Callable, first: int) -> tf.data.Dataset:
     """Values of the numbers from `first` on, without end, by a function of many numbers."""
     # A block at a time: the arithmetic of one costs as much as that of one clip.
-    blocks = tf.data.Dataset.range(first // BLOCK, np.iinfo(np.int64).max // BLOCK)
+    blocks = tf.data.Dataset.range(first // BLOCK, _NO_END // BLOCK)
     numbers = blocks.map(lambda block: BLOCK * block + tf.range(BLOCK, dtype=tf.int64))
     return numbers.map(values_of).unbatch().skip(first % BLOCK)
 
@@ -334,25 +362,19 @@ def _ceil(dividend: int, divisor: int) -> int:
     return -(-dividend // divisor)
 
 
-def _clip(values: tf.Tensor) -> Clip:
-    return Clip(*tf.unstack(values, len(Clip._fields)))
-
-
 def _normalize(sampling: ClipSampling) -> Callable:
     return lambda clips, others: (transforms.normalized(clips, sampling), others)
 
 
 def _bucketed(clips: tf.data.Dataset) -> tf.data.Dataset:
-    """Batches of (batch size, clip, label) elements, each of its own size.
+    """Batches of (values of a `Clip`, ...) elements, each batch of its own size.
 
     Steps come one after the other, so the batch size is key enough: a window is full before the
     next step's first clip arrives.
     """
     return clips.group_by_window(
-        key_func=lambda batch_size, clip, label: batch_size,
-        reduce_func=lambda batch_size, window: window.map(
-            lambda batch_size, clip, label: (clip, label)
-        ).batch(batch_size),
+        key_func=lambda values, *_: Clip(*tf.unstack(values)).batch_size,
+        reduce_func=lambda batch_size, window: window.batch(batch_size),
         window_size_func=lambda batch_size: batch_size,
     )
 
@@ -387,6 +409,53 @@ def _untuned(batches: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.autotune.enabled = False
     return batches.with_options(options)
+
+
+def _parallel(workers: int | None) -> dict[str, Any]:
+    """Settings of a map."""
+    return {"num_parallel_calls": workers or os.cpu_count()}
+
+
+def _read(
+    reader: ClipReader | RecordReader,
+    batches_of: Callable[..., tf.data.Dataset],
+    number_of: Callable[[np.ndarray], int],
+    first: int,
+    end: int,
+    workers: int | None,
+    service: str | None,
+) -> tf.data.Dataset:
+    """The batches from a number on up to another one, read here or by an input service."""
+    if service is None:
+        return batches_of(tf.data.Dataset.range(first, end), **_parallel(workers))
+    if not isinstance(reader, RecordReader):
+        raise ValueError(
+            "An input service reads records alone, and keeps nothing in memory. Received: "
+            f"service={service!r} and other videos, or keep_decoded=True. Make records: "
+            "tools/prepare.py; or read the videos here: service=None."
+        )
+    # Its workers know their cores.
+    parallel = _parallel(workers or tf.data.AUTOTUNE)
+    return served(
+        functools.partial(batches_of, **parallel), number_of, service, first=first, end=end
+    )
+
+
+def _reader(
+    videos: Sequence[VideoRecord],
+    sampling: ClipSampling,
+    *,
+    num_classes: int | None,
+    bad_videos: BadVideos | None,
+    keep_decoded: bool,
+) -> ClipReader | RecordReader:
+    """What reads clips of these videos."""
+    reader = ClipReader(
+        videos, sampling, num_classes=num_classes, bad_videos=bad_videos, keep_decoded=keep_decoded
+    )
+    if isinstance(videos, RecordedVideos) and not keep_decoded:
+        return RecordReader(videos, sampling, reader)
+    return reader
 
 
 def _check_num_videos(num_videos: int, schedule: MultigridSchedule) -> None:

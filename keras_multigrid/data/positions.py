@@ -55,6 +55,7 @@ class Places(NamedTuple):
     Args:
         position: in the stream of all clips.
         number: in their step, 0, 1, ...
+        batch: of all batches of their worker, one a step and device, the number of theirs.
         batch_size: clips of their step on one replica.
         num_frames: frames of their step's grid.
         crop_size: height and width of their step's grid.
@@ -62,6 +63,7 @@ class Places(NamedTuple):
 
     position: tf.Tensor
     number: tf.Tensor
+    batch: tf.Tensor
     batch_size: tf.Tensor
     num_frames: tf.Tensor
     crop_size: tf.Tensor
@@ -83,6 +85,7 @@ def places(schedule: MultigridSchedule, share: Share) -> Callable[[tf.Tensor], P
     for grid in schedule.grids:
         share.check(grid)
     phases = schedule.phases
+    first_steps = np.asarray([phase.first_step for phase in phases], np.int64)
     first_clips = np.asarray([phase.first_clip for phase in phases], np.int64)
     batches = np.asarray([[g.batch_size for g in p.short_cycle] for p in phases], np.int64)
     # Clips of one turn of the short cycle up to each of its steps, and up to and with it.
@@ -97,19 +100,51 @@ def places(schedule: MultigridSchedule, share: Share) -> Callable[[tf.Tensor], P
         phase = tf.searchsorted(own(first_clips), numbers, side="right") - 1
         own_ends = tf.gather(own(ends), phase)
         turn, rest = _divide(numbers - tf.gather(own(first_clips), phase), own_ends[:, -1])
-        step = tf.reduce_sum(tf.cast(rest[:, None] >= own_ends, tf.int32), axis=1)
-        index = tf.stack([phase, step], axis=1)
+        place = tf.reduce_sum(tf.cast(rest[:, None] >= own_ends, tf.int32), axis=1)
+        index = tf.stack([phase, place], axis=1)
         batch_size = tf.gather_nd(batches // share.total, index)
         first_of_step = (
             tf.gather(first_clips, phase)
             + turn * tf.gather(ends[:, -1], phase)
             + tf.gather_nd(starts, index)
         )
-        number = share.first * batch_size + rest - tf.gather_nd(own(starts), index)
+        own_number = rest - tf.gather_nd(own(starts), index)
+        number = share.first * batch_size + own_number
+        step = tf.gather(first_steps, phase) + turn * ends.shape[1] + tf.cast(place, tf.int64)
+        batch = step * share.count + own_number // batch_size
         num_frames, crop_size = tf.unstack(tf.gather_nd(grids, index), axis=1)
-        return Places(first_of_step + number, number, batch_size, num_frames, crop_size)
+        return Places(first_of_step + number, number, batch, batch_size, num_frames, crop_size)
 
     return places_of
+
+
+def batch_bounds(
+    schedule: MultigridSchedule, share: Share
+) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """A function from the number of one of a worker's own batches to where its clips are.
+
+    There is a batch for each of its replicas in turn, in each step. The function takes a scalar
+    int64 tensor and gives two: the number of the batch's first own clip, and its clips.
+    """
+    phases = schedule.phases
+    first_steps = np.asarray([phase.first_step for phase in phases], np.int64)
+    first_clips = np.asarray([phase.first_clip for phase in phases], np.int64)
+    batches = np.asarray([[g.batch_size for g in p.short_cycle] for p in phases], np.int64)
+    batches //= share.total
+    # Own clips of one turn of the short cycle up to each of its steps, and up to its end.
+    starts = np.cumsum(np.c_[np.zeros_like(first_steps), batches], axis=1) * share.count
+    own_first_clips = first_clips * share.count // share.total
+
+    def bounds_of(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        step, replica = _divide(number, share.count)
+        phase = tf.searchsorted(first_steps, step[None], side="right")[0] - 1
+        turn, place = _divide(step - tf.gather(first_steps, phase), batches.shape[1])
+        own_starts = tf.gather(starts, phase)
+        size = tf.gather(batches, phase)[place]
+        first = tf.gather(own_first_clips, phase) + turn * own_starts[-1] + own_starts[place]
+        return first + replica * size, size
+
+    return bounds_of
 
 
 def is_own(schedule: MultigridSchedule, share: Share) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -124,19 +159,27 @@ def is_own(schedule: MultigridSchedule, share: Share) -> Callable[[tf.Tensor], t
     return is_own_of
 
 
-def evaluation_indices(num_videos: int, grid: Grid, share: Share) -> tf.data.Dataset:
-    """Numbers of the videos of a worker's clips in a validation, one clip each.
+def evaluation_indices(grid: Grid, share: Share) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A function from the number of one of a worker's own batches to its videos, in a validation.
 
-    All replicas get as many, `grid.batch_size // share.total` a batch; numbers from `num_videos` on
-    stand for no video.
+    There is a batch for each of its replicas in turn, of `grid.batch_size // share.total` videos.
+    The function takes a scalar int64 tensor and gives int64 numbers (n,); those from the number of
+    videos on stand for no video.
     """
-    share.check(grid)
-    batch_size = grid.batch_size // share.total
-    own = share.count * batch_size
-    steps = -(-num_videos // grid.batch_size)
-    return tf.data.Dataset.range(steps * own).map(
-        lambda n: n // own * grid.batch_size + share.first * batch_size + n % own
-    )
+    size = grid.batch_size // share.total
+
+    def indices_of(number: tf.Tensor) -> tf.Tensor:
+        step, replica = _divide(number, share.count)
+        first = step * grid.batch_size + (share.first + replica) * size
+        return first + tf.range(size, dtype=tf.int64)
+
+    return indices_of
+
+
+def evaluation_number(index: int, grid: Grid, share: Share) -> int:
+    """The number of the batch that a video is in; the inverse of `evaluation_indices`."""
+    step, place = divmod(index, grid.batch_size)
+    return step * share.count + place // (grid.batch_size // share.total) - share.first
 
 
 def _divide(numbers: tf.Tensor, divisors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

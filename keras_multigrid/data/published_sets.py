@@ -7,6 +7,7 @@ import string
 import sys
 from collections.abc import Callable, Container, Iterator
 
+from keras_multigrid import storage
 from keras_multigrid.data.annotations import (
     VideoRecord,
     VideoSet,
@@ -21,6 +22,7 @@ from keras_multigrid.data.lines import (
     bad_line,
     column_values,
     numbered_lines,
+    open_text,
     parsed,
     refuse_bad_lines,
 )
@@ -248,12 +250,7 @@ def _label_numbers(file: Path) -> dict[str, int]:
 
 
 def _json(file: Path, kind: type, *, setting: str, object_hook: Callable | None = None):
-    if not os.path.isfile(file):
-        raise FileNotFoundError(
-            f"`{setting}` must be a file. Received: '{file}', which is not one. "
-            f"Set `{setting}` to where it is. {_SOMETHING_LAYOUT}"
-        )
-    with open(file, encoding="utf-8-sig") as text:
+    with open_text(file, setting=setting, kind="file", layout=_SOMETHING_LAYOUT) as text:
         try:
             content = json.load(text, object_hook=object_hook)
         except ValueError as error:
@@ -288,7 +285,8 @@ def ucf101(splits: Path, *, root: Path, split: int = 1) -> VideoSet:
     """
     _check_split(split)
     check_root(root)
-    if not os.path.isdir(splits):
+    # A web server has lists without a folder.
+    if not storage.is_remote(os.fspath(splits)) and not os.path.isdir(splits):
         raise FileNotFoundError(
             f"`splits` must be a folder of lists. Received: '{splits}', which is not one. "
             f"Set `splits` to where they are. {_UCF101_LAYOUT}"
@@ -351,7 +349,10 @@ def hmdb51(splits: Path, *, root: Path, split: int = 1) -> VideoSet:
     _check_split(split)
     check_root(root)
     ending = f"_test_split{split}.txt"
-    names = sorted(os.listdir(splits)) if os.path.isdir(splits) else []
+    try:
+        names = sorted(storage.list_folder(os.fspath(splits)))
+    except (FileNotFoundError, NotADirectoryError):
+        names = []
     class_names = [
         name.removesuffix(ending) for name in names if name.endswith(ending) and name[0] not in "._"
     ]

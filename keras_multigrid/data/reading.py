@@ -9,15 +9,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
+from keras_multigrid import storage
 from keras_multigrid.data import sampling as sampling_lib
+from keras_multigrid.data import transforms
 from keras_multigrid.data.annotations import VideoRecord
 from keras_multigrid.data.bad_videos import BadVideos, printable
 from keras_multigrid.data.decode import DecodeError, decode_frames, read_video
 from keras_multigrid.data.sampling import Clip, ClipSampling
 from keras_multigrid.data.transforms import (
     centre_window,
+    cropped,
     random_window,
-    scaled_crop,
     side_windows,
 )
 from keras_multigrid.grid import Grid
@@ -51,6 +53,8 @@ class Views:
 
 # Replacements tried for one clip before giving up.
 _MAX_REPLACEMENTS = 100
+# Kept clips read at a time, one after the other.
+_CLIPS_PER_CALL = 16
 
 
 class ClipReader:
@@ -66,7 +70,7 @@ class ClipReader:
     Example:
 
     >>> reader = ClipReader(videos.train, ClipSampling())
-    >>> is_read, frames, label = reader.centre_clip(tf.constant(0, tf.int64), schedule.base)
+    >>> frames, label = reader.centre(0, schedule.base)
     """
 
     def __init__(
@@ -78,6 +82,9 @@ class ClipReader:
         bad_videos: BadVideos | None = None,
         keep_decoded: bool = False,
     ):
+        if len(videos):
+            # Before the first batch; lists seldom mix file systems.
+            storage.check_scheme(videos[0].path)
         self._videos = videos
         self._sampling = sampling
         self._num_classes = num_classes
@@ -85,87 +92,122 @@ class ClipReader:
         self._decoded = {} if keep_decoded else None
 
     @property
-    def clips_per_call(self) -> int:
-        """How many clips `random_clips` should read at a time, one after the other.
+    def label_type(self) -> tf.DType:
+        """Of labels, as of `training_batches`."""
+        return tf.int32 if self._num_classes is None else tf.float32
 
-        Entering Python costs more than copying a clip out of memory, and much less than decoding.
-        """
-        return 1 if self._decoded is None else 16
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        """Of the label of one clip."""
+        return () if self._num_classes is None else (self._num_classes,)
 
-    def random_clips(self, clips: tf.Tensor):
+    def random_clips(self, drawn: tf.data.Dataset, **parallel) -> tf.data.Dataset:
         """Clips that start at random frames; of other videos where their own are unreadable.
 
         Args:
-            clips: int64 (n, len(Clip._fields)), the values of a `Clip` a row.
+            drawn: int64 (len(Clip._fields),) elements, the values of a `Clip` each.
+            parallel: settings of `tf.data.Dataset.map`.
 
         Returns:
-            pixels: uint8 (sum of Clip.num_pixels,), those of (num_frames, crop_size, crop_size, 3)
-                of one clip after the other.
-            labels: (n, ...), as of `training_batches`.
+            A data set of (values, is_read, clip, label), in the same order: what was drawn; true;
+            uint8 (num_frames, crop_size, crop_size, 3); the label, as of `training_batches`.
         """
 
         def read(rows):
-            clips = [Clip(*row) for row in rows.tolist()]
-            ends = np.cumsum([clip.num_pixels for clip in clips])
-            pixels = np.empty(ends[-1], np.uint8)
-            labels = [
-                self.random_clip(clip, out=part.reshape(clip.shape))[1]
-                for clip, part in zip(clips, np.split(pixels, ends[:-1]), strict=True)
-            ]
-            return pixels, np.stack(labels)
+            windows, sides, labels = [], [], []
+            for row in rows.tolist():
+                window, label, _ = self._random_window(Clip(*row))
+                windows.append(window.ravel())
+                sides.append(window.shape[1])
+                labels.append(label)
+            return np.concatenate(windows), np.array(sides), np.stack(labels)
 
-        pixels, labels = tf.numpy_function(_counted(read), [clips], (tf.uint8, self._label_type))
-        pixels.set_shape((None,))
-        labels.set_shape((clips.shape[0], *self._label_shape))
-        return pixels, labels
+        def windows(clips):
+            types = (tf.uint8, tf.int64, self.label_type)
+            pixels, sides, labels = in_python(read, [clips], types)
+            pixels.set_shape((None,))
+            sides.set_shape(clips.shape[:1])
+            labels.set_shape((clips.shape[0], *self.label_shape))
+            return clips, pixels, sides, labels
 
-    def random_clip(
-        self, clip: Clip, *, out: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray, int]:
+        def several(clips):
+            clips, pixels, sides, labels = windows(clips)
+            lengths = Clip(*tf.unstack(clips, axis=1)).num_frames * sides**2 * 3
+            pixels = tf.RaggedTensor.from_row_lengths(pixels, lengths, validate=False)
+            return clips, pixels, sides, labels
+
+        def scale(values, pixels, side, label):
+            clip = Clip(*tf.unstack(values))
+            window = tf.reshape(pixels, tf.stack([clip.num_frames, side, side, 3]))
+            return values, True, transforms.scaled(window, clip.crop_size, clip.flip), label
+
+        def one(values):
+            clips, pixels, sides, labels = windows(values[None])
+            return scale(clips[0], pixels, sides[0], labels[0])
+
+        if self._decoded is None:
+            return drawn.map(one, deterministic=True, **parallel)
+        # Entering Python costs more than copying a clip out of memory, and much less than decoding.
+        calls = drawn.batch(_CLIPS_PER_CALL, drop_remainder=True)
+        parallel = {"deterministic": True, **parallel}
+        return calls.map(several, **parallel).unbatch().map(scale, **parallel)
+
+    def repaired(self, values, is_read, clips, labels):
+        """Clips and labels of a batch of `random_clips`, all of which are read."""
+        return clips, labels
+
+    def random_clip(self, clip: Clip) -> tuple[np.ndarray, np.ndarray, int]:
         """Pixels and label of one of `random_clips`, and the video that it was read from."""
+        window, label, video = self._random_window(clip)
+        return transforms.scaled(window, clip.crop_size, clip.flip).numpy(), label, video
 
-        def select(num_frames):
-            return sampling_lib.training_indices(num_frames, clip, self._sampling)
-
-        frames, label, video = self._read_or_replace(clip, select)
-        window = random_window(*frames[0].shape[:2], clip)
-        pixels = scaled_crop(frames, window, crop_size=clip.crop_size, flip=clip.flip, out=out)
-        return pixels, label, video
-
-    def centre_clip(self, index: tf.Tensor, grid: Grid):
-        """The clip in the middle of a video.
+    def centre_clips(self, indices: tf.data.Dataset, grid: Grid, **parallel) -> tf.data.Dataset:
+        """The clips in the middle of videos.
 
         Args:
-            index: the video, a scalar int64 tensor; from the number of videos on none.
-            grid: gives its frames and size.
+            indices: the videos, scalar int64 elements; from the number of videos on none.
+            grid: gives their frames and size.
+            parallel: settings of `tf.data.Dataset.map`.
 
         Returns:
-            Whether the video can be read; uint8 (num_frames, crop_size, crop_size, 3), the centre,
-            and the label, both meaningless if not.
+            A data set of (index, is_read, clip, label), in the same order: the video; whether it
+            can be read; uint8 (num_frames, crop_size, crop_size, 3), the centre, and the label,
+            both meaningless if not.
         """
-        size = grid.crop_size
-        scale = self._sampling.scales(size)[0]
-
-        def select(num_frames):
-            return sampling_lib.view_clip_indices(num_frames, grid.num_frames, self._sampling)
 
         def read(index):
-            frames = self._read_or_none(int(index), select, max(scale, size))
-            if frames is None:
-                no_label = np.zeros(self._label_shape, self._label_type.as_numpy_dtype)
-                return False, np.zeros((grid.num_frames, size, size, 3), np.uint8), no_label
-            window = centre_window(*frames[0].shape[:2], crop_size=size, scale=scale)
-            # The video's own label: what goes on anywhere in it.
-            label = self._label(self._videos[int(index)], ())
-            return True, scaled_crop(frames, window, crop_size=size), label
+            found = self._centre_window(int(index), grid)
+            if found is None:
+                no_label = np.zeros(self.label_shape, self.label_type.as_numpy_dtype)
+                return False, np.zeros((grid.num_frames, 1, 1, 3), np.uint8), no_label
+            return True, *found
 
-        is_read, frames, label = tf.numpy_function(
-            _counted(read), [index], (tf.bool, tf.uint8, self._label_type)
-        )
-        is_read.set_shape(())
-        frames.set_shape((grid.num_frames, size, size, 3))
-        label.set_shape(self._label_shape)
-        return is_read, frames, label
+        def clip(index):
+            types = (tf.bool, tf.uint8, self.label_type)
+            is_read, window, label = in_python(read, [index], types)
+            is_read.set_shape(())
+            window.set_shape((grid.num_frames, None, None, 3))
+            label.set_shape(self.label_shape)
+            clip = tf.ensure_shape(transforms.scaled(window, grid.crop_size), grid.shape[1:])
+            return index, is_read, clip, label
+
+        return indices.map(clip, deterministic=True, **parallel)
+
+    def centre(self, index: int, grid: Grid) -> tuple[np.ndarray, np.ndarray] | None:
+        """Pixels and label of one of `centre_clips`; None if it cannot be read."""
+        found = self._centre_window(index, grid)
+        if found is None:
+            return None
+        window, label = found
+        return transforms.scaled(window, grid.crop_size).numpy(), label
+
+    def repaired_centres(self, grid: Grid, indices, is_read, clips, labels):
+        """A batch of `centre_clips`, as it is."""
+        return is_read, clips, labels
+
+    def count_clips(self, count: int) -> None:
+        """Count clips that others have read, for the share of those that are bad."""
+        self._bad_videos.count_clips(count)
 
     def views(self, index: tf.Tensor, number: tf.Tensor, views: Views, grid: Grid):
         """All crops of one clip of a video.
@@ -192,35 +234,57 @@ class ClipReader:
                     count=views.clips,
                 )
 
-            frames = self._read_or_none(int(index), select, size)
+            frames = self._read_or_none(int(index), select, short_side=size, detail=size)
             if frames is None:
-                shape = (views.crops, grid.num_frames, size, size, 3)
-                return False, np.zeros(shape, np.uint8)
+                return False, np.zeros((views.crops * grid.num_frames, 1, 1, 3), np.uint8)
             windows = side_windows(
                 *frames[0].shape[:2], crop_size=size, scale=size, count=views.crops
             )
-            crops = [scaled_crop(frames, window, crop_size=size) for window in windows]
-            return True, np.stack(crops)
+            return True, np.concatenate([cropped(frames, window) for window in windows])
 
-        is_read, crops = tf.numpy_function(_counted(read), (index, number), (tf.bool, tf.uint8))
+        is_read, windows = in_python(read, (index, number), (tf.bool, tf.uint8))
         is_read.set_shape(())
-        crops.set_shape((views.crops, grid.num_frames, size, size, 3))
-        return is_read, crops
+        windows.set_shape((None, None, None, 3))
+        shape = (views.crops, *grid.shape[1:])
+        return is_read, tf.reshape(transforms.scaled(windows, size), shape)
 
-    @property
-    def _label_type(self) -> tf.DType:
-        return tf.int32 if self._num_classes is None else tf.float32
+    def _random_window(self, clip: Clip) -> tuple[np.ndarray, np.ndarray, int]:
+        """What becomes a clip of `random_clips`, not yet scaled; its label and video."""
 
-    @property
-    def _label_shape(self) -> tuple[int, ...]:
-        return () if self._num_classes is None else (self._num_classes,)
+        def select(num_frames):
+            return sampling_lib.training_indices(num_frames, clip, self._sampling)
+
+        frames, label, video = self._read_or_replace(clip, select)
+        return cropped(frames, random_window(*frames[0].shape[:2], clip)), label, video
+
+    def _centre_window(self, index: int, grid: Grid) -> tuple[np.ndarray, np.ndarray] | None:
+        """What becomes a clip of `centre_clips`, not yet scaled, and its label."""
+        size = grid.crop_size
+        scale = self._sampling.scales(size)[0]
+        detail = max(scale, size)
+
+        def select(num_frames):
+            return sampling_lib.view_clip_indices(num_frames, grid.num_frames, self._sampling)
+
+        frames = self._read_or_none(index, select, short_side=detail, detail=detail)
+        if frames is None:
+            return None
+        window = centre_window(*frames[0].shape[:2], crop_size=size, scale=scale)
+        # The video's own label: what goes on anywhere in it.
+        return cropped(frames, window), self._label(self._videos[index].label)
 
     def _read_or_replace(self, clip: Clip, select):
         index = clip.video
+        sides = {"short_side": max(clip.scale, clip.crop_size), "detail": clip.detail}
         for attempt in range(_MAX_REPLACEMENTS):
             try:
-                frames, indices = self._read(index, select, max(clip.scale, clip.crop_size))
-                return frames, self._label(self._videos[index], indices), index
+                frames, indices = self._read(index, select, **sides)
+                video = self._videos[index]
+                if self._num_classes is None:
+                    return frames, self._label(video.label), index
+                # Charades: everything that goes on inside the clip's span.
+                classes = video.classes(int(indices[0]), int(indices[-1]))
+                return frames, self._label(classes), index
             except DecodeError as error:
                 self._bad_videos.add(self._videos[index].path, error)
                 # The clip's own random number: every worker and every resumed run agrees.
@@ -231,25 +295,25 @@ class ClipReader:
             f"{self._videos[index].path}. Check that the data set is where its annotations say."
         )
 
-    def _read_or_none(self, index, select, short_side):
+    def _read_or_none(self, index, select, **sides):
         """The frames that `select` names; None of a video that is not there or cannot be read."""
         if index >= len(self._videos):
             return None
         try:
-            return self._read(index, select, short_side)[0]
+            return self._read(index, select, **sides)[0]
         except DecodeError as error:
             self._bad_videos.add(self._videos[index].path, error)
             return None
 
-    def _read(self, index, select, short_side):
-        """The frames that `select` names, of that short side at least, and their indices."""
+    def _read(self, index, select, **sides):
+        """The frames that `select` names, as of `decode_frames`, and their indices."""
         video = self._kept(index)
         if video is None:
-            frames, indices = decode_frames(self._videos[index], select, short_side=short_side)
+            frames, indices = decode_frames(self._videos[index], select, **sides)
         else:
             indices = select(len(video))
             frames = [video[i] for i in indices]
-        self._bad_videos.count_clip()
+        self._bad_videos.count_clips(1)
         return frames, indices
 
     def _kept(self, index: int) -> np.ndarray | None:
@@ -264,17 +328,17 @@ class ClipReader:
                 self._decoded[index] = None
         return self._decoded[index]
 
-    def _label(self, record, indices):
+    def _label(self, classes: int | tuple[int, ...]) -> np.ndarray:
         if self._num_classes is None:
-            return np.int32(record.label)
-        classes = record.label
-        if record.frame_labels and len(indices):
-            # Charades: everything that goes on inside the clip's span.
-            span = record.frame_labels[indices[0] : indices[-1] + 1]
-            classes = sorted(set().union(*span))
+            return np.int32(classes)
         label = np.zeros(self._num_classes, np.float32)
         label[np.asarray(classes, np.int64)] = 1.0
         return label
+
+
+def in_python(function: Callable, arguments: Sequence[tf.Tensor], types):
+    """Call a function of arrays inside a graph, until the interpreter shuts down."""
+    return tf.numpy_function(_counted(function), arguments, types)
 
 
 # TensorFlow's threads read ahead until the process ends. One that comes back to Python while the
@@ -285,6 +349,7 @@ _under_way = set()
 
 
 def _counted(read: Callable) -> Callable:
+    @tf.autograph.experimental.do_not_convert
     def guarded(*arguments):
         token = object()
         _under_way.add(token)

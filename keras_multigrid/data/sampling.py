@@ -21,9 +21,12 @@ class Clip(NamedTuple):
 
     Args:
         video: the video it comes from, as long as that one can be read.
+        batch: number of its batch, of all those that its worker reads, one a step and device.
         batch_size: clips of its step on one replica.
         num_frames: frames.
         crop_size: height and width, in pixels.
+        detail: shortest scale of its grid: copies of the video whose short side is at least as long
+            will do, in pixels.
         stride: source frames from one frame to the next.
         scale: short side that the video is scaled to, in pixels, at least `crop_size`.
         start, top, left: random integers in [0, 2**31 - 1); with the size of the video they give
@@ -32,9 +35,11 @@ class Clip(NamedTuple):
     """
 
     video: tf.Tensor
+    batch: tf.Tensor
     batch_size: tf.Tensor
     num_frames: tf.Tensor
     crop_size: tf.Tensor
+    detail: tf.Tensor
     stride: tf.Tensor
     scale: tf.Tensor
     start: tf.Tensor
@@ -213,14 +218,17 @@ def training_indices(video_frames, clip: Clip, sampling: ClipSampling, *, xp=np)
     return random_indices(video_frames, offsets, stride=clip.stride, draw=clip.start, xp=xp)
 
 
-def view_clip_indices(video_frames, num_frames: int, sampling: ClipSampling, *, number=0, count=1):
+def view_clip_indices(
+    video_frames, num_frames, sampling: ClipSampling, *, number=0, count=1, xp=np
+):
     """Frames of one of `count` clips of a video in a test; a single one lies in the middle."""
-    offsets = np.arange(num_frames)
+    offsets = (tf.range if xp is tf else np.arange)(num_frames)
     if sampling.still:
         return still_indices(video_frames, offsets)
     if sampling.segments:
         return view_segment_indices(video_frames, offsets, number=number, count=count)
-    return view_indices(video_frames, offsets, stride=sampling.stride, number=number, count=count)
+    stride = sampling.stride
+    return view_indices(video_frames, offsets, stride=stride, number=number, count=count, xp=xp)
 
 
 def random_indices(video_frames, offsets, *, stride, draw, xp=np):
@@ -244,14 +252,14 @@ def random_indices(video_frames, offsets, *, stride, draw, xp=np):
     return xp.minimum(draw % starts + offsets * stride, video_frames - 1)
 
 
-def view_indices(video_frames, offsets, *, stride, number, count):
+def view_indices(video_frames, offsets, *, stride, number, count, xp=np):
     """Frames of one of `count` clips spread evenly over the video, from its start to its end.
 
     A single clip lies in the middle. Other arguments as of `random_indices`.
     """
-    free = np.maximum(video_frames - _span(offsets, stride), 0)
+    free = xp.maximum(video_frames - _span(offsets, stride), 0)
     start = free * number // (count - 1) if count > 1 else free // 2
-    return np.minimum(start + offsets * stride, video_frames - 1)
+    return xp.minimum(start + offsets * stride, video_frames - 1)
 
 
 def random_segment_indices(video_frames, offsets, *, draw, xp=np):

@@ -12,6 +12,7 @@ from collections.abc import MutableSequence
 import av
 import numpy as np
 
+from keras_multigrid import storage
 from keras_multigrid.data.annotations import VideoSet, class_folders
 from keras_multigrid.data.motion import (
     CLASS_NAMES,
@@ -255,7 +256,7 @@ def _write_json(path: pathlib.Path, value: dict) -> None:
 
 
 def _check_root(root: str | os.PathLike) -> pathlib.Path:
-    if "://" in os.fspath(root) or os.path.isfile(root):
+    if storage.is_remote(root) or os.path.isfile(root):
         raise ValueError(
             f"`root` must be a local folder. Received: root={os.fspath(root)!r}. Choose a path "
             "that does not exist yet; copy the videos to a remote place afterwards."

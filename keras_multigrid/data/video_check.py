@@ -1,16 +1,14 @@
 """Whether one video can be read, from its first frame to its last."""
 
-import errno
 import hashlib
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 
 import av
 import numpy as np
-import tensorflow as tf
 
+from keras_multigrid import storage
 from keras_multigrid.data.annotations import IMAGE_SUFFIXES, VideoRecord
 from keras_multigrid.data.decode import DecodeError, decode_frames, video_stream
 
@@ -91,7 +89,7 @@ def _count_decoded(path: str, num_frames: int) -> int:
     """How many of the first `num_frames` frames there are."""
     count, sizes = 0, set()
     try:
-        with _open(path) as file, av.open(file, metadata_errors="replace") as container:
+        with storage.open_file(path) as file, av.open(file, metadata_errors="replace") as container:
             # Not turned into RGB: that would take as long as decoding itself.
             for frame in islice(container.decode(video_stream(container, path)), num_frames):
                 count += 1
@@ -111,12 +109,9 @@ def files_of(record: VideoRecord) -> list[str]:
     if record.frame_paths:
         return list(record.frame_paths)
     path = record.path
-    if _is_remote(path):
-        names = tf.io.gfile.listdir(path) if tf.io.gfile.isdir(path) else None
-    else:
-        names = os.listdir(path) if os.path.isdir(path) else None
-    if names is None:
+    if not storage.is_folder(path):
         return [path]
+    names = storage.list_folder(path)
     images = [n for n in names if n[0] != "." and n.lower().endswith(IMAGE_SUFFIXES)]
     return [f"{path.rstrip('/')}/{name}" for name in sorted(images)]
 
@@ -130,21 +125,10 @@ def signature(record: VideoRecord) -> str:
     """
     digest = hashlib.blake2b(digest_size=16)
     for path in files_of(record):
-        digest.update(f"{path}\t{_size_and_time(path)}\n".encode("utf-8", "surrogateescape"))
+        status = storage.status(path)
+        state = status.size, status.modified
+        digest.update(f"{path}\t{state}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
-
-
-def _size_and_time(path: str) -> tuple[int, int]:
-    if not _is_remote(path):
-        status = os.stat(path)
-        return status.st_size, status.st_mtime_ns
-    try:
-        status = tf.io.gfile.stat(path)
-    except tf.errors.NotFoundError:
-        raise FileNotFoundError(errno.ENOENT, "there is no such file", path) from None
-    except tf.errors.OpError as error:
-        raise OSError(errno.EIO, error.message, path) from None
-    return status.length, status.mtime_nsec
 
 
 def _digest(files: Iterable[str]) -> str:
@@ -152,16 +136,8 @@ def _digest(files: Iterable[str]) -> str:
     for path in files:
         # One digest a file, so that the borders between files count.
         content = hashlib.blake2b()
-        with _open(path) as file:
+        with storage.open_file(path) as file:
             while block := file.read(_READ_BYTES):
                 content.update(block)
         whole.update(content.digest())
     return whole.hexdigest()
-
-
-def _open(path: str):
-    return tf.io.gfile.GFile(path, "rb") if _is_remote(path) else open(path, "rb")
-
-
-def _is_remote(path: str) -> bool:
-    return "://" in path

@@ -134,12 +134,12 @@ def test_path_label_lists(tmp_path):
 
 def test_path_label_lists_split_by_a_rule_on_the_paths_as_written(tmp_path):
     train = write(tmp_path / "all.txt", "a/1.mp4 0\nb/1.mp4 1\na/2.mp4 0\n")
-    videos = path_label_lists(train, validation=by_pattern("^b/"), root="s3://bucket/videos")
+    videos = path_label_lists(train, validation=by_pattern("^b/"), root="gs://bucket/videos")
     assert [record.path for record in videos.train] == [
-        "s3://bucket/videos/a/1.mp4",
-        "s3://bucket/videos/a/2.mp4",
+        "gs://bucket/videos/a/1.mp4",
+        "gs://bucket/videos/a/2.mp4",
     ]
-    assert [record.path for record in videos.validation] == ["s3://bucket/videos/b/1.mp4"]
+    assert [record.path for record in videos.validation] == ["gs://bucket/videos/b/1.mp4"]
 
 
 def test_path_label_lists_with_class_names(tmp_path):

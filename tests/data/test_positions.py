@@ -51,12 +51,16 @@ def test_a_batch_that_cannot_be_shared_is_refused():
         positions.places(SHORT, Share(count=3, total=3))
 
 
-def test_validation_videos_of_two_workers():
-    grid = Grid(batch_size=4, num_frames=1, crop_size=1)
-    shares = [Share(first=n, total=2) for n in range(2)]
-    found = [list(positions.evaluation_indices(5, grid, s).as_numpy_iterator()) for s in shares]
-    # The second batch holds one video; 5, 6 and 7 stand for none.
-    assert found == [[0, 1, 4, 5], [2, 3, 6, 7]]
+def test_validation_videos_of_two_workers_with_two_devices_each():
+    grid = Grid(batch_size=8, num_frames=1, crop_size=1)
+    found = []
+    for first in (0, 2):
+        share = Share(first=first, count=2, total=4)
+        indices = positions.evaluation_indices(grid, share)
+        found.append([indices(tf.constant(n, tf.int64)).numpy().tolist() for n in range(4)])
+        for number, own in enumerate(found[-1]):
+            assert positions.evaluation_number(own[0], grid, share) == number
+    assert found == [[[0, 1], [2, 3], [8, 9], [10, 11]], [[4, 5], [6, 7], [12, 13], [14, 15]]]
 
 
 @st.composite

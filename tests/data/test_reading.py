@@ -56,15 +56,17 @@ def take(records, steps, **settings):
 
 def random_clip(reader, values):
     """Frames and label of a single clip."""
-    pixels, labels = reader.random_clips(tf.convert_to_tensor(values, tf.int64)[None])
-    return tf.reshape(pixels, Clip(*values.numpy().tolist()).shape), labels[0]
+    clips = reader.random_clips(tf.data.Dataset.from_tensors(tf.cast(values, tf.int64)))
+    _, is_read, frames, label = clips.get_single_element()
+    assert is_read
+    return frames, label
 
 
 def clip_of(video, *, num_frames):
     """The values of a clip."""
     clip = Clip(
-        video=video, batch_size=8, num_frames=num_frames, crop_size=16, stride=2, scale=18,
-        start=7, top=5, left=3, flip=0,
+        video=video, batch=0, batch_size=8, num_frames=num_frames, crop_size=16, detail=18,
+        stride=2, scale=18, start=7, top=5, left=3, flip=0,
     )  # fmt: skip
     return tf.constant(clip, tf.int64)
 
@@ -113,9 +115,9 @@ def test_whole_clips_of_a_partly_damaged_video_are_read_also_when_videos_are_kep
             [record], ClipSampling(), bad_videos=bad_videos, keep_decoded=keep_decoded
         )
         for _ in range(2):
-            _, frames, _ = reader.centre_clip(tf.constant(0, tf.int64), GRID)
+            frames, _ = reader.centre(0, GRID)
             # Frames 2, 4, 6 and 8.
-            means = frames.numpy().mean(axis=(1, 2, 3))
+            means = frames.mean(axis=(1, 2, 3))
             np.testing.assert_allclose(means, [40, 80, 120, 160], atol=2)
         assert not bad_videos.errors
 
@@ -177,7 +179,9 @@ def test_a_centre_clip_of_a_bad_video_or_of_none_is_told_apart(spoilt):
     bad_videos = lenient()
     reader = ClipReader(spoilt, ClipSampling(), bad_videos=bad_videos)
     for index, is_readable in ((7, True), (8, False), (len(spoilt), False)):
-        is_read, frames, _ = reader.centre_clip(tf.constant(index, tf.int64), GRID)
+        indices = tf.data.Dataset.from_tensors(tf.constant(index, tf.int64))
+        clips = reader.centre_clips(indices, GRID, num_parallel_calls=1)
+        _, is_read, frames, _ = clips.get_single_element()
         assert bool(is_read) == is_readable
         assert frames.shape == (4, 16, 16, 3)
     assert bad_videos.replaced_clips == 1
@@ -187,11 +191,11 @@ def test_still_clips_repeat_the_middle_frame(videos):
     reader = ClipReader(videos, ClipSampling(still=True))
     for frames, _ in (
         random_clip(reader, clip_of(16, num_frames=4)),
-        reader.centre_clip(tf.constant(16, tf.int64), GRID)[1:],
+        reader.centre(16, GRID),
     ):
         assert frames.shape[0] == 4
         # Frame 10 of 20: 8 * 10 + 10 in green.
-        np.testing.assert_allclose(frames.numpy()[..., 1].mean(axis=(1, 2)), 90, atol=2)
+        np.testing.assert_allclose(np.asarray(frames)[..., 1].mean(axis=(1, 2)), 90, atol=2)
         np.testing.assert_array_equal(frames[0], frames[2])
 
 
@@ -202,7 +206,7 @@ def test_too_many_bad_videos_stop_the_run():
     bad_videos = BadVideos(max_share=0.1, min_clips=20)
     for number in range(19):
         if number % 2:
-            bad_videos.count_clip()
+            bad_videos.count_clips(1)
         else:
             bad_videos.add("a.mp4", ValueError("Cannot decode 'a.mp4'"))
     with pytest.raises(TooManyBadVideosError) as error:
@@ -215,7 +219,7 @@ def test_too_many_bad_videos_stop_the_run():
 def test_a_share_within_the_limit_does_not_stop_the_run():
     bad_videos = BadVideos(max_share=0.1, min_clips=10)
     for _ in range(19):
-        bad_videos.count_clip()
+        bad_videos.count_clips(1)
     bad_videos.add("a.mp4", ValueError("bad"))
     bad_videos.add("a.mp4", ValueError("bad"))  # 2 of 21
     with pytest.raises(TooManyBadVideosError, match="3 of 22 clips"):

@@ -1,0 +1,275 @@
+"""Batches that the workers of a tf.data service read, in the order of their numbers.
+
+    trainer ──> dispatcher ──> workers        which batch each worker reads: any, each once
+       ^───────────────────────────┘          batches as they are ready, with their numbers
+
+A batch is a function of its number. So it does not matter who reads it: what a lost worker took
+with it, the trainer reads itself, and a trainer that goes on elsewhere asks for what it needs.
+"""
+
+import atexit
+import queue
+import socket
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+from tensorflow.python.eager import cancellation, context, execute
+
+from keras_multigrid import remote
+from keras_multigrid.data.reading import in_python
+
+# Seconds to wait for a batch while later ones come, before it counts as lost, and for any batch
+# before the service is asked anew; and how many later ones are kept meanwhile.
+_PATIENCE = 10.0
+_MAX_AHEAD = 64
+
+
+_jobs = weakref.WeakSet()
+_closing = threading.Event()
+
+
+class InputServiceError(RuntimeError):
+    """The input service gives no batches."""
+
+
+def check_address(service: str) -> None:
+    """Refuse what is no address of a dispatcher.
+
+    Raises:
+        ValueError: it is none.
+    """
+    host, _, port = service.removeprefix("grpc://").rpartition(":")
+    if not service.startswith("grpc://") or not host or not port.isdecimal():
+        raise ValueError(
+            "`service` must be the address of an input service's dispatcher, grpc://HOST:PORT. "
+            f"Received: {service!r}. Start one: python tools/serve_data.py dispatcher --port=5050."
+        )
+
+
+def check_answers(service: str) -> None:
+    """Refuse a dispatcher that takes no connections: TensorFlow would ask it for ever.
+
+    Args:
+        service: its address, `HOST:PORT` or `grpc://HOST:PORT`.
+
+    Raises:
+        OSError: it takes none.
+    """
+    host, _, port = service.removeprefix("grpc://").rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()
+
+
+def served(
+    batches_of: Callable[[tf.data.Dataset], tf.data.Dataset],
+    number_of: Callable[[np.ndarray], int],
+    service: str,
+    *,
+    first: int,
+    end: int,
+) -> tf.data.Dataset:
+    """Batches read by an input service.
+
+    Args:
+        batches_of: from a data set of numbers to one of their batches, by TensorFlow operations
+            alone; each is a tuple of tensors.
+        number_of: the number of a batch, from its first tensor.
+        service: address of the dispatcher, grpc://HOST:PORT.
+        first: number of the first batch.
+        end: the number after the last.
+
+    Returns:
+        A data set of the batches, in order. When it is read, `InputServiceError` is raised where
+        the service gives nothing for `remote.retry_seconds()`.
+
+    Example:
+
+    >>> batches = served(batches_of, lambda numbers: numbers[0], "grpc://host:5050", first=0, end=9)
+    """
+    check_address(service)
+    batches = _Batches(batches_of, number_of, service, end)
+    specs = batches_of(tf.data.Dataset.range(1)).element_spec
+
+    def batch(number):
+        tensors = in_python(batches.get, [number], [spec.dtype for spec in specs])
+        for tensor, spec in zip(tensors, specs, strict=True):
+            tensor.set_shape(spec.shape)
+        return tuple(tensors)
+
+    return tf.data.Dataset.range(first, end).map(batch)
+
+
+class _Batches:
+    """Batches by number; quick if they are asked for in order."""
+
+    def __init__(self, batches_of: Callable, number_of: Callable, service: str, end: int):
+        self._batches_of = batches_of
+        self._number_of = number_of
+        self._service = service
+        self._end = end
+        self._lock = threading.Lock()
+        self._next = None
+        self._job = None
+        # Those that are there before their turn.
+        self._ahead = {}
+
+    def get(self, number: int):
+        """The tensors of a batch."""
+        with self._lock:
+            if number != self._next:
+                self._start(int(number))
+            if self._next not in self._ahead:
+                self._receive()
+            self._next += 1
+            return self._ahead.pop(self._next - 1)
+
+    def _start(self, number: int) -> None:
+        if self._job is not None:
+            self._job.stop()
+        self._next = number
+        self._ahead = {n: batch for n, batch in self._ahead.items() if n >= number}
+        self._job = _Job(self._distributed, number)
+
+    def _distributed(self, first: int) -> tf.data.Dataset:
+        check_answers(self._service)
+        batches = self._batches_of(tf.data.Dataset.range(first, self._end)).prefetch(2)
+        return batches.apply(
+            tf.data.experimental.service.distribute(
+                processing_mode=tf.data.experimental.service.ShardingPolicy.DYNAMIC,
+                service=self._service,
+                # Of its own: a job of another run, or of this one before it was stopped, is
+                # somewhere else.
+                job_name=uuid.uuid4().hex,
+                # Pictures hardly get smaller.
+                compression=None,
+            )
+        )
+
+    def _receive(self) -> None:
+        """Take batches until the next one is there."""
+        begun = heard = asked = time.monotonic()
+        # Longer each time, as workers may be slow.
+        patience = _PATIENCE
+        while self._next not in self._ahead:
+            now, error = time.monotonic(), None
+            try:
+                tensors = self._job.receive(timeout=0.5)
+            except queue.Empty:
+                pass
+            except Exception as raised:
+                error = raised
+            else:
+                heard = asked = now
+                number = self._number_of(tensors[0])
+                # One that came late has been read here.
+                if number >= self._next:
+                    self._ahead[number] = tensors
+                if len(self._ahead) > _MAX_AHEAD:
+                    self._read_lost()
+            if _closing.is_set():
+                raise InterruptedError("The process ends.")
+            self._check_silence(now - heard, error)
+            if self._ahead and now - begun > _PATIENCE:
+                self._read_lost()
+            elif error is not None or now - asked > patience:
+                logging.warning("The input service is asked anew: %s", error or "it is silent.")
+                time.sleep(1.0 if error else 0.0)
+                self._start(self._next)
+                asked, patience = time.monotonic(), 2 * patience
+
+    def _check_silence(self, seconds: float, error: Exception | None) -> None:
+        if seconds <= remote.retry_seconds():
+            return
+        reason = f" The last error: {error}" if error else ""
+        raise InputServiceError(
+            f"No batch came from the input service {self._service} for {seconds:.0f} s. Check that "
+            "its dispatcher and at least one worker run and see the records: "
+            f"tools/serve_data.py.{reason}"
+        )
+
+    def _read_lost(self) -> None:
+        """Read what a lost worker took with it."""
+        lost = [n for n in range(self._next, max(self._ahead)) if n not in self._ahead]
+        logging.warning("%d batches of a lost input worker are read here.", len(lost))
+        numbers = tf.data.Dataset.from_tensor_slices(np.array(lost, np.int64))
+        for tensors in self._batches_of(numbers).as_numpy_iterator():
+            self._ahead[self._number_of(tensors[0])] = tensors
+
+
+class _Job:
+    """Takes batches from a service in a thread of its own, as one that is away blocks."""
+
+    def __init__(self, make: Callable[[int], tf.data.Dataset], first: int):
+        self._batches = queue.Queue(maxsize=2)
+        self._cancellation = cancellation.CancellationManager()
+        self._thread = threading.Thread(
+            target=self._run, args=(make, first), name="input_service", daemon=True
+        )
+        self._thread.start()
+        _jobs.add(self)
+
+    def receive(self, timeout: float):
+        item = self._batches.get(timeout=timeout)
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def stop(self) -> None:
+        self._cancellation.start_cancel()
+
+    def wait(self, seconds: float) -> None:
+        self._thread.join(seconds)
+
+    def _run(self, make: Callable[[int], tf.data.Dataset], first: int) -> None:
+        try:
+            iterator = iter(make(first))
+            while self._put(_next_of(iterator, self._cancellation)):
+                pass
+        except Exception as error:
+            self._put(error)
+
+    def _put(self, item) -> bool:
+        while not self._cancellation.is_cancelled:
+            try:
+                self._batches.put(item, timeout=1.0)
+                return True
+            except queue.Full:
+                pass
+        return False
+
+
+def _next_of(iterator, manager: cancellation.CancellationManager) -> tuple[np.ndarray, ...]:
+    """The next of an iterator over tuples of tensors, or an error once it is cancelled.
+
+    TensorFlow offers this for its functions alone, and then for all threads at once. A thread that
+    still waited when the process ends would hold it up, or end it with a signal.
+    """
+    specs = iterator.element_spec
+    types = tuple(spec.dtype.as_datatype_enum for spec in specs)
+    shapes = tuple(spec.shape for spec in specs)
+    tensors = execute.execute_with_cancellation(
+        "IteratorGetNext",
+        len(specs),
+        inputs=[iterator._iterator_resource],
+        attrs=("output_types", types, "output_shapes", shapes),
+        ctx=context.context(),
+        cancellation_manager=manager,
+    )
+    return tuple(tensor.numpy() for tensor in tensors)
+
+
+@atexit.register
+def _close(seconds: float = 2.0) -> None:
+    """A thread that comes back to Python while the interpreter shuts down ends the process."""
+    _closing.set()
+    jobs = list(_jobs)
+    for job in jobs:
+        job.stop()
+    end = time.monotonic() + seconds
+    for job in jobs:
+        job.wait(max(0.0, end - time.monotonic()))
