@@ -9,6 +9,8 @@ of the schedule, with as many threads or workers each, in turn:
     decoder       decode_frames in plain threads: what the pipeline decodes with, and nothing else
     sequential    the same by PyAV alone, from the key frame to the last one wanted; or cv2.imread
     torch_...     a DataLoader of the same clips, cropped, scaled, mirrored and normalized
+    records       the pipeline on records of the same videos, short side 256
+    two_sizes     on records that hold frames of short side 128, too, for coarse grids
 
 Each is timed from when its threads are at work, --rounds times, in turn with the others, as the
 speed of shared machines varies; rates and ratios are medians of the rounds. --torch names a Python
@@ -17,7 +19,6 @@ with torch, av, decord and pillow. Prints a table and writes `input_pipeline.jso
 
 import argparse
 import functools
-import itertools
 import json
 import os
 import platform
@@ -39,9 +40,12 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from keras_multigrid.data.annotations import VideoRecord  # noqa: E402
+from keras_multigrid.data.annotations import VideoRecord, VideoSet  # noqa: E402
 from keras_multigrid.data.decode import decode_frames  # noqa: E402
 from keras_multigrid.data.pipeline import drawn_clips, training_batches  # noqa: E402
+from keras_multigrid.data.preparing import prepare  # noqa: E402
+from keras_multigrid.data.recorded_videos import recorded_videos  # noqa: E402
+from keras_multigrid.data.records import RecordFormat  # noqa: E402
 from keras_multigrid.data.sampling import Clip, ClipSampling, training_indices  # noqa: E402
 from keras_multigrid.data.transforms import random_window  # noqa: E402
 from keras_multigrid.schedule import Grid, MultigridSchedule  # noqa: E402
@@ -49,7 +53,11 @@ from keras_multigrid.schedule import Grid, MultigridSchedule  # noqa: E402
 # The recipe of SlowFast 8x8 on Kinetics.
 SAMPLING = ClipSampling(stride=2, min_scale=256, max_scale=320)
 NUM_FRAMES, CROP_SIZE = 32, 224
-NUM_VIDEOS = 960  # a list of so many: the files come again and again
+NUM_CLIPS = 192_000  # of the baseline's training: the files come again and again
+FORMATS = {
+    "records": RecordFormat(short_sides=(256,)),
+    "two_sizes": RecordFormat(short_sides=(256, 128)),
+}
 
 
 def main() -> None:
@@ -57,10 +65,13 @@ def main() -> None:
     results = []
     for source in settings.sources.split(","):
         paths = benchmark_videos.write_videos(settings.videos, source, settings.num_videos)
-        records = [VideoRecord(path=path, label=0) for path in paths]
-        records = list(itertools.islice(itertools.cycle(records), NUM_VIDEOS))
-        for schedule in _schedules(settings.batch_size):
-            row = _measure(source, records, schedule, settings)
+        videos = [VideoRecord(path=path, label=0) for path in paths]
+        records = {
+            name: _records(f"{settings.videos}/{source}_{name}", videos, form)
+            for name, form in FORMATS.items()
+        }
+        for schedule in _schedules(settings.batch_size, len(videos)):
+            row = _measure(source, videos, records, schedule, settings)
             results.append(row)
             print(json.dumps(row), file=sys.stderr, flush=True)
     print(_table(results))
@@ -84,34 +95,50 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _schedules(batch_size: int):
+def _records(root: str, videos: list[VideoRecord], form: RecordFormat):
+    """Records of the videos, made unless they are there."""
+    prepare(VideoSet(train=videos, validation=videos[:1], class_names=("",)), root=root, form=form)
+    return recorded_videos(root).train
+
+
+def _schedules(batch_size: int, num_videos: int):
     """One that begins with each grid of the published cycles, coarse to fine, and stays there."""
     base = Grid(batch_size=batch_size, num_frames=NUM_FRAMES, crop_size=CROP_SIZE)
     for frames, crop in ((0.25, 0.5), (0.25, 0.5**0.5), (0.5, 0.5), (0.5, 0.5**0.5), (0.5, 1.0)):
-        yield _schedule(base, ((frames, crop), (1.0, 1.0)))
+        yield _schedule(base, num_videos, ((frames, crop), (1.0, 1.0)))
     for crop in (0.5, 0.5**0.5):
-        yield _schedule(base, ((1.0, crop), (1.0, 1.0)))
-    yield _schedule(base, ((1.0, 1.0),))
+        yield _schedule(base, num_videos, ((1.0, crop), (1.0, 1.0)))
+    yield _schedule(base, num_videos, ((1.0, 1.0),))
 
 
-def _schedule(base: Grid, long_cycle) -> MultigridSchedule:
+def _schedule(base: Grid, num_videos: int, long_cycle) -> MultigridSchedule:
+    epochs = NUM_CLIPS // num_videos
     return MultigridSchedule(
-        base, num_clips=NUM_VIDEOS, epochs=200, long_cycle=long_cycle, short_cycle=()
+        base, num_clips=num_videos, epochs=epochs, long_cycle=long_cycle, short_cycle=()
     )
 
 
-def _measure(source: str, records, schedule: MultigridSchedule, settings) -> dict:
+def _measure(source: str, videos, records, schedule: MultigridSchedule, settings) -> dict:
     grid = schedule.grid(0)
     # Batches enough that what is read ahead of the first and behind the last weighs little.
     num_batches = max(5, settings.clips // grid.batch_size)
-    clips = _clips(records, schedule, num_batches * grid.batch_size)
+    clips = _clips(videos, schedule, num_batches * grid.batch_size)
     sequential = _sequential_images if source == "jpeg" else _sequential
     readers = ("pillow",) if source == "jpeg" else ("pyav", "decord")
     methods = {
-        "pipeline": lambda: _pipeline(records, schedule, num_batches, settings.threads),
+        "pipeline": lambda: _pipeline(videos, schedule, num_batches, settings.threads),
         "decoder": lambda: _in_threads(_decoder, clips, settings.threads),
         "sequential": lambda: _in_threads(sequential, clips, settings.threads),
     }
+    for name, its_videos in records.items():
+        methods[name] = functools.partial(
+            # Read quickly: more of them, for as good a figure.
+            _pipeline,
+            its_videos,
+            schedule,
+            4 * num_batches,
+            settings.threads,
+        )
     for reader in readers if settings.torch else ():
         methods[f"torch_{reader}"] = functools.partial(
             _loader, reader, clips, grid.batch_size, settings
@@ -123,7 +150,7 @@ def _measure(source: str, records, schedule: MultigridSchedule, settings) -> dic
     return {"source": source, "grid": str(grid), "frames": grid.num_frames, "rates": rates}
 
 
-def _clips(records, schedule: MultigridSchedule, count: int) -> list[dict]:
+def _clips(videos, schedule: MultigridSchedule, count: int) -> list[dict]:
     """The clips that the pipeline reads, in words that every reader understands."""
     drawn = drawn_clips(schedule, SAMPLING, seed=0, start_step=0).take(count)
     clips = []
@@ -133,7 +160,7 @@ def _clips(records, schedule: MultigridSchedule, count: int) -> list[dict]:
         window = random_window(benchmark_videos.HEIGHT, benchmark_videos.WIDTH, clip)
         clips.append(
             {
-                "path": records[clip.video].path,
+                "path": videos[clip.video].path,
                 "indices": indices.tolist(),
                 "window": [int(place) for place in window],
                 "flip": clip.flip,
@@ -143,8 +170,8 @@ def _clips(records, schedule: MultigridSchedule, count: int) -> list[dict]:
     return clips
 
 
-def _pipeline(records, schedule, num_batches: int, threads: int) -> float:
-    batches = iter(training_batches(records, schedule, seed=0, sampling=SAMPLING, workers=threads))
+def _pipeline(videos, schedule, num_batches: int, threads: int) -> float:
+    batches = iter(training_batches(videos, schedule, seed=0, sampling=SAMPLING, workers=threads))
     next(batches)
     begun = time.perf_counter()
     for _ in range(num_batches - 1):
@@ -207,6 +234,7 @@ def _table(results: list[dict]) -> str:
     lines = [
         f"{'source':<14}{'clips x frames x crop²':>22}{'clips/s':>9}{'frames/s':>10}"
         f"{'of decoder':>12}{'of sequential':>15}{'of best PyTorch':>17}"
+        f"{'records clips/s':>17}{'of pipeline':>13}{'two sizes of one':>18}"
     ]
     for row in results:
         rates = row["rates"]
@@ -218,6 +246,9 @@ def _table(results: list[dict]) -> str:
             f"{_ratio(rates['pipeline'], rates['decoder']):>12}"
             f"{_ratio(rates['pipeline'], rates['sequential']):>15}"
             f"{_ratio(rates['pipeline'], best):>17}"
+            f"{statistics.median(rates['records']):>17.1f}"
+            f"{_ratio(rates['records'], rates['pipeline']):>13}"
+            f"{_ratio(rates['two_sizes'], rates['records']):>18}"
         )
     return "\n".join(lines)
 

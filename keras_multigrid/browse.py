@@ -144,14 +144,15 @@ def _validation_clips(videos, grid: Grid, sampling, num_clips: int, num_classes)
     )
     clips = []
     for index in (number * total // count for number in range(count)):
-        is_read, frames, label = reader.centre_clip(np.int64(index), grid)
+        found = reader.centre(index, grid)
         # Validation leaves out what it cannot read.
-        if is_read:
+        if found is not None:
+            frames, label = found
             frames = normalized(frames, sampling)
             clips.append(
                 ShownClip(
                     frames=_colours(frames.numpy(), sampling),
-                    label=_class_names(label.numpy(), videos),
+                    label=_class_names(label, videos),
                     path=videos.validation[index].path,
                     details=details,
                 )

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,8 @@ from keras_multigrid.predictor import Predictor
 from keras_multigrid.schedule import Grid
 
 CLASSES = "classes.json"
+_PUBLISHED = (".pyth", ".pt", ".pth", ".pkl")
+_WEIGHTS = (*_PUBLISHED, ".keras", ".h5")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,7 +87,7 @@ def evaluate(
     for videos of one class each `confusion.png`.
 
     Args:
-        run_dir: folder of the training run.
+        run_dir: folder of the training run, local or remote.
         videos: whose validation videos are tested.
         model: makes the model; called with `classes` and `classifier_activation`.
         sampling: the settings of the training: stride and colours.
@@ -107,6 +110,7 @@ def evaluate(
         ValueError: if settings do not fit, before any video is read.
         FileNotFoundError: if there are no weights.
     """
+    storage.check_scheme(run_dir)
     found = strategy()
     with found.scope():
         network = trained_model(
@@ -160,7 +164,7 @@ def predict(
     """The highest scores of any videos.
 
     Args:
-        paths: video files, or folders of frame images.
+        paths: video files, or folders of frame images, local or remote.
         classes: file of the class names: a run's `classes.json`, or text with one name a line. None
             takes the run's.
         top: how many classes to give.
@@ -174,7 +178,8 @@ def predict(
         ValueError: if a video cannot be read.
     """
     for path in paths:
-        if not os.path.exists(path):
+        storage.check_scheme(path)
+        if not storage.is_remote(path) and not os.path.exists(path):
             raise FileNotFoundError(f"There is no video at '{path}'.")
     if not paths:
         raise ValueError("No videos were given. Name some: tools/predict.py ... my_video.mp4")
@@ -205,23 +210,22 @@ def predict(
 
 def save_classes(videos: VideoSet, run_dir: str) -> None:
     """Write the class names of a run, which `predict` reads."""
-    os.makedirs(run_dir, exist_ok=True)
     content = {"names": videos.class_names, "multi_label": videos.multi_label}
-    with open(os.path.join(run_dir, CLASSES), "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1)
+    storage.write(os.path.join(run_dir, CLASSES), json.dumps(content, indent=1))
 
 
 def _read_classes(path: str) -> tuple[Sequence[str], bool]:
-    if not os.path.exists(path):
+    content = storage.read(path)
+    if content is None:
         raise FileNotFoundError(
             f"There are no class names at '{path}'. Train first, or name a file with one name a "
             "line: evaluation.predict.classes = 'PATH'."
         )
-    with open(path, encoding="utf-8") as file:
-        if path.endswith(".json"):
-            content = json.load(file)
-            return content["names"], content["multi_label"]
-        return [line.strip() for line in file if line.strip()], False
+    text = content.decode()
+    if path.endswith(".json"):
+        classes = json.loads(text)
+        return classes["names"], classes["multi_label"]
+    return [line.strip() for line in text.split("\n") if line.strip()], False
 
 
 def trained_model(
@@ -242,15 +246,21 @@ def trained_model(
         folder = os.path.join(run_dir, "checkpoints")
         load_checkpoint(network, folder, best=monitor if path == "best" else None)
         return network
-    if storage.is_remote(path) or os.path.isdir(path):
+    if not path.endswith(_WEIGHTS) and storage.is_folder(path):
         load_checkpoint(network, path)
         return network
-    if not os.path.exists(path):
+    try:
+        with storage.local_copy(path) as file:
+            return _with_weights(network, file)
+    except FileNotFoundError:
         raise FileNotFoundError(
             f"There are no weights at '{path}'. Train first, or name a file: "
             "evaluation.evaluate.weights = 'PATH'."
-        )
-    if path.endswith((".pyth", ".pt", ".pth", ".pkl")):
+        ) from None
+
+
+def _with_weights(network: keras.Model, path: str) -> keras.Model:
+    if path.endswith(_PUBLISHED):
         load_published_weights(network, path)
     elif path.endswith(".keras"):
         network = keras.models.load_model(path, compile=False)
@@ -295,21 +305,20 @@ def _is_positive(records: Sequence[VideoRecord], num_classes: int) -> np.ndarray
 
 
 def _write(result: Evaluation, scores, records, videos: VideoSet, run_dir: str) -> None:
-    os.makedirs(run_dir, exist_ok=True)
-    with open(os.path.join(run_dir, "evaluation.json"), "w", encoding="utf-8") as file:
-        json.dump(dataclasses.asdict(result), file, indent=1)
-    with open(os.path.join(run_dir, "predictions.csv"), "w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["path", "label", *videos.class_names])
-        for record, row in zip(records, scores, strict=True):
-            label = record.label
-            classes = label if isinstance(label, tuple) else (label,)
-            names = ";".join(videos.class_names[number] for number in classes)
-            table.writerow([record.path, names, *(f"{score:.6g}" for score in row)])
+    text = json.dumps(dataclasses.asdict(result), indent=1)
+    storage.write(os.path.join(run_dir, "evaluation.json"), text)
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(["path", "label", *videos.class_names])
+    for record, row in zip(records, scores, strict=True):
+        label = record.label
+        classes = label if isinstance(label, tuple) else (label,)
+        names = ";".join(videos.class_names[number] for number in classes)
+        table.writerow([record.path, names, *(f"{score:.6g}" for score in row)])
+    storage.write(os.path.join(run_dir, "predictions.csv"), text.getvalue())
     if not videos.multi_label:
         from keras_multigrid import figures
 
         labels = np.array([record.label for record in records])
         figure = figures.draw_confusion(confusion_matrix(scores, labels), videos.class_names)
-        with open(os.path.join(run_dir, "confusion.png"), "wb") as file:
-            file.write(figures.to_png(figure))
+        storage.write(os.path.join(run_dir, "confusion.png"), figures.to_png(figure))

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import tempfile
 import textwrap
 import time
 import warnings
@@ -18,9 +19,11 @@ from absl import logging
 from keras_multigrid import distribute, input_monitor, replicas, storage
 from keras_multigrid.callbacks import MultigridCallback
 from keras_multigrid.checkpoint import MultigridCheckpoint
+from keras_multigrid.data import serving
 from keras_multigrid.data.annotations import VideoRecord, VideoSet
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.pipeline import evaluation_batches, training_batches
+from keras_multigrid.data.recorded_videos import RecordedVideos
 from keras_multigrid.data.sampling import ClipSampling
 from keras_multigrid.evaluation import save_classes
 from keras_multigrid.grid import Grid
@@ -30,6 +33,10 @@ from keras_multigrid.precise_batch_normalization import PreciseBatchNormalizatio
 
 _CURVE = "curve.json"
 _REPORT = "report.json"
+_NO_WEIGHTS = (
+    "`initial_weights` must be a file of weights. Received: {!r}, which is not a file. Set "
+    "training.train.initial_weights to where the checkpoint is."
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,6 +109,7 @@ def train(
     max_bad_share: float = 0.05,
     log_every: int = 10,
     workers: int | None = None,
+    service: str | None = None,
     strategy: Callable[[], tf.distribute.Strategy] = distribute.find_strategy,
     checkpoint_dir: str | None = None,
     checkpoint_every: int = 500,
@@ -115,7 +123,8 @@ def train(
     it is. The clips of the schedule's batches are rounded to a multiple of the devices.
 
     Args:
-        run_dir: folder for checkpoints, TensorBoard's files and the report.
+        run_dir: folder for checkpoints, TensorBoard's files and the report, local or remote like
+            s3://bucket/run.
         videos: training and validation videos.
         model: makes the model; called with `classes` and `classifier_activation`.
         optimizer: makes the optimizer, whose learning rate is a `MultigridLearningRate`.
@@ -135,6 +144,8 @@ def train(
         max_bad_share: share of clips of unreadable videos at which the run stops.
         log_every: steps from one point of TensorBoard's curves to the next.
         workers: clips read at a time; by default the number of cores.
+        service: address of an input service that reads the clips, grpc://HOST:PORT
+            (tools/serve_data.py); the videos must be records.
         strategy: finds the distribution strategy. Of several workers one writes.
         checkpoint_dir: folder for checkpoints, local or remote like s3://bucket/run, which several
             workers share; None takes one in `run_dir`.
@@ -152,8 +163,13 @@ def train(
         ValueError: if settings do not fit each other, before any video is read; or if they are not
             those that the run began with.
         DivergedError: if the loss is not finite.
+        StorageError: if a remote file system does not answer, or files cannot be written.
         WorkerLostError: if another worker is lost.
     """
+    for folder in filter(None, (run_dir, checkpoint_dir, initial_weights)):
+        storage.check_scheme(folder)
+    if service is not None:
+        serving.check_address(service)
     found = strategy()
     # Keras takes a data set of unknown length, as one with unreadable videos is, for too short.
     warnings.filterwarnings("ignore", message="Your input ran out of data")
@@ -171,6 +187,7 @@ def train(
         "bad_videos": bad_videos,
         "keep_decoded": keep_decoded,
         "workers": workers,
+        "service": service,
     }
 
     def batches(make, clips, schedule_or_grid, **settings):
@@ -256,7 +273,7 @@ def train(
         replaced_clips=bad_videos.replaced_clips,
     )
     if is_chief:
-        network.save(os.path.join(run_dir, "model.keras"))
+        _save_model(network, os.path.join(run_dir, "model.keras"))
         _save({_REPORT: json.dumps(dataclasses.asdict(report), indent=1)}, run_dir)
     return report
 
@@ -355,6 +372,7 @@ def _callbacks(
 
 
 def _refuse_earlier_version(run_dir: str) -> None:
+    # No run of that version was remote.
     if os.path.exists(os.path.join(run_dir, "checkpoint.weights.h5")):
         raise ValueError(
             f"{run_dir} holds a run of an earlier version, which this one does not go on with. Use "
@@ -380,6 +398,8 @@ def _validate(network, validation, callbacks, checkpoint: MultigridCheckpoint) -
 
 def _fingerprint(videos: Sequence[VideoRecord]) -> str:
     """Tells lists of videos apart, wherever they are: names, labels and their order."""
+    if isinstance(videos, RecordedVideos):
+        return f"{len(videos)} recorded videos, {videos.digest[:16]}"
     digest = hashlib.sha256()
     for video in videos:
         name = os.path.basename(video.path).encode("utf-8", "surrogateescape")
@@ -388,17 +408,18 @@ def _fingerprint(videos: Sequence[VideoRecord]) -> str:
 
 
 def _load_initial_weights(network: keras.Model, path: str, *, inflate: bool) -> None:
-    if not os.path.isfile(path):
-        raise FileNotFoundError(
-            f"`initial_weights` must be a file of weights. Received: {path!r}, which is not a "
-            "file. Set training.train.initial_weights to where the checkpoint is."
-        )
-    if inflate:
-        inflate_weights(network, path)
-    elif path.endswith(".weights.h5"):
-        network.load_weights(path)
-    else:
-        load_published_weights(network, path, skip_head=None)
+    if not storage.is_remote(path) and not os.path.isfile(path):
+        raise FileNotFoundError(_NO_WEIGHTS.format(path))
+    try:
+        with storage.local_copy(path) as file:
+            if inflate:
+                inflate_weights(network, file)
+            elif path.endswith(".weights.h5"):
+                network.load_weights(file)
+            else:
+                load_published_weights(network, file, skip_head=None)
+    except FileNotFoundError:
+        raise FileNotFoundError(_NO_WEIGHTS.format(path)) from None
 
 
 def _keras_epochs(total_steps: int, validations: int) -> dict[str, int]:
@@ -427,6 +448,16 @@ def _read_json(run_dir: str, name: str) -> Any:
 def _evaluate(network: keras.Model, batches) -> dict[str, float]:
     results = network.evaluate(batches, return_dict=True, verbose=0)
     return {name: float(value) for name, value in results.items()}
+
+
+def _save_model(network: keras.Model, path: str) -> None:
+    if not storage.is_remote(path):
+        network.save(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = os.path.join(folder, os.path.basename(path))
+        network.save(file)
+        storage.upload(file, path)
 
 
 def _save(texts: Mapping[str, str], run_dir: str) -> None:

@@ -37,15 +37,16 @@ def tiny(classes, classifier_activation, dropout):
 
     import keras_multigrid as mg
 
+    # Smooth activations, which do not turn rounding into more than that.
     return keras.Sequential(
         [
             keras.Input((None, None, None, 3)),
             keras.layers.Conv3D(8, 3, strides=(1, 2, 2), padding="same", use_bias=False),
             mg.SubBatchNormalization(),
-            keras.layers.ReLU(),
+            keras.layers.Activation("silu"),
             keras.layers.Conv3D(8, 3, strides=(1, 2, 2), padding="same", use_bias=False),
             mg.SubBatchNormalization(),
-            keras.layers.ReLU(),
+            keras.layers.Activation("silu"),
             keras.layers.GlobalAveragePooling3D(),
             keras.layers.Dropout(dropout),
             keras.layers.Dense(classes, activation=classifier_activation),

@@ -19,13 +19,17 @@ CALLBACKS = {"event_file", "figures", "input_monitor", "model_state", "replicas"
 CALLBACKS = {f"keras_multigrid.{name}" for name in CALLBACKS} | LEARNING_RATE
 PRECISE = {"keras", "keras_multigrid.model_state", "keras_multigrid.replicas"}
 # TensorFlow for remote files alone: checkpoints work on every backend.
-STORAGE = {"tensorflow", "tensorflow_io"}
+REMOTE = {"tensorflow", "tensorflow_io", "absl"}
+STORAGE = {"keras_multigrid.remote"}
 CHECKPOINT_FOLDER = {"keras", "absl", "keras_multigrid.storage"}
 CHECKPOINT = {"numpy", "h5py", "keras_multigrid.replicas", "keras_multigrid.checkpoint_folder"}
 CHECKPOINT |= CHECKPOINT_FOLDER | LEARNING_RATE | {"keras_multigrid.termination"}
 MODELS = {"keras", "numpy"}
-# The one file of the models that may call a backend itself.
-BACKENDS = {"models/fused_normalization.py": {"tensorflow", "torch"}}
+# What single files may import, too: a backend, an extra.
+FILES_ALLOWED = {
+    "models/fused_normalization.py": {"tensorflow", "torch"},
+    "data/beam_preparing.py": {"apache_beam"},
+}
 DATA = {
     "tensorflow",
     "numpy",
@@ -34,6 +38,8 @@ DATA = {
     "PIL",
     "absl",
     "keras_multigrid.input_monitor",
+    "keras_multigrid.remote",
+    "keras_multigrid.storage",
     *SCHEDULE,
 }
 PREDICTOR = {"keras", "numpy", "tensorflow", "keras_multigrid.distribute"}
@@ -53,9 +59,10 @@ ALLOWED = {
     "callbacks": CALLBACKS,
     "model_state": {"keras"},
     "precise_batch_normalization": PRECISE,
-    "event_file": {"tensorboard", "PIL"},
+    "event_file": {"tensorboard", "PIL", "keras_multigrid.storage"},
     "replicas": {"keras"},
     "termination": set(),
+    "remote": REMOTE,
     "storage": STORAGE,
     "checkpoint": CHECKPOINT,
     "checkpoint_folder": CHECKPOINT_FOLDER,
@@ -98,7 +105,7 @@ def test_imports(file):
     part = Path(file).parts[0].removesuffix(".py")
     assert part in ALLOWED, f"Add {part} to ALLOWED, with what it may import."
     allowed = ALLOWED[part] | {f"keras_multigrid.{part}"} | sys.stdlib_module_names
-    allowed |= BACKENDS.get(file, set())
+    allowed |= FILES_ALLOWED.get(file, set())
     imports = _imports((PACKAGE / file).read_text(encoding="utf-8"))
     assert {name for name in imports if not _is_in(name, allowed)} == set()
 

@@ -1,0 +1,179 @@
+"""An input service of real processes: a dispatcher, workers, and trainers that read from it."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from service_trainer import schedule, seen
+
+from keras_multigrid.data.annotations import VideoRecord, VideoSet
+from keras_multigrid.data.pipeline import training_batches
+from keras_multigrid.data.preparing import prepare
+from keras_multigrid.data.recorded_videos import recorded_videos
+from keras_multigrid.data.records import RecordFormat
+
+ROOT = pathlib.Path(__file__).parents[1]
+STEPS = 150
+ENV = {**os.environ, "KERAS_MULTIGRID_RETRY_SECONDS": "8"}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """24 videos of noise, as records."""
+    folder = tmp_path_factory.mktemp("images")
+    videos = []
+    for number in range(24):
+        (folder / f"{number}").mkdir()
+        for frame in range(12):
+            image = np.random.default_rng([number, frame]).integers(0, 255, (40, 48, 3), np.uint8)
+            jpeg = tf.io.encode_jpeg(image).numpy()
+            (folder / f"{number}" / f"{frame:02d}.jpg").write_bytes(jpeg)
+        videos.append(VideoRecord(path=str(folder / f"{number}"), label=number))
+    root = tmp_path_factory.mktemp("records")
+    form = RecordFormat(short_sides=(None,), videos_per_shard=5)
+    names = tuple(map(str, range(24)))
+    videos = VideoSet(train=videos, validation=videos[:7], class_names=names)
+    prepare(videos, root=str(root), form=form, workers=2)
+    return str(root)
+
+
+class Process:
+    """A process whose output is waited for."""
+
+    def __init__(self, *command):
+        self._process = subprocess.Popen(
+            [sys.executable, *map(str, command)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENV,
+            cwd=ROOT,
+        )
+
+    def wait_for(self, pattern):
+        for line in self._process.stdout:
+            found = re.search(pattern, line)
+            if found:
+                return found
+        raise AssertionError(self._process.stderr.read()[-3000:])
+
+    def send(self, number):
+        self._process.send_signal(number)
+
+    def end(self):
+        """Exit code and errors."""
+        _, errors = self._process.communicate(timeout=300)
+        return self._process.returncode, errors
+
+    def kill(self):
+        self._process.kill()
+        self._process.communicate()
+
+
+def start_dispatcher(*flags):
+    dispatcher = Process("tools/serve_data.py", "dispatcher", *flags)
+    port = dispatcher.wait_for(r"grpc://.*:(\d+)'")[1]
+    return dispatcher, port
+
+
+def start_worker(port):
+    worker = Process(
+        "tools/serve_data.py", "worker", f"--dispatcher=localhost:{port}", "--host=localhost"
+    )
+    worker.wait_for("worker of")
+    return worker
+
+
+def start_trainer(root, number, port, out):
+    settings = {"root": root, "number": number, "steps": STEPS, "out": out}
+    settings["service"] = f"grpc://localhost:{port}"
+    return Process("tests/service_trainer.py", *(f"--{k}={v}" for k, v in settings.items()))
+
+
+def test_two_trainers_get_their_slices_of_each_batch_though_a_worker_is_killed(root, tmp_path):
+    dispatcher, port = start_dispatcher("--port=0")
+    workers = [start_worker(port) for _ in range(2)]
+    outs = [tmp_path / f"{number}.json" for number in range(2)]
+    trainers = [start_trainer(root, number, port, out) for number, out in enumerate(outs)]
+    try:
+        for trainer in trainers:
+            trainer.wait_for("^40$")
+        workers[1].kill()
+        trainers[0].wait_for("^50$")
+        workers.append(start_worker(port))
+        for trainer in trainers:
+            code, errors = trainer.end()
+            assert code == 0, errors[-3000:]
+        for process in (*workers[::2], dispatcher):
+            process.send(signal.SIGTERM)
+            assert process.end()[0] == 0
+    finally:
+        for process in (*trainers, *workers, dispatcher):
+            process.kill()
+    found = [json.loads(out.read_text()) for out in outs]
+    # As each trainer would have read them itself: in order, each once, none lost.
+    for number, batches in enumerate(found):
+        assert batches == list(seen(root, number, STEPS, None))
+    # The same grids on both, and together each step's batch.
+    its_schedule = schedule(24)
+    for step, slices in enumerate(zip(*(batches[:STEPS] for batches in found), strict=True)):
+        grid = its_schedule.grid(step)
+        assert [shape for shape, *_ in slices] == [[grid.batch_size // 2, *grid.shape[1:]]] * 2
+    # Every video once an epoch.
+    labels = [label for step in zip(*found, strict=True) for _, _, own in step for label in own]
+    assert sorted(labels[:24]) == list(range(24)) == sorted(labels[24:48])
+
+
+def test_a_dispatcher_that_is_restarted_and_one_that_stays_away(root, tmp_path):
+    dispatcher, port = start_dispatcher("--port=0")
+    worker = start_worker(port)
+    trainer = start_trainer(root, 0, port, tmp_path / "0.json")
+    try:
+        trainer.wait_for("^40$")
+        dispatcher.kill()
+        # It knows nothing of what it did before.
+        dispatcher, _ = start_dispatcher(f"--port={port}")
+        trainer.wait_for("^80$")
+        dispatcher.kill()
+        worker.kill()
+        code, errors = trainer.end()
+    finally:
+        for process in (trainer, worker, dispatcher):
+            process.kill()
+    assert code == 1
+    assert (
+        f"InputServiceError: No batch came from the input service grpc://localhost:{port}" in errors
+    )
+
+
+def test_a_worker_without_a_dispatcher_says_so():
+    worker = Process("tools/serve_data.py", "worker", "--dispatcher=localhost:1")
+    code, errors = worker.end()
+    assert code == 1
+    assert "error: The dispatcher at localhost:1 does not answer" in errors
+
+
+@pytest.mark.parametrize(
+    "service", ["localhost:5050", "grpc://localhost", "grpc://:1", "grpc://a:b"]
+)
+def test_what_is_no_address_is_refused(root, service):
+    videos = recorded_videos(root).train
+    with pytest.raises(ValueError, match=r"grpc://HOST:PORT.*tools/serve_data.py"):
+        training_batches(videos, schedule(24), seed=0, service=service)
+
+
+def test_videos_that_are_no_records_are_refused(root):
+    videos = recorded_videos(root).train
+    files = [VideoRecord(path="1.mp4", label=0)] * 24
+    for given in ({"videos": files}, {"videos": videos, "keep_decoded": True}):
+        with pytest.raises(ValueError, match=r"reads records alone.*tools/prepare.py"):
+            training_batches(
+                schedule=schedule(24), seed=0, service="grpc://localhost:5050", **given
+            )
