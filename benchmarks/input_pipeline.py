@@ -67,7 +67,7 @@ def main() -> None:
         paths = benchmark_videos.write_videos(settings.videos, source, settings.num_videos)
         videos = [VideoRecord(path=path, label=0) for path in paths]
         records = {
-            name: _records(f"{settings.videos}/{source}_{name}", videos, form)
+            name: records_of(f"{settings.videos}/{source}_{name}", videos, form)
             for name, form in FORMATS.items()
         }
         for schedule in _schedules(settings.batch_size, len(videos)):
@@ -76,7 +76,7 @@ def main() -> None:
             print(json.dumps(row), file=sys.stderr, flush=True)
     print(_table(results))
     os.makedirs(settings.out, exist_ok=True)
-    facts = {"command": sys.argv, "cpus": os.cpu_count(), "versions": _versions()}
+    facts = {"command": sys.argv, "cpus": os.cpu_count(), "versions": versions()}
     with open(os.path.join(settings.out, "input_pipeline.json"), "w", encoding="utf-8") as file:
         json.dump({**facts, "results": results}, file, indent=1)
 
@@ -95,7 +95,7 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _records(root: str, videos: list[VideoRecord], form: RecordFormat):
+def records_of(root: str, videos: list[VideoRecord], form: RecordFormat):
     """Records of the videos, made unless they are there."""
     prepare(VideoSet(train=videos, validation=videos[:1], class_names=("",)), root=root, form=form)
     return recorded_videos(root).train
@@ -105,13 +105,13 @@ def _schedules(batch_size: int, num_videos: int):
     """One that begins with each grid of the published cycles, coarse to fine, and stays there."""
     base = Grid(batch_size=batch_size, num_frames=NUM_FRAMES, crop_size=CROP_SIZE)
     for frames, crop in ((0.25, 0.5), (0.25, 0.5**0.5), (0.5, 0.5), (0.5, 0.5**0.5), (0.5, 1.0)):
-        yield _schedule(base, num_videos, ((frames, crop), (1.0, 1.0)))
+        yield schedule_of(base, num_videos, ((frames, crop), (1.0, 1.0)))
     for crop in (0.5, 0.5**0.5):
-        yield _schedule(base, num_videos, ((1.0, crop), (1.0, 1.0)))
-    yield _schedule(base, num_videos, ((1.0, 1.0),))
+        yield schedule_of(base, num_videos, ((1.0, crop), (1.0, 1.0)))
+    yield schedule_of(base, num_videos, ((1.0, 1.0),))
 
 
-def _schedule(base: Grid, num_videos: int, long_cycle) -> MultigridSchedule:
+def schedule_of(base: Grid, num_videos: int, long_cycle) -> MultigridSchedule:
     epochs = NUM_CLIPS // num_videos
     return MultigridSchedule(
         base, num_clips=num_videos, epochs=epochs, long_cycle=long_cycle, short_cycle=()
@@ -260,7 +260,7 @@ def _ratio(ours: list[float], others: list[float]) -> str:
     return f"{statistics.median(a / b for a, b in zip(ours, others, strict=True)):.2f}"
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "tensorflow": tf.__version__,

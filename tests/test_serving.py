@@ -21,7 +21,8 @@ from keras_multigrid.data.records import RecordFormat
 
 ROOT = pathlib.Path(__file__).parents[1]
 STEPS = 150
-ENV = {**os.environ, "KERAS_MULTIGRID_RETRY_SECONDS": "8"}
+# Longer than a loaded machine takes to start a dispatcher.
+ENV = {**os.environ, "KERAS_MULTIGRID_RETRY_SECONDS": "30"}
 
 
 @pytest.fixture(scope="module")

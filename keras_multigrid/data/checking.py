@@ -11,6 +11,7 @@ from typing import NamedTuple, TextIO
 from keras_multigrid import storage
 from keras_multigrid.data.annotations import VideoRecord, VideoSet
 from keras_multigrid.data.isolation import Lost, isolated_map
+from keras_multigrid.data.recorded_videos import RecordedVideos
 from keras_multigrid.data.video_check import Outcome, check_video, signature
 
 _PART_NAMES = {"train": "training", "validation": "validation"}
@@ -75,6 +76,7 @@ def check_videos(
         progress: called with the number of videos checked and the number of all.
 
     Raises:
+        ValueError: the videos are records.
         StorageUnavailableError: a remote file system does not answer. What is checked is kept.
 
     Example:
@@ -82,6 +84,7 @@ def check_videos(
     >>> checked = check_videos(videos, journal="check/journal.jsonl")
     >>> videos = checked.usable
     """
+    _refuse_records(videos)
     places, listed_again = _first_listed(videos)
     if any(storage.is_remote(place.record.path) for place in places):
         # To wait for a server, with the last attempt, is no fault of the video.
@@ -99,6 +102,16 @@ def check_videos(
     findings = [*listed_again, *_findings(places, outcomes)]
     findings.sort(key=lambda finding: (finding.part, finding.index))
     return CheckedVideos(findings=tuple(findings), usable=_without(videos, findings))
+
+
+def _refuse_records(videos: VideoSet) -> None:
+    for part in (videos.train, videos.validation):
+        if isinstance(part, RecordedVideos):
+            raise ValueError(
+                f"`videos` must be files or folders of images. Received: the records {part.root}, "
+                "whose videos were checked when they were written. To compare the files with "
+                f"their checksums: python tools/prepare.py --verify --out={part.root}"
+            )
 
 
 def _findings(

@@ -31,6 +31,7 @@ _MAX_AHEAD = 64
 
 
 _jobs = weakref.WeakSet()
+_readers = weakref.WeakSet()
 _closing = threading.Event()
 
 
@@ -117,10 +118,18 @@ class _Batches:
         self._job = None
         # Those that are there before their turn.
         self._ahead = {}
+        _readers.add(self)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until no thread is inside of `get`."""
+        if self._lock.acquire(timeout=seconds):
+            self._lock.release()
 
     def get(self, number: int):
         """The tensors of a batch."""
         with self._lock:
+            if _closing.is_set():
+                raise InterruptedError("The process ends.")
             if number != self._next:
                 self._start(int(number))
             if self._next not in self._ahead:
@@ -264,12 +273,12 @@ def _next_of(iterator, manager: cancellation.CancellationManager) -> tuple[np.nd
 
 
 @atexit.register
-def _close(seconds: float = 2.0) -> None:
+def _close(seconds: float = 10.0) -> None:
     """A thread that comes back to Python while the interpreter shuts down ends the process."""
     _closing.set()
     jobs = list(_jobs)
     for job in jobs:
         job.stop()
     end = time.monotonic() + seconds
-    for job in jobs:
-        job.wait(max(0.0, end - time.monotonic()))
+    for waiting in (*_readers, *jobs):
+        waiting.wait(max(0.0, end - time.monotonic()))

@@ -10,6 +10,7 @@ from PIL import Image
 
 from keras_multigrid.data.annotations import VideoRecord, VideoSet
 from keras_multigrid.data.bad_videos import BadVideos
+from keras_multigrid.data.checking import check_videos
 from keras_multigrid.data.pipeline import evaluation_batches, training_batches
 from keras_multigrid.data.preparing import prepare
 from keras_multigrid.data.record_reading import RecordReader
@@ -257,3 +258,8 @@ def test_what_is_no_finished_folder_of_records_is_refused(tmp_path, content):
         expected, match = ValueError, r"manifest.json cannot be read: .*Make the records again"
     with pytest.raises(expected, match=match):
         recorded_videos(str(tmp_path))
+
+
+def test_a_check_of_videos_refuses_records_and_names_what_checks_them(records, tmp_path):
+    with pytest.raises(ValueError, match=r"must be files.*prepare.py --verify --out="):
+        check_videos(records, journal=str(tmp_path / "journal"))
