@@ -21,8 +21,8 @@ from keras_multigrid.data.records import RecordFormat
 
 ROOT = pathlib.Path(__file__).parents[1]
 STEPS = 150
-# Longer than a loaded machine takes to start a dispatcher.
-ENV = {**os.environ, "KERAS_MULTIGRID_RETRY_SECONDS": "30"}
+# Seconds to wait for a service. Longer than a loaded machine takes to start a dispatcher.
+PATIENCE = 30
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +48,13 @@ def root(tmp_path_factory):
 class Process:
     """A process whose output is waited for."""
 
-    def __init__(self, *command):
+    def __init__(self, *command, patience=PATIENCE):
         self._process = subprocess.Popen(
             [sys.executable, *map(str, command)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=ENV,
+            env={**os.environ, "KERAS_MULTIGRID_RETRY_SECONDS": str(patience)},
             cwd=ROOT,
         )
 
@@ -85,11 +85,9 @@ def start_dispatcher(*flags):
 
 
 def start_worker(port):
-    worker = Process(
+    return Process(
         "tools/serve_data.py", "worker", f"--dispatcher=localhost:{port}", "--host=localhost"
     )
-    worker.wait_for("worker of")
-    return worker
 
 
 def start_trainer(root, number, port, out):
@@ -109,12 +107,14 @@ def test_two_trainers_get_their_slices_of_each_batch_though_a_worker_is_killed(r
         workers[1].kill()
         trainers[0].wait_for("^50$")
         workers.append(start_worker(port))
+        workers[2].wait_for("worker of")
         for trainer in trainers:
             code, errors = trainer.end()
             assert code == 0, errors[-3000:]
-        for process in (*workers[::2], dispatcher):
+        running = (*workers[::2], dispatcher)
+        for process in running:
             process.send(signal.SIGTERM)
-            assert process.end()[0] == 0
+        assert [process.end()[0] for process in running] == [0, 0, 0]
     finally:
         for process in (*trainers, *workers, dispatcher):
             process.kill()
@@ -155,7 +155,7 @@ def test_a_dispatcher_that_is_restarted_and_one_that_stays_away(root, tmp_path):
 
 
 def test_a_worker_without_a_dispatcher_says_so():
-    worker = Process("tools/serve_data.py", "worker", "--dispatcher=localhost:1")
+    worker = Process("tools/serve_data.py", "worker", "--dispatcher=localhost:1", patience=1)
     code, errors = worker.end()
     assert code == 1
     assert "error: The dispatcher at localhost:1 does not answer" in errors

@@ -178,6 +178,8 @@ class _Batches:
                 # One that came late has been read here.
                 if number >= self._next:
                     self._ahead[number] = tensors
+                if number == self._next:
+                    return
                 if len(self._ahead) > _MAX_AHEAD:
                     self._read_lost()
             if _closing.is_set():
