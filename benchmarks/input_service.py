@@ -8,7 +8,8 @@ by the local pipeline, and from the service. Both have the same cores, so that t
 way through other processes costs; workers on other machines add theirs.
 
 Each figure is timed behind the batches that are read ahead, --rounds times, in turn with the other;
-rates and ratios are medians. Prints a table and writes `input_service.json`.
+rates and ratios are medians, as is the time that this process, the trainer's, keeps a core busy for
+each clip: what no worker takes from it. Prints a table and writes `input_service.json`.
 """
 
 import argparse
@@ -55,13 +56,22 @@ def main() -> None:
     finally:
         for process in processes:
             process.terminate()
-    print(f"{'clips x frames x crop²':>22}{'local clips/s':>15}{'service clips/s':>17}{'ratio':>7}")
+    print(
+        f"{'clips x frames x crop²':>22}{'local clips/s':>15}{'service clips/s':>17}{'ratio':>7}"
+        f"{'trainer, core ms a clip: local':>32}{'service':>9}"
+    )
     for row in results:
-        local, served = (statistics.median(row[name]) for name in ("local", "service"))
-        ratio = statistics.median(
-            theirs / ours for ours, theirs in zip(row["local"], row["service"], strict=True)
+        (local, own), (served, rest) = (
+            (statistics.median(values) for values in zip(*row[name], strict=True))
+            for name in ("local", "service")
         )
-        print(f"{row['grid']:>22}{local:>15.1f}{served:>17.1f}{ratio:>7.2f}")
+        ratio = statistics.median(
+            theirs / ours
+            for (ours, _), (theirs, _) in zip(row["local"], row["service"], strict=True)
+        )
+        print(
+            f"{row['grid']:>22}{local:>15.1f}{served:>17.1f}{ratio:>7.2f}{own:>32.2f}{rest:>9.2f}"
+        )
     os.makedirs(settings.out, exist_ok=True)
     facts = {"command": sys.argv, "cpus": os.cpu_count(), "versions": input_pipeline.versions()}
     with open(os.path.join(settings.out, "input_service.json"), "w", encoding="utf-8") as file:
@@ -105,7 +115,10 @@ def _measure(videos, schedule: MultigridSchedule, service: str, settings) -> dic
     return row
 
 
-def _rate(videos, schedule: MultigridSchedule, service: str | None, threads: int) -> float:
+def _rate(
+    videos, schedule: MultigridSchedule, service: str | None, threads: int
+) -> tuple[float, float]:
+    """Clips a second, and milliseconds of this process's cores for each clip."""
     batches = iter(
         training_batches(
             videos,
@@ -118,10 +131,12 @@ def _rate(videos, schedule: MultigridSchedule, service: str | None, threads: int
     )
     for _ in range(AHEAD):
         next(batches)
-    begun = time.perf_counter()
+    begun, busy = time.perf_counter(), time.process_time()
     for _ in range(TIMED):
         next(batches)
-    return TIMED * schedule.grid(0).batch_size / (time.perf_counter() - begun)
+    count = TIMED * schedule.grid(0).batch_size
+    seconds = time.perf_counter() - begun
+    return count / seconds, 1e3 * (time.process_time() - busy) / count
 
 
 if __name__ == "__main__":

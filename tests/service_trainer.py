@@ -24,6 +24,7 @@ from keras_multigrid.schedule import Grid, MultigridSchedule
 
 # Tests need not wait for long.
 serving._PATIENCE = 2.0
+serving._IDLE = 1.0
 
 
 def schedule(num_videos):
@@ -36,7 +37,7 @@ def schedule(num_videos):
     )
 
 
-def seen(root, number, steps, service, pause=0.0):
+def seen(root, number, steps, service):
     """Shape, content and labels of each batch of trainer `number` of two."""
     videos = recorded_videos(root)
     context = tf.distribute.InputContext(2, number, 2)
@@ -45,7 +46,6 @@ def seen(root, number, steps, service, pause=0.0):
     batches = training_batches(videos.train, its_schedule, seed=1, **settings).take(steps)
     for clips, labels in batches.as_numpy_iterator():
         yield [list(clips.shape), zlib.crc32(clips.tobytes()), labels.tolist()]
-        time.sleep(pause)
     for clips, labels in evaluation_batches(
         videos.validation, its_schedule.base, **settings
     ).as_numpy_iterator():
@@ -61,7 +61,9 @@ if __name__ == "__main__":
     parser.add_argument("--out", required=True)
     parsed = parser.parse_args()
     found = []
-    for batch in seen(parsed.root, parsed.number, parsed.steps, parsed.service, pause=0.02):
+    for batch in seen(parsed.root, parsed.number, parsed.steps, parsed.service):
         found.append(batch)
         print(len(found), flush=True)
+        # Once, until what the service has begun is given back.
+        time.sleep(4.0 if len(found) == 20 else 0.02)
     pathlib.Path(parsed.out).write_text(json.dumps(found))

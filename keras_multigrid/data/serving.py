@@ -8,6 +8,7 @@ with it, the trainer reads itself, and a trainer that goes on elsewhere asks for
 """
 
 import atexit
+import functools
 import queue
 import socket
 import threading
@@ -28,10 +29,11 @@ from keras_multigrid.data.reading import in_python
 # before the service is asked anew; and how many later ones are kept meanwhile.
 _PATIENCE = 10.0
 _MAX_AHEAD = 64
+# Seconds after which a job that nobody takes batches from gives back what workers hold for it.
+_IDLE = 300.0
 
 
 _jobs = weakref.WeakSet()
-_readers = weakref.WeakSet()
 _closing = threading.Event()
 
 
@@ -118,18 +120,10 @@ class _Batches:
         self._job = None
         # Those that are there before their turn.
         self._ahead = {}
-        _readers.add(self)
-
-    def wait(self, seconds: float) -> None:
-        """Wait until no thread is inside of `get`."""
-        if self._lock.acquire(timeout=seconds):
-            self._lock.release()
 
     def get(self, number: int):
         """The tensors of a batch."""
         with self._lock:
-            if _closing.is_set():
-                raise InterruptedError("The process ends.")
             if number != self._next:
                 self._start(int(number))
             if self._next not in self._ahead:
@@ -142,22 +136,8 @@ class _Batches:
             self._job.stop()
         self._next = number
         self._ahead = {n: batch for n, batch in self._ahead.items() if n >= number}
-        self._job = _Job(self._distributed, number)
-
-    def _distributed(self, first: int) -> tf.data.Dataset:
-        check_answers(self._service)
-        batches = self._batches_of(tf.data.Dataset.range(first, self._end)).prefetch(2)
-        return batches.apply(
-            tf.data.experimental.service.distribute(
-                processing_mode=tf.data.experimental.service.ShardingPolicy.DYNAMIC,
-                service=self._service,
-                # Of its own: a job of another run, or of this one before it was stopped, is
-                # somewhere else.
-                job_name=uuid.uuid4().hex,
-                # Pictures hardly get smaller.
-                compression=None,
-            )
-        )
+        numbers = tf.data.Dataset.range(number, self._end)
+        self._job = _Job(functools.partial(self._batches_of, numbers), self._service)
 
     def _receive(self) -> None:
         """Take batches until the next one is there."""
@@ -166,6 +146,8 @@ class _Batches:
         patience = _PATIENCE
         while self._next not in self._ahead:
             now, error = time.monotonic(), None
+            if self._job.is_stopped:
+                self._start(self._next)
             try:
                 tensors = self._job.receive(timeout=0.5)
             except queue.Empty:
@@ -213,13 +195,18 @@ class _Batches:
 
 
 class _Job:
-    """Takes batches from a service in a thread of its own, as one that is away blocks."""
+    """Takes batches from a service in a thread of its own, as one that is away blocks.
 
-    def __init__(self, make: Callable[[int], tf.data.Dataset], first: int):
+    Args:
+        make: makes the data set that the service's workers share.
+        service: address of the dispatcher.
+    """
+
+    def __init__(self, make: Callable[[], tf.data.Dataset], service: str):
         self._batches = queue.Queue(maxsize=2)
         self._cancellation = cancellation.CancellationManager()
         self._thread = threading.Thread(
-            target=self._run, args=(make, first), name="input_service", daemon=True
+            target=self._run, args=(make, service), name="input_service", daemon=True
         )
         self._thread.start()
         _jobs.add(self)
@@ -233,25 +220,46 @@ class _Job:
     def stop(self) -> None:
         self._cancellation.start_cancel()
 
+    @property
+    def is_stopped(self) -> bool:
+        return self._cancellation.is_cancelled
+
     def wait(self, seconds: float) -> None:
         self._thread.join(seconds)
 
-    def _run(self, make: Callable[[int], tf.data.Dataset], first: int) -> None:
+    def _run(self, make: Callable[[], tf.data.Dataset], service: str) -> None:
         try:
-            iterator = iter(make(first))
+            iterator = iter(_distributed(make(), service))
             while self._put(_next_of(iterator, self._cancellation)):
                 pass
         except Exception as error:
             self._put(error)
 
     def _put(self, item) -> bool:
-        while not self._cancellation.is_cancelled:
+        end = time.monotonic() + _IDLE
+        while not self.is_stopped:
             try:
                 self._batches.put(item, timeout=1.0)
                 return True
             except queue.Full:
-                pass
+                if time.monotonic() > end:
+                    self.stop()
         return False
+
+
+def _distributed(batches: tf.data.Dataset, service: str) -> tf.data.Dataset:
+    check_answers(service)
+    return batches.prefetch(2).apply(
+        tf.data.experimental.service.distribute(
+            processing_mode=tf.data.experimental.service.ShardingPolicy.DYNAMIC,
+            service=service,
+            # Of its own: a job of another run, or of this one before it was stopped, is somewhere
+            # else.
+            job_name=uuid.uuid4().hex,
+            # Pictures hardly get smaller.
+            compression=None,
+        )
+    )
 
 
 def _next_of(iterator, manager: cancellation.CancellationManager) -> tuple[np.ndarray, ...]:
@@ -271,7 +279,8 @@ def _next_of(iterator, manager: cancellation.CancellationManager) -> tuple[np.nd
         ctx=context.context(),
         cancellation_manager=manager,
     )
-    return tuple(tensor.numpy() for tensor in tensors)
+    # Not tensor.numpy(), which copies.
+    return tuple(np.asarray(tensor) for tensor in tensors)
 
 
 @atexit.register
@@ -282,5 +291,5 @@ def _close(seconds: float = 10.0) -> None:
     for job in jobs:
         job.stop()
     end = time.monotonic() + seconds
-    for waiting in (*_readers, *jobs):
-        waiting.wait(max(0.0, end - time.monotonic()))
+    for job in jobs:
+        job.wait(max(0.0, end - time.monotonic()))
