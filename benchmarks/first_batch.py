@@ -6,7 +6,7 @@
 Each figure comes from a process of its own, which reads a list of so many videos (links to a few
 files), makes the stream at the step, and takes its first batch. The time of the batch holds making
 the stream; that of the list stands apart. With --records, the videos are records of 16 frames of
-64 x 48 pixels, 5 KB each: 5 GB for a million. Prints a table and writes `first_batch.json`.
+64 x 48 pixels, 20 KB each: 20 GB for a million. Prints a table and writes `first_batch.json`.
 """
 
 import argparse
