@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from service_trainer import schedule, seen
+from test_tools import TINY
 
 from keras_multigrid.data.annotations import VideoRecord, VideoSet
 from keras_multigrid.data.pipeline import training_batches
@@ -154,11 +156,67 @@ def test_a_dispatcher_that_is_restarted_and_one_that_stays_away(root, tmp_path):
     )
 
 
-def test_a_worker_without_a_dispatcher_says_so():
-    worker = Process("tools/serve_data.py", "worker", "--dispatcher=localhost:1", patience=1)
-    code, errors = worker.end()
+def test_a_training_by_the_command_line_is_the_same(tmp_path):
+    params = (*TINY, f"DATA_DIR='{tmp_path}/data'", "training.train.keep_decoded=False")
+    files = ("--gin_file=gin/quickstart.gin", f"--gin_file={tmp_path}/records/records.gin")
+    flags = [f"--gin_param={param}" for param in params]
+    prepare = Process("tools/prepare.py", files[0], f"--out={tmp_path}/records", *flags)
+    dispatcher, port = start_dispatcher("--port=0")
+    worker = start_worker(port)
+    try:
+        code, errors = prepare.end()
+        assert code == 0, errors
+        trainers = []
+        for name, service in (("here", None), ("there", f"grpc://localhost:{port}")):
+            own = (f"RUN_DIR='{tmp_path}/{name}'", f"training.train.service={service!r}")
+            own = [f"--gin_param={param}" for param in own]
+            trainers.append(Process("tools/train.py", *files, *flags, *own))
+        for trainer in trainers:
+            code, errors = trainer.end()
+            assert code == 0, errors
+    finally:
+        for process in (worker, dispatcher):
+            process.kill()
+    here, there = (
+        [{**point, "seconds": None} for point in json.loads((path / "curve.json").read_text())]
+        for path in (tmp_path / "here", tmp_path / "there")
+    )
+    assert here == there
+
+
+@pytest.mark.parametrize("address", ["localhost:1", None])
+def test_a_worker_without_a_dispatcher_says_so(address):
+    with socket.create_server(("localhost", 0)) as silent:
+        # Nobody there, or somebody else, who says nothing.
+        address = address or f"localhost:{silent.getsockname()[1]}"
+        worker = Process("tools/serve_data.py", "worker", f"--dispatcher={address}", patience=1)
+        code, errors = worker.end()
     assert code == 1
-    assert "error: The dispatcher at localhost:1 does not answer" in errors
+    assert "error: The dispatcher at " in errors
+    assert f"{address} does not answer" in errors
+
+
+def test_a_worker_that_waits_can_be_stopped():
+    worker = Process("tools/serve_data.py", "worker", "--dispatcher=localhost:1")
+    worker.wait_for("waits for")
+    worker.send(signal.SIGTERM)
+    assert worker.end()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("dispatcher",), "--port=5050"),
+        (("dispatcher", "--port=70000"), "--port=70000: 70000 is not an integer in the range"),
+        (("worker", "--dispatcher=localhost"), "must be HOST:PORT, such as localhost:5050"),
+        (("worker", "--dispatcher=localhost:1", "--gin_file=a.gin"), "give the gin files to them"),
+    ],
+)
+def test_wrong_flags_of_a_server(arguments, told):
+    code, errors = Process("tools/serve_data.py", *arguments).end()
+    assert code == 1
+    assert told in errors
+    assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize(

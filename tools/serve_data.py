@@ -11,70 +11,69 @@ Workers may come and go while trainers run. Ports are open to everyone who reach
 trainers send is run: keep them inside your own network.
 """
 
+import contextlib
+import os
+import queue
 import signal
 import socket
-import sys
-import threading
-import time
 
 import experiment
 from absl import app, flags
 
-flags.DEFINE_integer("port", None, "Port to listen at; 0, a worker's default, takes a free one.")
+flags.DEFINE_integer(
+    "port", None, "Port to listen at; 0, a worker's default, takes a free one.", 0, 65535
+)
 flags.DEFINE_string("dispatcher", None, "Of a worker: HOST:PORT of its dispatcher.")
 flags.DEFINE_string("host", None, "Of a worker: the name that trainers reach it by; its own.")
-flags.DEFINE_string("work_dir", None, "Of a dispatcher: folder that lets it go on after a restart.")
 FLAGS = flags.FLAGS
 
 
 def main(arguments: list[str]) -> None:
-    # Before TensorFlow starts threads, all of which inherit it.
-    stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
+    if FLAGS.gin_file or FLAGS.gin_param:
+        raise app.UsageError("Trainers tell what to read: give the gin files to them.")
     if arguments == ["dispatcher"]:
-        server = _dispatcher()
+        _dispatcher()
     elif arguments == ["worker"]:
-        server = _worker()
+        _worker()
     else:
         raise app.UsageError(f"Name what to start: dispatcher or worker. Received: {arguments}.")
-    stopped.wait()
-    # Trainers read what it had begun themselves.
-    server._stop()
-    print("stopped", flush=True)
-    sys.exit(0)
 
 
-def _dispatcher():
+def _dispatcher() -> None:
+    if FLAGS.port is None or FLAGS.dispatcher or FLAGS.host:
+        raise app.UsageError("A dispatcher takes --port, such as --port=5050, and nothing else.")
     import tensorflow as tf
 
-    from keras_multigrid import storage
-
-    if FLAGS.port is None or FLAGS.dispatcher or FLAGS.host:
-        raise app.UsageError("A dispatcher takes --port, and --work_dir to outlive a restart.")
     service = tf.data.experimental.service
-    if FLAGS.work_dir:
-        storage.check_scheme(FLAGS.work_dir)
-    config = service.DispatcherConfig(
-        port=FLAGS.port, work_dir=FLAGS.work_dir, fault_tolerant_mode=bool(FLAGS.work_dir)
-    )
-    server = service.DispatchServer(config)
+    try:
+        server = service.DispatchServer(service.DispatcherConfig(port=FLAGS.port))
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"The dispatcher cannot listen at port {FLAGS.port}: {error}. Is it in use?"
+        ) from None
     port = server.target.rpartition(":")[2]
     print(f"dispatcher: service='grpc://{socket.gethostname()}:{port}'", flush=True)
-    return server
+    _signals().get()
+    _end()
 
 
-def _worker():
-    if not FLAGS.dispatcher or FLAGS.work_dir:
+def _worker() -> None:
+    if not FLAGS.dispatcher:
         raise app.UsageError("A worker takes --dispatcher=HOST:PORT, and --port and --host.")
     import tensorflow as tf
 
     from keras_multigrid import remote
+    from keras_multigrid.data import serving
 
+    address = FLAGS.dispatcher.removeprefix("grpc://")
+    try:
+        serving.check_address(f"grpc://{address}")
+    except ValueError:
+        raise app.UsageError(
+            f"--dispatcher must be HOST:PORT, such as localhost:5050. Received: {FLAGS.dispatcher}."
+        ) from None
     # What the dispatcher sends may read from any of them.
     remote.load()
-    address = FLAGS.dispatcher.removeprefix("grpc://")
-    _wait_for(address, remote.retry_seconds())
     host = FLAGS.host or socket.gethostname()
     service = tf.data.experimental.service
     config = service.WorkerConfig(
@@ -84,26 +83,34 @@ def _worker():
         dispatcher_timeout_ms=round(1000 * remote.retry_seconds()),
         heartbeat_interval_ms=1000,
     )
-    server = service.WorkerServer(config)
+    events = _signals()
+
+    def wait(seconds: float) -> None:
+        with contextlib.suppress(queue.Empty):
+            events.get(timeout=seconds)
+            _end()
+
+    print(f"waits for {FLAGS.dispatcher}", flush=True)
+    serving.wait_until_it_answers(f"grpc://{address}", wait)
+    # Serves as long as it is referred to.
+    server = service.WorkerServer(config)  # noqa: F841
     print(f"worker of {FLAGS.dispatcher}, as {host}", flush=True)
-    return server
+    events.get()
+    _end()
 
 
-def _wait_for(address: str, seconds: float) -> None:
-    """Wait until a dispatcher takes connections: TensorFlow would wait for ever."""
-    from keras_multigrid.data import serving
+def _signals() -> queue.SimpleQueue:
+    """A queue that gets each SIGTERM and SIGINT."""
+    events = queue.SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: events.put(number))
+    return events
 
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            return serving.check_answers(address)
-        except OSError as error:
-            if time.monotonic() > end:
-                raise ConnectionError(
-                    f"The dispatcher at {address} does not answer: {error}. Tried for "
-                    f"{seconds:.0f} s. Start it: python tools/serve_data.py dispatcher --port=5050."
-                ) from None
-        time.sleep(1.0)
+
+def _end() -> None:
+    print("stopped", flush=True)
+    # Without a farewell, for which a server may wait for ever: trainers read what it had begun.
+    os._exit(0)
 
 
 if __name__ == "__main__":

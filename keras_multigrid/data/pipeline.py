@@ -432,7 +432,7 @@ def _read(
         raise ValueError(
             "An input service reads records alone, and keeps nothing in memory. Received: "
             f"service={service!r} and other videos, or keep_decoded=True. Make records: "
-            "tools/prepare.py; or read the videos here: service=None."
+            "tools/prepare.py, and set keep_decoded=False; or read the videos here: service=None."
         )
     # Its workers know their cores.
     parallel = _parallel(workers or tf.data.AUTOTUNE)

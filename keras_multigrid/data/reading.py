@@ -371,7 +371,7 @@ def _counted(read: Callable) -> Callable:
 
 
 @atexit.register
-def _close(seconds: float = 5.0) -> None:
+def _close(seconds: float = 30.0) -> None:
     _closing.set()
     quiet_since = time.monotonic()
     end = quiet_since + seconds

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from keras_multigrid.data import sampling as sampling_lib
 from keras_multigrid.data import transforms
@@ -51,6 +52,7 @@ class RecordReader:
         self._videos = videos
         self._sampling = sampling
         self._repairer = repairer
+        self._num_read_again = 0
 
     def random_clips(self, drawn: tf.data.Dataset, **parallel) -> tf.data.Dataset:
         """As of `ClipReader`, but that clips which cannot be read are black, and so marked."""
@@ -78,7 +80,11 @@ class RecordReader:
         """A batch of `random_clips`, those that are marked read again, or replaced by others."""
 
         def read(row):
-            return self._repairer.random_clip(Clip(*row.tolist()))[:2]
+            clip = Clip(*row.tolist())
+            frames, label, video = self._repairer.random_clip(clip)
+            if video == clip.video:
+                self._tell_of_second_reading()
+            return frames, label
 
         _, clips, labels = self._repaired(read, values, is_read, clips, labels)
         return clips, labels
@@ -107,7 +113,10 @@ class RecordReader:
         """A batch of `centre_clips`, those that are marked read again, if they can be."""
 
         def read(index):
-            return self._repairer.centre(int(index), grid)
+            found = self._repairer.centre(int(index), grid)
+            if found is not None:
+                self._tell_of_second_reading()
+            return found
 
         is_due = indices < len(self._videos)
         is_fine, clips, labels = self._repaired(read, indices, is_read | ~is_due, clips, labels)
@@ -216,6 +225,17 @@ class RecordReader:
         for tensor, like in zip(batch, (is_read, clips, labels), strict=True):
             tensor.set_shape(like.shape)
         return batch
+
+    def _tell_of_second_reading(self) -> None:
+        self._num_read_again += 1
+        logging.log_every_n_seconds(
+            logging.WARNING,
+            "%d clips could not be read at first, but then could here, which is slow. If an input "
+            "service reads them, its workers must see %s.",
+            60,
+            self._num_read_again,
+            self._videos.root,
+        )
 
 
 class _Classes(NamedTuple):

@@ -55,17 +55,38 @@ def check_address(service: str) -> None:
         )
 
 
-def check_answers(service: str) -> None:
-    """Refuse a dispatcher that takes no connections: TensorFlow would ask it for ever.
+def wait_until_it_answers(service: str, wait: Callable[[float], object] = time.sleep) -> None:
+    """Wait until a dispatcher takes connections: TensorFlow would wait for ever.
 
     Args:
-        service: its address, `HOST:PORT` or `grpc://HOST:PORT`.
+        service: its address, grpc://HOST:PORT.
+        wait: waits for some seconds.
 
     Raises:
-        OSError: it takes none.
+        InputServiceError: it takes none for `remote.retry_seconds()`.
     """
+    end = time.monotonic() + remote.retry_seconds()
+    while True:
+        try:
+            return _connect(service)
+        except OSError as error:
+            if time.monotonic() > end:
+                raise InputServiceError(
+                    f"The dispatcher at {service} does not answer: {error}. Tried for "
+                    f"{remote.retry_seconds():.0f} s. Start it: python tools/serve_data.py "
+                    "dispatcher --port=5050."
+                ) from None
+        wait(1.0)
+
+
+def _connect(service: str) -> None:
+    """Refuse what is no server of gRPC, which begins like any other of HTTP/2 (RFC 9113, 3.4)."""
     host, _, port = service.removeprefix("grpc://").rpartition(":")
-    socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=5.0) as connection:
+        settings = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings)
+        if connection.recv(9)[3:4] != settings[3:4]:
+            raise ConnectionError("what listens there is no dispatcher")
 
 
 def served(
@@ -90,11 +111,16 @@ def served(
         A data set of the batches, in order. When it is read, `InputServiceError` is raised where
         the service gives nothing for `remote.retry_seconds()`.
 
+    Raises:
+        ValueError: `service` is no address.
+        InputServiceError: there is no dispatcher.
+
     Example:
 
     >>> batches = served(batches_of, lambda numbers: numbers[0], "grpc://host:5050", first=0, end=9)
     """
     check_address(service)
+    wait_until_it_answers(service)
     batches = _Batches(batches_of, number_of, service, end)
     specs = batches_of(tf.data.Dataset.range(1)).element_spec
 
@@ -144,6 +170,7 @@ class _Batches:
         begun = heard = asked = time.monotonic()
         # Longer each time, as workers may be slow.
         patience = _PATIENCE
+        last_error = None
         while self._next not in self._ahead:
             now, error = time.monotonic(), None
             if self._job.is_stopped:
@@ -153,7 +180,7 @@ class _Batches:
             except queue.Empty:
                 pass
             except Exception as raised:
-                error = raised
+                error = last_error = raised
             else:
                 heard = asked = now
                 number = self._number_of(tensors[0])
@@ -166,7 +193,7 @@ class _Batches:
                     self._read_lost()
             if _closing.is_set():
                 raise InterruptedError("The process ends.")
-            self._check_silence(now - heard, error)
+            self._check_silence(now - heard, last_error)
             if self._ahead and now - begun > _PATIENCE:
                 self._read_lost()
             elif error is not None or now - asked > patience:
@@ -181,8 +208,8 @@ class _Batches:
         reason = f" The last error: {error}" if error else ""
         raise InputServiceError(
             f"No batch came from the input service {self._service} for {seconds:.0f} s. Check that "
-            "its dispatcher and at least one worker run and see the records: "
-            f"tools/serve_data.py.{reason}"
+            "its dispatcher and at least one worker run, and that this machine reaches the workers "
+            f"by the names that they tell (tools/serve_data.py worker --host).{reason}"
         )
 
     def _read_lost(self) -> None:
@@ -248,7 +275,7 @@ class _Job:
 
 
 def _distributed(batches: tf.data.Dataset, service: str) -> tf.data.Dataset:
-    check_answers(service)
+    _connect(service)
     return batches.prefetch(2).apply(
         tf.data.experimental.service.distribute(
             processing_mode=tf.data.experimental.service.ShardingPolicy.DYNAMIC,
@@ -284,7 +311,7 @@ def _next_of(iterator, manager: cancellation.CancellationManager) -> tuple[np.nd
 
 
 @atexit.register
-def _close(seconds: float = 10.0) -> None:
+def _close(seconds: float = 30.0) -> None:
     """A thread that comes back to Python while the interpreter shuts down ends the process."""
     _closing.set()
     jobs = list(_jobs)

@@ -1,5 +1,6 @@
 """Clips of records, beside the same clips of folders of images."""
 
+import copy
 import pathlib
 import shutil
 
@@ -11,8 +12,9 @@ from PIL import Image
 from keras_multigrid.data.annotations import VideoRecord, VideoSet
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.checking import check_videos
-from keras_multigrid.data.pipeline import evaluation_batches, training_batches
+from keras_multigrid.data.pipeline import drawn_clips, evaluation_batches, training_batches
 from keras_multigrid.data.preparing import prepare
+from keras_multigrid.data.reading import ClipReader
 from keras_multigrid.data.record_reading import RecordReader
 from keras_multigrid.data.recorded_videos import recorded_videos
 from keras_multigrid.data.records import RecordFormat
@@ -224,7 +226,7 @@ def test_a_set_whose_files_are_gone_stops_the_run(records, tmp_path):
     shutil.copytree(records.train.root, root)
     videos = recorded_videos(str(root))
     shutil.rmtree(root / "full")
-    with pytest.raises(tf.errors.OpError, match=r"TooManyBadVideosError.*No such file"):
+    with pytest.raises(tf.errors.OpError, match=r"TooManyBadVideosError.*the records lack"):
         batches(videos.train, bad_videos=BadVideos(max_share=0.2, min_clips=10))
 
 
@@ -255,9 +257,26 @@ def test_what_is_no_finished_folder_of_records_is_refused(tmp_path, content):
         expected, match = FileNotFoundError, r"holds no manifest.json.*tools/prepare.py"
     else:
         (tmp_path / "manifest.json").write_text(content)
-        expected, match = ValueError, r"manifest.json cannot be read: .*Make the records again"
+        expected, match = ValueError, r"manifest.json cannot be read: .*Make it anew"
     with pytest.raises(expected, match=match):
         recorded_videos(str(tmp_path))
+
+
+def test_what_others_cannot_see_is_read_here_with_a_warning(records, caplog):
+    elsewhere = copy.copy(records.train)
+    elsewhere.root = "/elsewhere"
+    drawn = drawn_clips(schedule(), SAMPLING, seed=0, start_step=0).take(2)
+
+    def read(videos):
+        reader = RecordReader(videos, SAMPLING, ClipReader(records.train, SAMPLING, num_classes=4))
+        clips = reader.random_clips(drawn, num_parallel_calls=2).batch(2).map(reader.repaired)
+        return list(clips.as_numpy_iterator())
+
+    theirs = read(records.train)
+    assert "/elsewhere" not in caplog.text
+    assert_equal(read(elsewhere), theirs)
+    assert "could not be read at first" in caplog.text
+    assert "must see /elsewhere" in caplog.text
 
 
 def test_a_check_of_videos_refuses_records_and_names_what_checks_them(records, tmp_path):
