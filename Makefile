@@ -80,10 +80,11 @@ test-latest: install-latest ## Run the tests on the newest TensorFlow
 test-experiments: install ## Train three steps of every experiment of gin/ on tiny sets
 	$(VENV)/bin/$(PYTEST) -m 'slow or every' tests/test_experiments.py
 
-# Neither the experiments' plans nor the check of data sets depend on the version of TensorFlow.
+# Neither the experiments' plans nor the check of data sets depend on the version of TensorFlow, and
+# the published networks and their weights are run on other backends.
 test-latest-fast: install-latest ## The same without the long end-to-end runs
 	$(LATEST_VENV)/bin/$(PYTEST) -m 'not slow and not every' \
-		--ignore=tests/test_experiments.py --ignore=tests/test_check_data.py
+		$(addprefix --ignore=tests/,test_experiments.py test_check_data.py models/test_weights.py models/test_zoo.py)
 
 # What needs no TensorFlow: the networks, their weights and what trains them. JAX compiles each
 # operation for each shape: there, only what is computed differently.

@@ -134,7 +134,7 @@ annotations.path_label_lists:
         "from keras_multigrid.data import recorded_videos",
         "VIDEOS = @prepared/recorded_videos.recorded_videos()",
         "NUM_CLIPS = 2",
-        "prepared/recorded_videos.recorded_videos.root = 'records'",
+        "prepared/recorded_videos.recorded_videos.root = '%s'" % (tmp_path / "records"),
     ]
     # One flipped byte.
     shard = tmp_path / "records" / "12" / "train-00000-of-00001.tfrecord"

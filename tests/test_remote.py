@@ -410,6 +410,23 @@ def use(server, experiment, place):
 
 
 @with_s3
+def test_records_on_s3_from_the_command_line(server, experiment, data, tmp_path):
+    records, run_dir, log = f"s3://{BUCKET}/records", f"s3://{BUCKET}/of_records", tmp_path / "log"
+    files = [f"--gin_file={records}/{name}.gin" for name in ("none", "records")]
+    for tool, argument, code, told in (
+        ("prepare", f"--out={records}", 0, f"{records}/records.gin"),
+        ("train", files[0], 1, f"--gin_file: there is no file '{records}/none.gin'"),
+        ("train", files[1], 0, "times fewer steps than the baseline"),
+        ("evaluate", files[1], 0, "12 videos, 12 views"),
+        ("prepare", "--verify", 1, "--out is missing"),
+    ):
+        process = start(tool, experiment, data, run_dir, log, argument, env=server.env)
+        assert process.wait(timeout=300) == code, log.read_text()[-3000:]
+        assert told in log.read_text()
+    assert [name for name in server.names("of_records/") if name.endswith("index.json")]
+
+
+@with_s3
 def test_a_server_that_stays_away_ends_the_run(experiment, data, tmp_path):
     server, log = S3Server(), tmp_path / "log"
     env = {**server.env, "KERAS_MULTIGRID_RETRY_SECONDS": "2"}

@@ -1,6 +1,7 @@
 """gin and the command line, shared by the tools."""
 
 import importlib.util  # noqa: F401  gin uses it for files of other folders without importing it
+import io
 import logging
 import os
 import re
@@ -32,8 +33,11 @@ def load() -> None:
     """Read the gin files and parameters of the command line. gin files are code: trust them."""
     if not FLAGS.gin_file:
         raise app.UsageError("--gin_file is missing. Use --gin_file=gin/quickstart.gin.")
+    if any("://" in path for path in FLAGS.gin_file):
+        _read_remote_gin_files()
     for path in FLAGS.gin_file:
-        if not os.path.exists(path) and not os.path.exists(os.path.join(_ROOT, path)):
+        is_local = os.path.exists(path) or os.path.exists(os.path.join(_ROOT, path))
+        if not is_local and not _remote_gin_file_exists(path):
             raise FileNotFoundError(f"--gin_file: there is no file {path!r}.")
     parse(FLAGS.gin_file, FLAGS.gin_param or [])
 
@@ -43,6 +47,24 @@ def parse(gin_files: list[str], bindings: list[str]) -> None:
     gin.add_config_file_search_path(_ROOT)
     gin.parse_config_files_and_bindings(gin_files, bindings)
     _check_macros(gin.config_str())
+
+
+def _read_remote_gin_files() -> None:
+    from keras_multigrid import storage
+
+    gin.config.register_file_reader(
+        lambda path: io.StringIO(storage.read(path).decode()), _remote_gin_file_exists
+    )
+
+
+def _remote_gin_file_exists(path: str) -> bool:
+    # gin asks for it in each folder that it searches, too.
+    if not re.match(r"\w+://", path):
+        return False
+    from keras_multigrid import storage
+
+    storage.check_scheme(path)
+    return storage.exists(path)
 
 
 def _check_macros(config: str) -> None:
@@ -70,7 +92,9 @@ def check_schemes() -> None:
     from keras_multigrid import storage
 
     for path in re.findall(r"""['"](\w+://[^'"]*)""", gin.config_str()):
-        storage.check_scheme(path)
+        # The address of an input service is no file.
+        if not path.startswith("grpc://"):
+            storage.check_scheme(path)
 
 
 def check_local(flag: str) -> None:

@@ -18,7 +18,7 @@ How they are written is set by records.RecordFormat:
 
 A command that was interrupted goes on when it is given again; with --retry_bad it tries bad videos
 of finished shards, too: their disk may have been away. With --runner, an Apache Beam
-pipeline does the work (pip install 'keras-multigrid[beam]'):
+pipeline does the work (an extra: make install-beam):
 
     --runner=DirectRunner --beam_option=--direct_num_workers=4 \
         --beam_option=--direct_running_mode=multi_processing
@@ -28,6 +28,7 @@ named. With 1, if a setting is wrong, if something cannot be written, or if --ve
 that is missing, short or corrupt.
 """
 
+import os
 import sys
 
 import experiment
@@ -108,6 +109,9 @@ def _summary(prepared) -> str:
 
 def _gin(root, manifest) -> str:
     """Settings that put the records in the place of an experiment's own data."""
+    if "://" not in root:
+        # Read from whatever folder.
+        root = os.path.abspath(root)
     lines = [
         "from __gin__ import dynamic_registration",
         "from keras_multigrid.data import recorded_videos",

@@ -21,7 +21,8 @@ try:
     from apache_beam.runners.runner import PipelineState
 except ImportError as error:
     raise ImportError(
-        "apache-beam is not installed: pip install 'keras-multigrid[beam]'."
+        "apache-beam is not installed, which has limits of its own: use an environment for it, "
+        "pip install -c constraints-beam.txt '.[cpu,beam]'."
     ) from error
 
 
@@ -45,11 +46,15 @@ def make_with_beam(
         time_limit: seconds after which a video counts as unreadable.
 
     Raises:
+        ValueError: if Beam refuses the options.
         OSError: if the list for the workers cannot be written.
         RuntimeError: if the pipeline failed.
     """
     lines = _write_list(folder, shards)
-    pipeline = beam.Pipeline(options=PipelineOptions(list(options)))
+    try:
+        pipeline = beam.Pipeline(options=PipelineOptions(list(options)))
+    except ValueError as error:
+        raise ValueError(f"`beam_options` are refused: {error}") from None
     make = _MakeShard(folder, workers=workers, time_limit=time_limit)
     _ = (
         pipeline

@@ -19,6 +19,7 @@ from keras_multigrid.data.annotations import VideoRecord, VideoSet
 from keras_multigrid.data.decode import DecodeError
 from keras_multigrid.data.isolation import Lost, isolated_map
 from keras_multigrid.data.record_folder import Piece, RecordFolder, ShardRange
+from keras_multigrid.data.recorded_videos import RecordedVideos
 from keras_multigrid.data.records import MANIFEST, PARTS, Manifest, Names, RecordFormat, write_video
 
 
@@ -90,8 +91,8 @@ def prepare(
         What the folder holds.
 
     Raises:
-        ValueError: the folder was begun with other settings or videos, or a part of the set has no
-            readable video.
+        ValueError: the folder was begun with other settings or videos, a part of the set has no
+            readable video, or the videos are records themselves.
         OSError: a file cannot be written, or a remote file system does not answer.
         RuntimeError: another process is writing there, or the pipeline failed.
         ImportError: apache-beam is wanted and missing.
@@ -274,4 +275,11 @@ def _check(videos: VideoSet, root: str) -> None:
     for part in PARTS:
         if not len(getattr(videos, part)):
             raise ValueError(f"`videos` must have {part} videos. Received: none.")
+        if isinstance(getattr(videos, part), RecordedVideos):
+            raise ValueError(
+                "`videos` must be files or folders of images. Received: the records "
+                f"{getattr(videos, part).root}. Make others from what those were made from."
+            )
+    if root.startswith(("http://", "https://")):
+        raise ValueError(f"`root` must be a folder that can be written. Received: {root}.")
     storage.check_scheme(root)

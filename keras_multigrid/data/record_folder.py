@@ -122,9 +122,11 @@ class RecordFolder:
             )
 
     def manifest(self) -> Manifest | None:
-        """The manifest, if all shards are written."""
+        """The manifest, if all shards are written and it is whole."""
         content = storage.read(self.path(MANIFEST))
-        return None if content is None else Manifest.from_json(content)
+        with contextlib.suppress(ValueError):
+            return None if content is None else Manifest.from_json(content)
+        return None
 
     def finished(self) -> dict[str, Names]:
         """The names files of the shards that are whole."""
@@ -199,7 +201,7 @@ class RecordFolder:
                 raise ValueError(
                     f"None of the {self.num_videos[part]} {part} videos can be read: is the disk "
                     f"with the videos there? The first: {reason} Mend it, and prepare them again "
-                    "with `retry_bad`."
+                    "with --retry_bad."
                 )
         manifest = Manifest(
             form=self.form,

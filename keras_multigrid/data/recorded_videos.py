@@ -35,18 +35,25 @@ def recorded_videos(root: str) -> VideoSet:
     """
     root = os.fspath(root).rstrip("/")
     storage.check_scheme(root)
+    if not storage.is_remote(root):
+        # The workers of an input service are somewhere else.
+        root = os.path.abspath(root)
     path = f"{root}/{MANIFEST}"
     content = storage.read(path)
     if content is None:
         raise FileNotFoundError(
             f"`root` must be a folder of records. Received: '{root}', which holds no {MANIFEST}: "
-            "it is written last. Make the records, or finish them: the same command goes on where "
-            f"it was stopped. python tools/prepare.py --gin_file=... --out={root}"
+            "it is written last. If the records have moved, set the root in their records.gin. "
+            "Else make them, or finish them: the same command goes on where it was stopped. "
+            f"python tools/prepare.py --gin_file=... --out={root}"
         )
     try:
         manifest = Manifest.from_json(content)
     except ValueError as error:
-        raise ValueError(f"{path} cannot be read: {error}. Make the records again.") from None
+        raise ValueError(
+            f"{path} cannot be read: {error}. Make it anew: python tools/prepare.py "
+            f"--gin_file=... --out={root}"
+        ) from None
     parts = {part: RecordedVideos(root, manifest, part) for part in PARTS}
     for part, videos in parts.items():
         if not len(videos):
@@ -87,7 +94,9 @@ class RecordedVideos(Sequence[VideoRecord]):
     def __len__(self) -> int:
         return int(self.starts[-1])
 
-    def __getitem__(self, index: int) -> "RecordedVideo":
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
         if not isinstance(index, (int, np.integer)):
             raise TypeError(f"The number of a video must be an integer. Received: {index!r}.")
         if not -len(self) <= index < len(self):
@@ -213,7 +222,7 @@ def _names(root: str, name: str) -> list[tuple[str, int | list[int]]]:
 def _read(path: str) -> bytes:
     content = storage.read(path)
     if content is None:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        raise FileNotFoundError(errno.ENOENT, f"the records lack {path}", path)
     return content
 
 
@@ -226,6 +235,8 @@ def _read_record(path: str, start: int, end: int) -> bytes:
 
     if storage.is_remote(path):
         return remote.ask(path, "read", call)
+    if not os.path.exists(path):
+        raise FileNotFoundError(errno.ENOENT, f"the records lack {path}", path)
     try:
         return call()
     except tf.errors.OpError as error:

@@ -63,12 +63,13 @@ class RecordFormat:
     quality: int = 90
 
     def __post_init__(self):
-        object.__setattr__(self, "short_sides", tuple(self.short_sides))
-        sides = [np.inf if side is None else side for side in self.short_sides]
-        if not sides or min(sides) < 1 or any(a <= b for a, b in itertools.pairwise(sides)):
+        if isinstance(self.short_sides, (list, tuple)):
+            object.__setattr__(self, "short_sides", tuple(self.short_sides))
+        if not _are_short_sides(self.short_sides):
             raise ValueError(
-                "`short_sides` must be sizes in pixels, the largest first; None stands for the "
-                f"videos' own. Received: {self.short_sides}. Use for example (256, 128)."
+                "`short_sides` must be a tuple of sizes in pixels, the largest first; None in it "
+                f"stands for the videos' own. Received: {self.short_sides!r}. Use for example "
+                "(256, 128) or (None,)."
             )
         for name, highest in (
             ("frames_per_record", np.inf),
@@ -105,6 +106,15 @@ class Entry:
     num_frames: int
     sizes: tuple[tuple[int, int], ...]
     record_bytes: tuple[tuple[int, ...], ...]
+
+
+def _are_short_sides(values: object) -> bool:
+    if not isinstance(values, tuple) or not values:
+        return False
+    sides = [np.inf if side is None else side for side in values]
+    if not all(isinstance(side, (int, float)) and side >= 1 for side in sides):
+        return False
+    return all(a > b for a, b in itertools.pairwise(sides))
 
 
 def shard_name(part: str, shard: int, num_shards: int) -> str:

@@ -43,6 +43,7 @@ def verify(root: str, *, progress: Callable[[int, int], None] | None = None) -> 
 
     Raises:
         FileNotFoundError: the folder has no manifest: it is not finished.
+        ValueError: its manifest is damaged.
         OSError: a file cannot be read.
 
     Example:
@@ -55,7 +56,13 @@ def verify(root: str, *, progress: Callable[[int, int], None] | None = None) -> 
     content = storage.read(path)
     if content is None:
         raise FileNotFoundError(f"There is no {path}: prepare the records to their end first.")
-    shards = [s for part in Manifest.from_json(content).shards.values() for s in part]
+    try:
+        manifest = Manifest.from_json(content)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} cannot be read: {error}. Make it anew: prepare the folder again."
+        ) from None
+    shards = [shard for part in manifest.shards.values() for shard in part]
     files = [(shard, file) for shard in shards for file in shard.bytes]
     faults = []
     with ThreadPoolExecutor(os.cpu_count()) as threads:

@@ -255,6 +255,23 @@ def test_no_readable_video(folder, tmp_path):
     assert not (tmp_path / MANIFEST).exists()
 
 
+def test_records_of_records_and_folders_on_the_web(folder, whole, tmp_path):
+    with pytest.raises(ValueError, match=rf"must be files or .* the records {whole}"):
+        run(recorded_videos(whole), tmp_path)
+    with pytest.raises(ValueError, match=r"a folder that can be written\. Received: http://host/r"):
+        run(video_set(folder, GOOD), "http://host/r")
+
+
+def test_a_damaged_manifest_is_made_anew(folder, whole, tmp_path):
+    root = shutil.copytree(whole, tmp_path / "records")
+    (root / MANIFEST).write_text('{"a": 1}')
+    for read in (recorded_videos, verify):
+        with pytest.raises(ValueError, match=f"{root}/{MANIFEST} cannot be read.*Make it anew"):
+            read(str(root))
+    assert run(video_set(folder, GOOD), root).num_new_shards == 0
+    assert content(root) == content(whole)
+
+
 def test_a_folder_that_cannot_be_written(folder, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"Cannot write .*file/records: Not a directory"):
@@ -271,7 +288,7 @@ def test_a_folder_that_cannot_be_written(folder, tmp_path):
 def test_beam_is_an_extra(folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     monkeypatch.delitem(sys.modules, "keras_multigrid.data.beam_preparing", raising=False)
-    with pytest.raises(ImportError, match=r"pip install 'keras-multigrid\[beam\]'"):
+    with pytest.raises(ImportError, match=r"constraints-beam.txt"):
         run(video_set(folder, GOOD), tmp_path, beam_options=["--runner=DirectRunner"])
     assert list(tmp_path.iterdir()) == []
 
