@@ -35,6 +35,7 @@ _IDLE = 300.0
 
 _jobs = weakref.WeakSet()
 _closing = threading.Event()
+_lock = threading.Lock()
 
 
 class InputServiceError(RuntimeError):
@@ -172,6 +173,8 @@ class _Batches:
         patience = _PATIENCE
         last_error = None
         while self._next not in self._ahead:
+            if _closing.is_set():
+                raise InterruptedError("The process ends.")
             now, error = time.monotonic(), None
             if self._job.is_stopped:
                 self._start(self._next)
@@ -191,8 +194,6 @@ class _Batches:
                     return
                 if len(self._ahead) > _MAX_AHEAD:
                     self._read_lost()
-            if _closing.is_set():
-                raise InterruptedError("The process ends.")
             self._check_silence(now - heard, last_error)
             if self._ahead and now - begun > _PATIENCE:
                 self._read_lost()
@@ -235,8 +236,11 @@ class _Job:
         self._thread = threading.Thread(
             target=self._run, args=(make, service), name="input_service", daemon=True
         )
-        self._thread.start()
-        _jobs.add(self)
+        with _lock:
+            if _closing.is_set():
+                raise InterruptedError("The process ends.")
+            _jobs.add(self)
+            self._thread.start()
 
     def receive(self, timeout: float):
         item = self._batches.get(timeout=timeout)
@@ -256,6 +260,8 @@ class _Job:
 
     def _run(self, make: Callable[[], tf.data.Dataset], service: str) -> None:
         try:
+            # Before the data set is made, which takes seconds.
+            _connect(service)
             iterator = iter(_distributed(make(), service))
             while self._put(_next_of(iterator, self._cancellation)):
                 pass
@@ -275,7 +281,6 @@ class _Job:
 
 
 def _distributed(batches: tf.data.Dataset, service: str) -> tf.data.Dataset:
-    _connect(service)
     return batches.prefetch(2).apply(
         tf.data.experimental.service.distribute(
             processing_mode=tf.data.experimental.service.ShardingPolicy.DYNAMIC,
@@ -313,8 +318,9 @@ def _next_of(iterator, manager: cancellation.CancellationManager) -> tuple[np.nd
 @atexit.register
 def _close(seconds: float = 30.0) -> None:
     """A thread that comes back to Python while the interpreter shuts down ends the process."""
-    _closing.set()
-    jobs = list(_jobs)
+    with _lock:
+        _closing.set()
+        jobs = list(_jobs)
     for job in jobs:
         job.stop()
     end = time.monotonic() + seconds
