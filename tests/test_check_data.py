@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+from lists_gin import lists_gin
 from PIL import Image
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -28,17 +29,7 @@ def test_findings_and_cleaned_lists(tmp_path):
     (tmp_path / "bad.mp4").write_text("no video")
     (tmp_path / "train.txt").write_text("v0 0\nbad.mp4 0\nv1\nv2 1\nv3 0\n")
     (tmp_path / "val.txt").write_text("v3 1\n")
-    (tmp_path / "data.gin").write_text(
-        f"""from __gin__ import dynamic_registration
-from keras_multigrid.data import annotations
-VIDEOS = @annotations.path_label_lists()
-TRAIN_LIST = 'train.txt'
-annotations.path_label_lists:
-  train = %TRAIN_LIST
-  validation = 'val.txt'
-  root = '{tmp_path}'
-"""
-    )
+    (tmp_path / "data.gin").write_text(lists_gin(tmp_path))
     experiment = ("gin/i3d_weizmann.gin", "data.gin")
     result = call(*experiment, cwd=tmp_path)
     assert result.returncode == 1, result.stderr

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from lists_gin import lists_gin
 from prepare_process import content, finish, kill_when, start, write_images, write_videos
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -109,17 +110,7 @@ def test_the_command_line(tmp_path):
     (tmp_path / "bad.mp4").write_text("no video")
     (tmp_path / "train.txt").write_text("v0 0\nbad.mp4 0\nv1 1\n")
     (tmp_path / "val.txt").write_text("v2 1\n")
-    (tmp_path / "data.gin").write_text(
-        f"""from __gin__ import dynamic_registration
-from keras_multigrid.data import annotations
-VIDEOS = @annotations.path_label_lists()
-TRAIN_LIST = 'train.txt'
-annotations.path_label_lists:
-  train = %TRAIN_LIST
-  validation = 'val.txt'
-  root = '{tmp_path}'
-"""
-    )
+    (tmp_path / "data.gin").write_text(lists_gin(tmp_path))
     files = ("--gin_file=gin/i3d_weizmann.gin", "--gin_file=data.gin")
     short = "--gin_param=records.RecordFormat.short_sides=(None, 12)"
     result = call(*files, short, "--out=records", cwd=tmp_path)

@@ -238,6 +238,7 @@ def test_the_set_tells_its_videos(folders, records):
     assert [video.path for video in records.train] == [video.path for video in folders.train]
     assert [video.label for video in records.train] == [video.label for video in folders.train]
     assert records.validation[-1].path == records.train[0].path
+    assert records.train[1:-1:2] == [records.train[1], records.train[3]]
     assert records.class_names == folders.class_names
     assert records.multi_label
     with pytest.raises(IndexError):
