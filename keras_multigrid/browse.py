@@ -8,15 +8,15 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from keras_multigrid import figures
 from keras_multigrid.data.annotations import VideoSet
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.pipeline import training_clips
-from keras_multigrid.data.reading import ClipReader
+from keras_multigrid.data.reading import ClipReader, Cut
 from keras_multigrid.data.sampling import Clip, ClipSampling
-from keras_multigrid.data.transforms import normalized
+from keras_multigrid.data.transforms import normalized, scaled
 from keras_multigrid.grid import Grid
 from keras_multigrid.schedule import MultigridSchedule
 
@@ -27,6 +27,7 @@ class ShownClip:
 
     Args:
         frames: its colours, uint8 (frames, height, width, 3).
+        region: where it lies in the first of its frames, as of `outlined`.
         label: names of its classes.
         path: the video that it was read from.
         details: how it was taken from the video, in words.
@@ -34,6 +35,7 @@ class ShownClip:
     """
 
     frames: np.ndarray
+    region: np.ndarray
     label: str
     path: str
     details: str
@@ -111,20 +113,20 @@ def _training_clip(
     sampling: ClipSampling,
     bad_videos: BadVideos,
     clip: Clip,
-    video: int,
+    cut: Cut,
     frames: np.ndarray,
-    label: np.ndarray,
 ) -> ShownClip:
     fault = None
-    if video != clip.video:
+    if cut.video != clip.video:
         path = videos.train[clip.video].path
         fault = f"replaces {path}, which cannot be read: {bad_videos.errors[path]}"
     return ShownClip(
         frames=_colours(frames, sampling),
-        label=_class_names(label, videos),
-        path=videos.train[video].path,
-        details=f"{_frames_in_words(sampling, clip.num_frames, clip.stride)}, "
-        f"{_scale_in_words(clip.scale, clip.crop_size)}, random crop {clip.crop_size}², "
+        region=outlined(cut),
+        label=_class_names(cut.label, videos),
+        path=videos.train[cut.video].path,
+        details=f"{_frames_in_words(sampling, clip.num_frames, clip.stride, clip.span)}, "
+        f"{_scale_in_words(clip.short_side)}, random crop {clip.crop_size}², "
         f"{'mirrored' if clip.flip else 'not mirrored'}",
         fault=fault,
     )
@@ -137,22 +139,23 @@ def _validation_clips(videos, grid: Grid, sampling, num_clips: int, num_classes)
     reader = ClipReader(
         videos.validation, sampling, num_classes=num_classes, bad_videos=BadVideos(max_share=1.0)
     )
+    span = (grid.num_frames - 1) * sampling.stride + 1
     details = (
-        f"{_frames_in_words(sampling, grid.num_frames, sampling.stride)}, "
-        f"{_scale_in_words(sampling.scales(grid.crop_size)[0], grid.crop_size)}, "
+        f"{_frames_in_words(sampling, grid.num_frames, sampling.stride, span)}, "
+        f"{_scale_in_words(max(sampling.scales(grid.crop_size)[0], grid.crop_size))}, "
         f"centre crop {grid.crop_size}²"
     )
     clips = []
     for index in (number * total // count for number in range(count)):
-        found = reader.centre(index, grid)
+        cut = reader.centre_cut(index, grid)
         # Validation leaves out what it cannot read.
-        if found is not None:
-            frames, label = found
-            frames = normalized(frames, sampling)
+        if cut is not None:
+            frames = normalized(scaled(cut.cropped, grid.crop_size), sampling)
             clips.append(
                 ShownClip(
                     frames=_colours(frames.numpy(), sampling),
-                    label=_class_names(label, videos),
+                    region=outlined(cut),
+                    label=_class_names(cut.label, videos),
                     path=videos.validation[index].path,
                     details=details,
                 )
@@ -174,9 +177,19 @@ def to_png(grids: Sequence[GridClips]) -> bytes:
     sections = {}
     for grid in grids:
         sections["\n".join([grid.title, *textwrap.wrap(grid.details, 130)])] = [
-            (_caption(clip), clip.frames) for clip in grid.clips
+            (_caption(clip), _strip(clip)) for clip in grid.clips
         ]
-    return figures.to_png(figures.draw_clips(sections))
+    return figures.to_png(figures.draw_strips(sections))
+
+
+def _strip(clip: ShownClip) -> np.ndarray:
+    """The region of a clip, and beside it the film strip: uint8 (height, width, 3)."""
+    strip = figures.film_strips(clip.frames[None])
+    height = strip.shape[0]
+    width = max(1, round(clip.region.shape[1] * height / clip.region.shape[0]))
+    region = np.asarray(Image.fromarray(clip.region).resize((width, height)))
+    gap = np.full((height, 8, 3), 255, np.uint8)
+    return np.concatenate([region, gap, strip], axis=1)
 
 
 def _colours(clip: np.ndarray, sampling: ClipSampling) -> np.ndarray:
@@ -186,21 +199,41 @@ def _colours(clip: np.ndarray, sampling: ClipSampling) -> np.ndarray:
     return (np.clip(clip * sampling.std + mean, 0, 1) * 255).round().astype(np.uint8)
 
 
+def outlined(cut: Cut) -> np.ndarray:
+    """The first frame of a clip whole: what it shows within an orange line, the rest dimmed.
+
+    Returns:
+        uint8 (height, width, 3), at most 160 pixels high.
+    """
+    picture = Image.fromarray(cut.frames[0])
+    # Small enough for a page of hundreds of clips.
+    picture.thumbnail((4 * _REGION_HEIGHT, _REGION_HEIGHT))
+    shrunk = picture.height / cut.frames[0].shape[0]
+    left, top = cut.window.left * shrunk, cut.window.top * shrunk
+    right, bottom = (at + cut.window.side * shrunk - 1 for at in (left, top))
+    bright, picture = picture, picture.point(lambda colour: colour * 2 // 5)
+    box = tuple(map(round, (left, top, right, bottom)))
+    ImageDraw.Draw(bright).rectangle(box, outline=figures.ORANGE)
+    box = (*box[:2], box[2] + 1, box[3] + 1)
+    picture.paste(bright.crop(box), box[:2])
+    return np.asarray(picture)
+
+
 def _class_names(label: np.ndarray, videos: VideoSet) -> str:
     classes = np.flatnonzero(label) if videos.multi_label else [label]
     return ", ".join(videos.class_names[int(number)] for number in classes) or "no class"
 
 
-def _frames_in_words(sampling: ClipSampling, num_frames: int, stride: int) -> str:
+def _frames_in_words(sampling: ClipSampling, num_frames: int, stride: float, span: int) -> str:
     if sampling.still:
         return "one frame repeated"
     if sampling.segments:
         return f"one frame of each of {num_frames} segments"
-    return f"stride {stride}, span {(num_frames - 1) * stride + 1}"
+    return f"stride {stride:.3g}, span {span}"
 
 
-def _scale_in_words(scale: int, crop_size: int) -> str:
-    return f"scaled to a short side of {max(scale, crop_size)}"
+def _scale_in_words(short_side: int) -> str:
+    return f"scaled to a short side of {short_side}"
 
 
 def _phases(schedule: MultigridSchedule, grid: Grid) -> str:
@@ -231,6 +264,7 @@ h2 {{ font-size: 1.2em; margin: 2em 0 0 }}
 figure {{ display: flex; gap: 1em; margin: 1em 0; align-items: flex-start }}
 figcaption {{ width: 18em; flex: none; overflow-wrap: anywhere }}
 .moving {{ width: 160px; height: 160px; flex: none; image-rendering: pixelated }}
+.region {{ height: 160px; flex: none; image-rendering: pixelated }}
 .frames {{ min-width: 0 }}
 .frames img {{ max-width: 100% }}
 .path {{ color: #777 }}
@@ -241,6 +275,8 @@ figcaption {{ width: 18em; flex: none; overflow-wrap: anywhere }}
 </body></html>
 """
 
+# Whole frames on the page are at most this high, in pixels.
+_REGION_HEIGHT = 160
 # Frames of a strip on the page.
 _PAGE_FRAMES = 16
 _MILLISECONDS = 150
@@ -260,6 +296,8 @@ def _figure(clip: ShownClip) -> str:
     return "\n".join(
         [
             f"<figure><img class='moving' src='{moving}' alt='moving clip'>",
+            f"<img class='region' src='{_data_uri([Image.fromarray(clip.region)])}' "
+            "alt='what the clip shows of the whole frame'>",
             f"<figcaption><b>{html.escape(clip.label)}</b><br>{clip.details}",
             f"<div class='path'>{html.escape(path)}</div>",
             *(f"<div class='fault'>{html.escape(text)}</div>" for text in fault),

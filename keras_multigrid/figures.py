@@ -4,7 +4,7 @@ Figures are made without pyplot: no global state, no window, safe beside the use
 """
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from keras import ops
@@ -101,24 +101,27 @@ def draw_throughput(
 
 
 def draw_curves(
-    curves: Mapping[str, Iterable[tuple[Sequence[float], Sequence[float]]]],
+    curves: Mapping[str, Sequence[tuple[Sequence[float], Sequence[float]]]],
 ) -> Figure:
-    """Validation accuracy over wall-clock time, a thin line for each run.
+    """Validation accuracy over wall-clock time: a thin line for each run, a thick one for the mean.
 
     Args:
-        curves: label to the runs under it (one for each seed), each a pair of lists: seconds since
-            the start, and accuracy in [0, 1] at that time.
+        curves: label to the runs under it, such as one for each seed, each a pair of lists: seconds
+            since the start, and accuracy in [0, 1] at that time. Their mean is drawn where all of
+            them have values.
     """
     figure = Figure(figsize=(8, 4.5), dpi=DPI, facecolor="white", layout="constrained")
     axis = figure.subplots()
     _style(axis)
     for index, (label, runs) in enumerate(curves.items()):
         colour = COLOURS[index % len(COLOURS)]
-        for seed, (seconds, accuracies) in enumerate(runs):
-            name = label if seed == 0 else None
-            axis.plot(
-                seconds, accuracies, color=colour, label=name, linewidth=1, marker="o", ms=2.5
-            )
+        for seconds, accuracies in runs:
+            alpha = 1 if len(runs) == 1 else 0.35
+            axis.plot(seconds, accuracies, color=colour, alpha=alpha, linewidth=1, marker="o", ms=2)
+        begin, end = max(s[0] for s, _ in runs), min(s[-1] for s, _ in runs)
+        times = sorted({t for seconds, _ in runs for t in seconds if begin <= t <= end})
+        mean = np.mean([np.interp(times, *run) for run in runs], axis=0)
+        axis.plot(times, mean, color=colour, label=label, linewidth=2.2)
     axis.set_xlim(left=0)
     axis.set_ylim(0, 1.02)
     axis.set_xlabel("seconds", color=INK)
@@ -157,25 +160,25 @@ def draw_confusion(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
     return figure
 
 
-def draw_clips(sections: Mapping[str, Sequence[tuple[str, np.ndarray]]]) -> Figure:
-    """Clips as film strips, one below the other.
+def draw_strips(sections: Mapping[str, Sequence[tuple[str, np.ndarray]]]) -> Figure:
+    """Film strips, one below the other.
 
     Args:
-        sections: title to the clips under it, each a pair of a line of text and a clip, uint8
-            (frames, height, width, 3).
+        sections: title to the strips under it, each a pair of lines of text and a picture, uint8
+            (height, width, 3).
     """
     # A grid may show nothing: all videos of a validation can be unreadable.
-    counts = [max(len(clips), 1) for clips in sections.values()]
+    counts = [max(len(strips), 1) for strips in sections.values()]
     figure = Figure(figsize=(11, 1.9 * sum(counts)), dpi=DPI, facecolor="white")
     figure.set_layout_engine("constrained")
     parts = figure.subfigures(len(counts), 1, height_ratios=counts, squeeze=False)[:, 0]
-    for part, count, (title, clips) in zip(parts, counts, sections.items(), strict=True):
+    for part, count, (title, strips) in zip(parts, counts, sections.items(), strict=True):
         part.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold", color=INK)
         axes = part.subplots(count, 1, squeeze=False)[:, 0]
         for axis in axes:
             axis.axis("off")
-        for axis, (text, clip) in zip(axes, clips, strict=False):
-            axis.imshow(film_strips(clip[None]), interpolation="nearest")
+        for axis, (text, strip) in zip(axes, strips, strict=False):
+            axis.imshow(strip, interpolation="nearest")
             axis.set_anchor("W")
             # A dollar in a path begins no formula.
             axis.set_title(text, loc="left", fontsize=8, color=INK, parse_math=False)

@@ -11,7 +11,9 @@ from PIL import Image
 
 from keras_multigrid import browse
 from keras_multigrid.data.annotations import VideoSet
+from keras_multigrid.data.reading import Cut
 from keras_multigrid.data.sampling import ClipSampling
+from keras_multigrid.data.transforms import Window
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
 NAMES = tuple(f"class {number}" for number in range(24))
@@ -59,7 +61,7 @@ def test_grids_come_in_the_order_of_the_schedule(grids):
 
 
 def test_a_clip_is_what_its_words_say(grids):
-    strides, mirrored = set(), set()
+    mirrored = set()
     for clip in (clip for grid in grids for clip in grid.clips):
         video, frames = video_and_frames(clip)
         assert clip.label == f"class {video}"
@@ -71,10 +73,40 @@ def test_a_clip_is_what_its_words_say(grids):
         np.testing.assert_array_equal(frames, expected)
         blue = clip.frames[..., 2].mean(axis=(0, 1))
         assert (blue[0] > blue[-1]) == (", mirrored" in clip.details)
-        strides.add(stride)
+        # The time of 8 frames at stride 2, at any number of frames.
+        assert stride == 16 // len(frames)
         mirrored.add(", mirrored" in clip.details)
-    assert strides == {2, 3, 4, 5, 6, 7, 8}
     assert mirrored == {True, False}
+
+
+def test_the_region_of_a_clip_is_framed_in_its_first_frame(grids):
+    for clip in (clip for grid in grids for clip in grid.clips):
+        video, frames = video_and_frames(clip)
+        assert clip.region.shape == (20 + 2 * (video % 5), 20 + 2 * (video % 7), 3)
+        width = clip.region.shape[1]
+        rows, columns = np.nonzero((clip.region == (0xD5, 0x5E, 0x00)).all(axis=2))
+        top, bottom, left, right = rows.min(), rows.max(), columns.min(), columns.max()
+        assert bottom - top == right - left
+        # Four lines of orange, and nothing else.
+        assert len(rows) == 4 * (bottom - top)
+        # Blue runs rightwards: at the clip's edges it is that of the frame's.
+        blue = clip.frames[0, :, :, 2].mean(axis=0)
+        ends = np.interp([left, right], [0, width - 1], [40, 200])
+        np.testing.assert_allclose(sorted((blue[0], blue[-1])), ends, atol=10)
+        inside = clip.region[top + 1 : bottom, left + 1 : right]
+        np.testing.assert_allclose(inside[..., 1], 8 * frames[0] + 10, atol=4)
+        outside = clip.region.astype(int)
+        outside[top : bottom + 1, left : right + 1] = 0
+        assert outside[..., 0].max() <= 0.4 * (10 * video + 10) + 4
+
+
+def test_the_region_of_a_large_video_is_small_enough_for_a_page():
+    frame = np.full((1080, 1920, 3), 100, np.uint8)
+    cut = Cut([frame], Window(top=540, left=960, side=540), np.int32(0), 0)
+    region = browse.outlined(cut)
+    assert region.shape == (160, 284, 3)
+    rows, columns = np.nonzero((region == (0xD5, 0x5E, 0x00)).all(axis=2))
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (80, 159, 142, 221)
 
 
 def test_a_replaced_clip_says_so(grids):
@@ -146,7 +178,9 @@ def test_page(grids):
     assert "<b>class 12</b>" in page
     assert "&lt;cut&gt;.mp4, which cannot be read" in page
     assert "<cut>" not in page
-    moving, strip, *_ = pictures(page)
+    moving, region, strip, *_ = pictures(page)
+    # Lossless.
+    np.testing.assert_array_equal(np.asarray(region.convert("RGB")), shown[0].region)
     assert moving.n_frames == 8
     for number, frame in enumerate(shown[0].frames):
         moving.seek(number)

@@ -170,8 +170,11 @@ def test_curves_share_a_colour_by_label():
         }
     )
     (axis,) = figure.axes
-    first, second, third = (line.get_color() for line in axis.lines)
-    assert first == second != third
+    first, second, mean, third, same = axis.lines
+    assert first.get_color() == second.get_color() == mean.get_color() != third.get_color()
+    # At 11 s, 0.2 + 0.3 / 10 and 0.3; at 20 s, 0.5 and 0.3 + 0.3 * 9 / 10.
+    np.testing.assert_allclose(mean.get_xydata(), [(11, 0.265), (20, 0.535)])
+    np.testing.assert_allclose(same.get_xydata(), third.get_xydata())
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["baseline", "multigrid"]
     assert axis.get_xlim()[0] == 0
     assert axis.get_ylim() == (0, 1.02)

@@ -22,7 +22,7 @@ from keras_multigrid.data import transforms
 from keras_multigrid.data.annotations import VideoRecord
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.positions import Share
-from keras_multigrid.data.reading import ClipReader, Views
+from keras_multigrid.data.reading import ClipReader, Cut, Views
 from keras_multigrid.data.record_reading import RecordReader
 from keras_multigrid.data.recorded_videos import RecordedVideos
 from keras_multigrid.data.sampling import BLOCK, Clip, ClipSampling
@@ -115,7 +115,7 @@ def training_clips(
     sampling: ClipSampling = ClipSampling(),
     num_classes: int | None = None,
     bad_videos: BadVideos | None = None,
-) -> Iterator[tuple[Clip, int, np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[Clip, Cut, np.ndarray]]:
     """The first clips of the batch that `training_batches` gives at a step, to look at.
 
     Args:
@@ -124,16 +124,16 @@ def training_clips(
         others: as of `training_batches`.
 
     Yields:
-        What was drawn for the clip; the position in `videos` of the one it was read from, which is
-        another than `Clip.video` where that one is unreadable; the clip, float32 (frames, crop,
-        crop, 3), as the model gets it; its label.
+        What was drawn for the clip; what was read for it, of another video than `Clip.video` where
+        that one is unreadable; the clip, float32 (frames, crop, crop, 3), as the model gets it.
     """
     _check_num_videos(len(videos), schedule)
     reader = ClipReader(videos, sampling, num_classes=num_classes, bad_videos=bad_videos)
     for values in drawn_clips(schedule, sampling, seed=seed, start_step=step).take(count):
         clip = Clip(*values.numpy().tolist())
-        frames, label, video = reader.random_clip(clip)
-        yield clip, video, transforms.normalized(tf.constant(frames), sampling).numpy(), label
+        cut = reader.random_cut(clip)
+        frames = transforms.scaled(cut.cropped, clip.crop_size, clip.flip)
+        yield clip, cut, transforms.normalized(frames, sampling).numpy()
 
 
 def evaluation_batches(
@@ -312,34 +312,26 @@ def _draws(
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ValueError(f"`seed` must be an integer in [0, 2**32). Received: seed={seed!r}.")
     places_of = positions_lib.places(schedule, share)
-    shortest, longest = sampling.scales(schedule.base.crop_size)
+    shortest, _ = sampling.scales(schedule.base.crop_size)
 
     def clips_of(numbers: tf.Tensor) -> tf.Tensor:
         positions, _, batch, batch_size, num_frames, crop_size = places_of(numbers)
         draws = sampling_lib.draws_at(seed, positions, 6)
         stride, scale, start, top, left, flip = tf.unstack(draws)
-        # Smaller crops take smaller scales, too, so that they show as much of the picture.
-        relative = tf.cast(crop_size, tf.float64) / schedule.base.crop_size
-        shortest_here = tf.cast(tf.round(shortest * relative), tf.int64)
+        crops = {"crop_size": crop_size, "base_crop_size": schedule.base.crop_size}
+        scale, region = sampling_lib.choose_region(scale, sampling, **crops)
         clips = Clip(
             video=sampling_lib.video_indices(positions, schedule.num_clips, seed),
             batch=batch,
             batch_size=batch_size,
             num_frames=num_frames,
             crop_size=crop_size,
-            detail=tf.maximum(shortest_here, crop_size),
-            stride=sampling_lib.choose_stride(
-                stride,
-                stride=sampling.stride,
-                base_frames=schedule.base.num_frames,
-                num_frames=num_frames,
+            detail=tf.maximum(sampling_lib.scale_at(shortest, **crops), crop_size),
+            duration=sampling_lib.choose_duration(
+                stride, sampling, num_frames=num_frames, base_frames=schedule.base.num_frames
             ),
-            scale=sampling_lib.choose_scale(
-                scale,
-                shortest=shortest_here,
-                longest=tf.constant(longest, tf.int64),
-                reciprocal=sampling.reciprocal_scales,
-            ),
+            scale=scale,
+            region=region,
             start=start,
             top=top,
             left=left,

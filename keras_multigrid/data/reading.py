@@ -1,10 +1,8 @@
 """Reads clips inside TensorFlow graphs, past files that cannot be read."""
 
-import atexit
 import dataclasses
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -13,10 +11,12 @@ from keras_multigrid import storage
 from keras_multigrid.data import sampling as sampling_lib
 from keras_multigrid.data import transforms
 from keras_multigrid.data.annotations import VideoRecord
-from keras_multigrid.data.bad_videos import BadVideos, printable
+from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.decode import DecodeError, decode_frames, read_video
+from keras_multigrid.data.python_calls import in_python
 from keras_multigrid.data.sampling import Clip, ClipSampling
 from keras_multigrid.data.transforms import (
+    Window,
     centre_window,
     cropped,
     random_window,
@@ -55,6 +55,27 @@ class Views:
 _MAX_REPLACEMENTS = 100
 # Kept clips read at a time, one after the other.
 _CLIPS_PER_CALL = 16
+
+
+class Cut(NamedTuple):
+    """What is read for a clip, before it is cropped and scaled.
+
+    Args:
+        frames: the clip's frames, whole: uint8 (height, width, 3) each.
+        window: the part of them that it shows.
+        label: as of `training_batches`.
+        video: position in the list of the video that they were read from.
+    """
+
+    frames: Sequence[np.ndarray]
+    window: Window
+    label: np.ndarray
+    video: int
+
+    @property
+    def cropped(self) -> np.ndarray:
+        """The part that the clip shows: uint8 (t, side, side, 3)."""
+        return cropped(self.frames, self.window)
 
 
 class ClipReader:
@@ -116,10 +137,10 @@ class ClipReader:
         def read(rows):
             windows, sides, labels = [], [], []
             for row in rows.tolist():
-                window, label, _ = self._random_window(Clip(*row))
-                windows.append(window.ravel())
-                sides.append(window.shape[1])
-                labels.append(label)
+                cut = self.random_cut(Clip(*row))
+                windows.append(cut.cropped.ravel())
+                sides.append(cut.window.side)
+                labels.append(cut.label)
             return np.concatenate(windows), np.array(sides), np.stack(labels)
 
         def windows(clips):
@@ -158,8 +179,18 @@ class ClipReader:
 
     def random_clip(self, clip: Clip) -> tuple[np.ndarray, np.ndarray, int]:
         """Pixels and label of one of `random_clips`, and the video that it was read from."""
-        window, label, video = self._random_window(clip)
-        return transforms.scaled(window, clip.crop_size, clip.flip).numpy(), label, video
+        cut = self.random_cut(clip)
+        frames = transforms.scaled(cut.cropped, clip.crop_size, clip.flip).numpy()
+        return frames, cut.label, cut.video
+
+    def random_cut(self, clip: Clip) -> Cut:
+        """What is read for one of `random_clips`."""
+
+        def select(num_frames):
+            return sampling_lib.training_indices(num_frames, clip, self._sampling)
+
+        frames, label, video = self._read_or_replace(clip, select)
+        return Cut(frames, random_window(*frames[0].shape[:2], clip), label, video)
 
     def centre_clips(self, indices: tf.data.Dataset, grid: Grid, **parallel) -> tf.data.Dataset:
         """The clips in the middle of videos.
@@ -176,11 +207,11 @@ class ClipReader:
         """
 
         def read(index):
-            found = self._centre_window(int(index), grid)
-            if found is None:
+            cut = self.centre_cut(int(index), grid)
+            if cut is None:
                 no_label = np.zeros(self.label_shape, self.label_type.as_numpy_dtype)
                 return False, np.zeros((grid.num_frames, 1, 1, 3), np.uint8), no_label
-            return True, *found
+            return True, cut.cropped, cut.label
 
         def clip(index):
             types = (tf.bool, tf.uint8, self.label_type)
@@ -195,11 +226,26 @@ class ClipReader:
 
     def centre(self, index: int, grid: Grid) -> tuple[np.ndarray, np.ndarray] | None:
         """Pixels and label of one of `centre_clips`; None if it cannot be read."""
-        found = self._centre_window(index, grid)
-        if found is None:
+        cut = self.centre_cut(index, grid)
+        if cut is None:
             return None
-        window, label = found
-        return transforms.scaled(window, grid.crop_size).numpy(), label
+        return transforms.scaled(cut.cropped, grid.crop_size).numpy(), cut.label
+
+    def centre_cut(self, index: int, grid: Grid) -> Cut | None:
+        """What is read for one of `centre_clips`; None if it cannot be read."""
+        size = grid.crop_size
+        scale = self._sampling.scales(size)[0]
+        detail = max(scale, size)
+
+        def select(num_frames):
+            return sampling_lib.view_clip_indices(num_frames, grid.num_frames, self._sampling)
+
+        frames = self._read_or_none(index, select, short_side=detail, detail=detail)
+        if frames is None:
+            return None
+        window = centre_window(*frames[0].shape[:2], crop_size=size, scale=scale)
+        # The video's own label: what goes on anywhere in it.
+        return Cut(frames, window, self._label(self._videos[index].label), index)
 
     def repaired_centres(self, grid: Grid, indices, is_read, clips, labels):
         """A batch of `centre_clips`, as it is."""
@@ -248,34 +294,9 @@ class ClipReader:
         shape = (views.crops, *grid.shape[1:])
         return is_read, tf.reshape(transforms.scaled(windows, size), shape)
 
-    def _random_window(self, clip: Clip) -> tuple[np.ndarray, np.ndarray, int]:
-        """What becomes a clip of `random_clips`, not yet scaled; its label and video."""
-
-        def select(num_frames):
-            return sampling_lib.training_indices(num_frames, clip, self._sampling)
-
-        frames, label, video = self._read_or_replace(clip, select)
-        return cropped(frames, random_window(*frames[0].shape[:2], clip)), label, video
-
-    def _centre_window(self, index: int, grid: Grid) -> tuple[np.ndarray, np.ndarray] | None:
-        """What becomes a clip of `centre_clips`, not yet scaled, and its label."""
-        size = grid.crop_size
-        scale = self._sampling.scales(size)[0]
-        detail = max(scale, size)
-
-        def select(num_frames):
-            return sampling_lib.view_clip_indices(num_frames, grid.num_frames, self._sampling)
-
-        frames = self._read_or_none(index, select, short_side=detail, detail=detail)
-        if frames is None:
-            return None
-        window = centre_window(*frames[0].shape[:2], crop_size=size, scale=scale)
-        # The video's own label: what goes on anywhere in it.
-        return cropped(frames, window), self._label(self._videos[index].label)
-
     def _read_or_replace(self, clip: Clip, select):
         index = clip.video
-        sides = {"short_side": max(clip.scale, clip.crop_size), "detail": clip.detail}
+        sides = {"short_side": clip.short_side, "detail": clip.detail}
         for attempt in range(_MAX_REPLACEMENTS):
             try:
                 frames, indices = self._read(index, select, **sides)
@@ -283,7 +304,7 @@ class ClipReader:
                 if self._num_classes is None:
                     return frames, self._label(video.label), index
                 # Charades: everything that goes on inside the clip's span.
-                classes = video.classes(int(indices[0]), int(indices[-1]))
+                classes = _classes(video, int(indices[0]), int(indices[-1]))
                 return frames, self._label(classes), index
             except DecodeError as error:
                 self._bad_videos.add(self._videos[index].path, error)
@@ -336,46 +357,13 @@ class ClipReader:
         return label
 
 
-def in_python(function: Callable, arguments: Sequence[tf.Tensor], types):
-    """Call a function of arrays inside a graph, until the interpreter shuts down."""
-    return tf.numpy_function(_counted(function), arguments, types)
-
-
-# TensorFlow's threads read ahead until the process ends. One that comes back to Python while the
-# interpreter shuts down is killed, and the process waits for its result for ever. So the last act
-# of the interpreter is to refuse further reads and to wait for those under way.
-_closing = threading.Event()
-_under_way = set()
-
-
-def _counted(read: Callable) -> Callable:
-    @tf.autograph.experimental.do_not_convert
-    def guarded(*arguments):
-        token = object()
-        _under_way.add(token)
-        try:
-            if _closing.is_set():
-                raise InterruptedError("The process ends.")
-            return read(*arguments)
-        except Exception as error:
-            # TensorFlow writes down an error and those behind it, and what is no UTF-8 in them,
-            # such as names of files, ends the process.
-            text = printable(str(error))
-            if text == str(error):
-                raise error from None
-            raise RuntimeError(f"{type(error).__name__}: {text}") from None
-        finally:
-            _under_way.discard(token)
-
-    return guarded
-
-
-@atexit.register
-def _close(seconds: float = 30.0) -> None:
-    _closing.set()
-    quiet_since = time.monotonic()
-    end = quiet_since + seconds
-    while time.monotonic() < end and time.monotonic() - quiet_since < 0.1:
-        if _under_way:
-            quiet_since = time.monotonic()
-        time.sleep(0.005)
+def _classes(video: VideoRecord, first: int, last: int) -> int | tuple[int, ...]:
+    """What goes on from one frame to another. Records between those of a clip's frames are read."""
+    try:
+        return video.classes(first, last)
+    except storage.StorageUnavailableError:
+        # No fault of the video.
+        raise
+    except OSError as error:
+        reason = error.strerror or error
+        raise DecodeError(f"Cannot read the labels of '{video.path}': {reason}.") from error

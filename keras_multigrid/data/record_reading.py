@@ -15,7 +15,8 @@ from absl import logging
 
 from keras_multigrid.data import sampling as sampling_lib
 from keras_multigrid.data import transforms
-from keras_multigrid.data.reading import ClipReader, in_python
+from keras_multigrid.data.python_calls import in_python
+from keras_multigrid.data.reading import ClipReader
 from keras_multigrid.data.recorded_videos import Placed, RecordedVideos, read_records
 from keras_multigrid.data.sampling import Clip, ClipSampling
 from keras_multigrid.grid import Grid
@@ -66,8 +67,7 @@ class RecordReader:
             def place(height, width):
                 return transforms.random_window(height, width, clip, xp=tf)
 
-            short_side = tf.maximum(clip.scale, clip.crop_size)
-            frames, classes = self._frames(clip.video, clip.detail, short_side, select, place)
+            frames, classes = self._frames(clip.video, clip.detail, clip.short_side, select, place)
             clip = transforms.scaled(frames, clip.crop_size, clip.flip)
             return clip, self._label(classes.of_frames)
 

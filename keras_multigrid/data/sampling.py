@@ -27,8 +27,9 @@ class Clip(NamedTuple):
         crop_size: height and width, in pixels.
         detail: shortest scale of its grid: copies of the video whose short side is at least as long
             will do, in pixels.
-        stride: source frames from one frame to the next.
-        scale: short side that the video is scaled to, in pixels, at least `crop_size`.
+        duration: source frames that its frames stand for: `num_frames` strides.
+        scale: short side of the video at which the clip shows `region`, in pixels.
+        region: side of the square that it shows, in pixels at `scale`; no longer than `scale`.
         start, top, left: random integers in [0, 2**31 - 1); with the size of the video they give
             the first frame and the place of the crop.
         flip: 1 to mirror it, else 0.
@@ -40,8 +41,9 @@ class Clip(NamedTuple):
     num_frames: tf.Tensor
     crop_size: tf.Tensor
     detail: tf.Tensor
-    stride: tf.Tensor
+    duration: tf.Tensor
     scale: tf.Tensor
+    region: tf.Tensor
     start: tf.Tensor
     top: tf.Tensor
     left: tf.Tensor
@@ -53,6 +55,21 @@ class Clip(NamedTuple):
         return self.num_frames, self.crop_size, self.crop_size, 3
 
     @property
+    def stride(self) -> float:
+        """Source frames from one frame to the next; where it is no integer, on average."""
+        return self.duration / self.num_frames
+
+    @property
+    def span(self) -> int:
+        """Source frames from the first frame to the last, both included."""
+        return (self.num_frames - 1) * self.duration // self.num_frames + 1
+
+    @property
+    def short_side(self) -> int:
+        """Short side of the whole video where the clip has its `crop_size`, in pixels."""
+        return -(-self.scale * self.crop_size // self.region)
+
+    @property
     def num_pixels(self) -> tf.Tensor:
         """Numbers in it, of all colours."""
         return self.num_frames * self.crop_size**2 * 3
@@ -60,16 +77,32 @@ class Clip(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClipSampling:
-    """How clips are taken from videos; the published Kinetics settings are the defaults.
+    """How clips are taken from videos: by default, coarse clips show what fine ones show.
+
+    A clip on a coarse grid is the clip on the baseline's grid, sampled coarser: it shows the same
+    region of the video (`keep_view`) over the same time (`keep_span`). 16 frames at stride 2 and 4
+    frames, of one video:
+
+        frames   0 . 2 . 4 . 6 . 8 . . . 12. . . 16. . . 20. . . 24. . . 28. 30
+        fine     x   x   x   x   x   x   x   x   x   x   x   x   x   x   x   x
+        coarse   x               x               x               x
+
+    The published sampling (`keep_view=False, keep_span=False`) lets coarse clips show less: a clip
+    of half the crop as little as a quarter of the region, a clip of fewer frames a shorter span.
 
     Args:
-        stride: source frames from one frame of a clip to the next, at the baseline's grid.
-            Grids with fewer frames take a stride between this and `stride * T // t`.
+        stride: source frames from one frame of a clip to the next, at the baseline's grid of T
+            frames.
         min_scale: shortest short side that a video is scaled to before the crop, in pixels, at the
             baseline's crop; smaller crops scale it down with them. Validation uses this one. None
             takes 256 / 224 of the baseline's crop.
-        max_scale: longest short side, the same for all grids. None takes 320 / 224 of the
-            baseline's crop.
+        max_scale: longest short side, in pixels, at the baseline's crop. None takes 320 / 224 of
+            the baseline's crop.
+        keep_view: scale the longest short side down with the crop, too. False: it is the same for
+            all grids, as published.
+        keep_span: grids of t frames take every (T / t)-th frame of the clip that the baseline's
+            grid would take. False: their stride is drawn from `stride` to `stride * T // t`, as
+            published. Without effect on segments, which span the video at any grid.
         reciprocal_scales: draw scales so that their reciprocals are as likely each, which favours
             short ones.
         segments: instead of frames at a stride, cut the video into as many segments as the clip has
@@ -92,6 +125,8 @@ class ClipSampling:
     stride: int = 2
     min_scale: int | None = None
     max_scale: int | None = None
+    keep_view: bool = True
+    keep_span: bool = True
     reciprocal_scales: bool = False
     segments: bool = False
     flip: bool = True
@@ -128,15 +163,35 @@ class ClipSampling:
         return shortest, self.max_scale
 
 
-def choose_scale(draw, *, shortest, longest, reciprocal: bool):
-    """A short side in [shortest, longest], in pixels: int64 tensors, like `draw`."""
+def choose_region(draw, sampling: ClipSampling, *, crop_size, base_crop_size: int):
+    """What a clip shows: (scale, region) of `Clip`, int64 tensors like `draw`.
+
+    224² clips, short sides from 256 to 320     224 of 256 ... 320
+    112² clips, view kept                       224 of 256 ... 320, halved after the crop
+    112² clips, published                       112 of 128 ... 320
+    """
+    shortest, longest = (tf.constant(n, tf.int64) for n in sampling.scales(base_crop_size))
+    region = crop_size
+    if sampling.keep_view:
+        region = tf.fill(tf.shape(draw), tf.constant(base_crop_size, tf.int64))
+    else:
+        shortest = scale_at(shortest, crop_size=crop_size, base_crop_size=base_crop_size)
+    scale = _between(draw, shortest, longest, reciprocal=sampling.reciprocal_scales)
+    return tf.maximum(scale, region), region
+
+
+def scale_at(scale, *, crop_size, base_crop_size: int):
+    """The short side at which a crop shows what the baseline's crop shows at `scale`, in pixels."""
+    relative = tf.cast(crop_size, tf.float64) / base_crop_size
+    return tf.cast(tf.round(tf.cast(scale, tf.float64) * relative), tf.int64)
+
+
+def _between(draw, shortest, longest, *, reciprocal: bool):
+    """A short side in [shortest, longest], in pixels."""
     if not reciprocal:
-        return shortest + draw % tf.maximum(longest - shortest + 1, 1)
+        return shortest + draw % (longest - shortest + 1)
     share = tf.cast(draw, tf.float64) / (2**31 - 1)
-    # Smaller crops have shorter scales; the longest is the same.
-    low, high = (
-        1 / tf.cast(scale, tf.float64) for scale in (tf.maximum(longest, shortest), shortest)
-    )
+    low, high = (1 / tf.cast(scale, tf.float64) for scale in (longest, shortest))
     return tf.cast(tf.round(1 / (low + share * (high - low))), tf.int64)
 
 
@@ -189,13 +244,18 @@ def video_indices(positions: tf.Tensor, num_videos: int, seed: int) -> tf.Tensor
     )
 
 
-def choose_stride(draw, *, stride: int, base_frames: int, num_frames):
-    """A stride in [stride, stride * base_frames // num_frames], as likely each.
+def choose_duration(draw, sampling: ClipSampling, *, num_frames, base_frames: int):
+    """Source frames that a clip's frames stand for: int64, like `draw`.
 
-    Fewer frames span less of the video, but not as much less as their number.
+    16 frames at stride 2     32
+    4 frames, span kept       32
+    4 frames, published       8, 12, ..., 32: strides 2, 3, ..., 8, as likely each
     """
-    longest = stride * base_frames // num_frames
-    return stride + draw % (longest - stride + 1)
+    longest = sampling.stride * base_frames
+    if sampling.keep_span:
+        return draw * 0 + longest
+    strides = longest // num_frames - sampling.stride + 1
+    return num_frames * (sampling.stride + draw % strides)
 
 
 def training_indices(video_frames, clip: Clip, sampling: ClipSampling, *, xp=np):
@@ -203,7 +263,7 @@ def training_indices(video_frames, clip: Clip, sampling: ClipSampling, *, xp=np)
 
     Args:
         video_frames: frames in the video.
-        clip: gives their number, the stride and a random integer.
+        clip: gives their number, the source frames they stand for and a random integer.
         sampling: gives the way.
         xp: the array library of the arguments, numpy or `tf`.
 
@@ -215,7 +275,10 @@ def training_indices(video_frames, clip: Clip, sampling: ClipSampling, *, xp=np)
         return still_indices(video_frames, offsets)
     if sampling.segments:
         return random_segment_indices(video_frames, offsets, draw=clip.start, xp=xp)
-    return random_indices(video_frames, offsets, stride=clip.stride, draw=clip.start, xp=xp)
+    offsets = offsets * clip.duration // clip.num_frames
+    # As far as the baseline's clip reaches, so that both start at the same frame.
+    reach = clip.duration - sampling.stride if sampling.keep_span else offsets[-1]
+    return random_indices(video_frames, offsets, reach=reach, draw=clip.start, xp=xp)
 
 
 def view_clip_indices(
@@ -227,20 +290,20 @@ def view_clip_indices(
         return still_indices(video_frames, offsets)
     if sampling.segments:
         return view_segment_indices(video_frames, offsets, number=number, count=count)
-    stride = sampling.stride
-    return view_indices(video_frames, offsets, stride=stride, number=number, count=count, xp=xp)
+    offsets *= sampling.stride
+    return view_indices(video_frames, offsets, number=number, count=count, xp=xp)
 
 
-def random_indices(video_frames, offsets, *, stride, draw, xp=np):
+def random_indices(video_frames, offsets, *, reach, draw, xp=np):
     """Frames of a clip that starts anywhere in the video.
 
         video   0 1 2 3 4 5 6 7 8 9
-        clip      x   x   x   x         offsets 0 1 2 3, stride 2, span 7, start 1
+        clip      x   x   x   x         offsets 0 2 4 6, reach 6, start 1
 
     Args:
         video_frames: frames in the video.
-        offsets: 0, 1, ..., t - 1.
-        stride: source frames from one to the next.
+        offsets: (t,) source frames from the clip's first one, rising from 0.
+        reach: source frames from the first one that shall lie in the video, too.
         draw: a random integer.
         xp: the array library of the arguments, numpy or `tf`.
 
@@ -248,27 +311,31 @@ def random_indices(video_frames, offsets, *, stride, draw, xp=np):
         (t,) indices. A video shorter than the span repeats its last frame: 3 frames at stride 2
         give 0, 2, 2, 2.
     """
-    starts = xp.maximum(video_frames - _span(offsets, stride) + 1, 1)
-    return xp.minimum(draw % starts + offsets * stride, video_frames - 1)
+    starts = xp.maximum(video_frames - reach, 1)
+    return xp.minimum(draw % starts + offsets, video_frames - 1)
 
 
-def view_indices(video_frames, offsets, *, stride, number, count, xp=np):
+def view_indices(video_frames, offsets, *, number, count, xp=np):
     """Frames of one of `count` clips spread evenly over the video, from its start to its end.
 
     A single clip lies in the middle. Other arguments as of `random_indices`.
     """
-    free = xp.maximum(video_frames - _span(offsets, stride), 0)
+    free = xp.maximum(video_frames - offsets[-1] - 1, 0)
     start = free * number // (count - 1) if count > 1 else free // 2
-    return xp.minimum(start + offsets * stride, video_frames - 1)
+    return xp.minimum(start + offsets, video_frames - 1)
 
 
 def random_segment_indices(video_frames, offsets, *, draw, xp=np):
     """One frame anywhere in each of `t` equal segments of the video.
 
         video   0 1 2 | 3 4 5 | 6 7 8 9
-        clip      x         x   x           offsets 0 1 2
+        clip      x         x   x           segments 0 1 2
 
-    Args: as of `random_indices`.
+    Args:
+        video_frames: frames in the video.
+        offsets: 0, 1, ..., t - 1, the segments.
+        draw: a random integer.
+        xp: the array library of the arguments, numpy or `tf`.
 
     Returns:
         (t,) indices. A video of fewer frames than `t` repeats some: 3 frames give 0, 0, 1, 2.
@@ -280,7 +347,8 @@ def random_segment_indices(video_frames, offsets, *, draw, xp=np):
 def view_segment_indices(video_frames, offsets, *, number, count):
     """One frame of each of `t` equal segments: those of one of `count` clips.
 
-    A single clip takes the middle of the segments. Other arguments as of `random_indices`.
+    A single clip takes the middle of the segments. Other arguments as of
+    `random_segment_indices`.
     """
     starts, lengths = _segments(video_frames, offsets)
     return starts + lengths * (2 * number + 1) // (2 * count)
@@ -305,7 +373,3 @@ def _scrambled(draw, offsets):
 def still_indices(video_frames, offsets):
     """The middle frame of the video, as often as there are offsets."""
     return offsets * 0 + video_frames // 2
-
-
-def _span(offsets, stride):
-    return offsets[-1] * stride + 1

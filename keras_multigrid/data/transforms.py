@@ -27,7 +27,7 @@ def random_window(height, width, clip: Clip, *, xp=np) -> Window:
         clip: its random numbers.
         xp: the array library of the arguments, numpy or `tf`.
     """
-    side = _side(height, width, clip.crop_size, clip.scale, xp)
+    side = _side(height, width, clip.region, clip.scale, xp)
     # A share of the free pixels: the same place whatever size an image was decoded at.
     top = clip.top * (height - side + 1) // 2**31
     left = clip.left * (width - side + 1) // 2**31
@@ -152,9 +152,9 @@ def _finished(clips: tf.Tensor, sampling: ClipSampling) -> tf.Tensor:
     return clips
 
 
-def _side(height, width, crop_size, scale, xp):
-    """Side of the crop, in source pixels."""
-    scale = xp.maximum(scale, crop_size)
+def _side(height, width, region, scale, xp):
+    """Side of a region of `region` pixels at a short side of `scale`, in source pixels."""
+    scale = xp.maximum(scale, region)
     # Rounded in integers, so that every library gives the same.
-    side = (2 * crop_size * xp.minimum(height, width) + scale) // (2 * scale)
+    side = (2 * region * xp.minimum(height, width) + scale) // (2 * scale)
     return xp.maximum(side, 1)

@@ -170,20 +170,30 @@ def test_another_seed_gives_another_stream(videos, whole):
     assert np.any(clips != whole[0][0])
 
 
-def test_clip_frames_lie_in_the_strides_range(videos):
-    # 8 frames at stride 2 at the base grid; 2 frames at strides 2 to 8.
+@pytest.mark.parametrize(
+    "keep_span, base_step, num_frames, strides",
+    [
+        # 8 frames at stride 2 at the base grid.
+        (True, -1, 8, {2}),
+        (False, -1, 8, {2}),
+        (True, 0, 2, {8}),
+        (False, 0, 2, {2, 3, 4, 5, 6, 7, 8}),
+    ],
+)
+def test_clip_frames_lie_in_the_strides_range(videos, keep_span, base_step, num_frames, strides):
     long = VideoRecord(path=videos[23].path, label=0)
-    for base_step, num_frames, strides in ((0, 2, {2, 3, 4, 5, 6, 7, 8}), (-1, 8, {2})):
-        step = SCHEDULE.phases[base_step].first_step
-        batches = stream([long] * NUM_VIDEOS, start_step=step, steps=3, keep_decoded=True)
-        seen = set()
-        for clips, _ in batches:
-            frames = numbers_in(clips)[1].round().astype(int)
-            assert frames.shape[1] == num_frames
-            steps = np.diff(frames)
-            assert np.all(steps == steps[:, :1])
-            seen |= set(steps[:, 0].tolist())
-        assert seen == strides
+    sampling = ClipSampling(keep_span=keep_span)
+    step = SCHEDULE.phases[base_step].first_step
+    settings = {"start_step": step, "steps": 3, "keep_decoded": True, "sampling": sampling}
+    batches = stream([long] * NUM_VIDEOS, **settings)
+    seen = set()
+    for clips, _ in batches:
+        frames = numbers_in(clips)[1].round().astype(int)
+        assert frames.shape[1] == num_frames
+        steps = np.diff(frames)
+        assert np.all(steps == steps[:, :1])
+        seen |= set(steps[:, 0].tolist())
+    assert seen == strides
 
 
 def test_half_of_the_clips_are_mirrored_if_asked_for(videos, tmp_path):
@@ -365,10 +375,10 @@ def test_clips_to_look_at_are_those_of_training(videos):
         (batch,) = take(batches, 1)
         count = min(5, len(batch[0]))
         shown = list(training_clips(videos, SCHEDULE, step=step, count=count, seed=1))
-        for place, (clip, video, frames, label) in enumerate(shown):
+        for place, (clip, cut, frames) in enumerate(shown):
             np.testing.assert_array_equal(frames, batch[0][place])
-            assert label == batch[1][place] == videos[video].label
-            assert (video == clip.video) == (clip.video not in (3, 4))
+            assert cut.label == batch[1][place] == videos[cut.video].label
+            assert (cut.video == clip.video) == (clip.video not in (3, 4))
 
 
 # What the pipeline tells of itself.

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from keras_multigrid.data import sampling
-from keras_multigrid.data.sampling import BLOCK, ClipSampling
+from keras_multigrid.data.sampling import BLOCK, Clip, ClipSampling
 
 LIBRARIES = pytest.mark.parametrize("xp", [np, tf], ids=["numpy", "tensorflow"])
 
@@ -44,9 +44,8 @@ def offsets(xp, num_frames):
 )
 def test_random_indices(xp, video_frames, num_frames, stride, draw, expected):
     video_frames, stride, draw = integers(xp, video_frames, stride, draw)
-    indices = sampling.random_indices(
-        video_frames, offsets(xp, num_frames), stride=stride, draw=draw, xp=xp
-    )
+    steps = offsets(xp, num_frames) * stride
+    indices = sampling.random_indices(video_frames, steps, reach=steps[-1], draw=draw, xp=xp)
     assert np.asarray(indices).tolist() == expected
     assert np.asarray(indices).dtype == np.int64
 
@@ -124,19 +123,54 @@ def test_view_of_segments(video_frames, num_frames, number, count, expected):
     assert indices.tolist() == expected
 
 
-@pytest.mark.parametrize("reciprocal", [False, True])
-def test_scales_lie_between_the_shortest_and_the_longest(reciprocal):
-    draws = tf.constant(np.linspace(0, 2**31 - 2, 5000), tf.int64)
-    shortest, longest = tf.constant(128, tf.int64), tf.constant(320, tf.int64)
-    scales = sampling.choose_scale(
-        draws, shortest=shortest, longest=longest, reciprocal=reciprocal
-    ).numpy()
-    assert (scales.min(), scales.max()) == (128, 320)
-    # The mean of 1 / u, u uniform in [1 / 320, 1 / 128], is log(320 / 128) / (1 / 128 - 1 / 320).
-    expected = 195.5 if reciprocal else 224
-    assert scales.mean() == pytest.approx(expected, abs=3)
-    same = sampling.choose_scale(draws, shortest=longest, longest=longest, reciprocal=reciprocal)
-    assert set(same.numpy()) == {320}
+def regions(draws, crop_size, **settings):
+    """Scale and region of 112² clips of a 224² baseline, whose short sides are 256 to 320."""
+    sampled = ClipSampling(min_scale=256, max_scale=320, **settings)
+    draws = tf.constant(draws, tf.int64)
+    crops = tf.fill(draws.shape, tf.constant(crop_size, tf.int64))
+    found = sampling.choose_region(draws, sampled, crop_size=crops, base_crop_size=224)
+    return [part.numpy().tolist() for part in found]
+
+
+def test_a_kept_view_is_the_baselines_at_every_crop():
+    for crop_size in (112, 158, 224):
+        scales, shown = regions([0, 1, 64, 65, 2**31 - 2], crop_size)
+        # 2**31 - 2 = 33_038_209 * 65 + 61
+        assert scales == [256, 257, 320, 256, 317]
+        assert set(shown) == {224}
+
+
+def test_a_published_view_is_of_the_crop():
+    # 128 to 320: 193 scales; 2**31 - 2 = 11_126_858 * 193 + 52
+    assert regions([0, 192, 193, 2**31 - 2], 112, keep_view=False) == [
+        [128, 320, 128, 180],
+        [112] * 4,
+    ]
+    # 181 to 320: 140 scales.
+    assert regions([0, 139, 140], 158, keep_view=False) == [[181, 320, 181], [158] * 3]
+
+
+@pytest.mark.parametrize(
+    "keep_view, shortest, uniform, reciprocal",
+    [
+        (True, 256, 288, 285.6),
+        # The mean of 1 / u is log(320 / 128) / (1 / 128 - 1 / 320).
+        (False, 128, 224, 195.5),
+    ],
+)
+def test_reciprocal_scales_favour_the_short(keep_view, shortest, uniform, reciprocal):
+    draws = np.linspace(0, 2**31 - 2, 5000).astype(np.int64)
+    for is_reciprocal, expected in ((False, uniform), (True, reciprocal)):
+        scales, _ = regions(draws, 112, keep_view=keep_view, reciprocal_scales=is_reciprocal)
+        assert (min(scales), max(scales)) == (shortest, 320)
+        assert np.mean(scales) == pytest.approx(expected, abs=3)
+
+
+def test_a_crop_longer_than_the_short_side_shows_all_of_it():
+    sampled = ClipSampling(min_scale=8, max_scale=9)
+    draws = tf.constant([0, 1], tf.int64)
+    scale, region = sampling.choose_region(draws, sampled, crop_size=draws + 8, base_crop_size=16)
+    assert scale.numpy().tolist() == region.numpy().tolist() == [16, 16]
 
 
 @LIBRARIES
@@ -145,6 +179,14 @@ def test_still_indices(xp, video_frames, middle):
     (video_frames,) = integers(xp, video_frames)
     indices = sampling.still_indices(video_frames, offsets(xp, 3))
     assert np.asarray(indices).tolist() == [middle] * 3
+
+
+def durations(draws, *, stride, base_frames, num_frames, xp, keep_span):
+    draws, num_frames = (np.asarray(draws), num_frames) if xp is np else (
+        tf.constant(draws, tf.int64), tf.constant(num_frames, tf.int64))  # fmt: skip
+    sampled = ClipSampling(stride=stride, keep_span=keep_span)
+    found = sampling.choose_duration(draws, sampled, num_frames=num_frames, base_frames=base_frames)
+    return np.asarray(found).tolist()
 
 
 @LIBRARIES
@@ -159,14 +201,51 @@ def test_still_indices(xp, video_frames, middle):
         (1, 8, 2, [1, 2, 3, 4]),
     ],
 )
-def test_strides_are_equally_likely_in_their_range(xp, stride, base_frames, num_frames, expected):
-    draws = np.arange(2 * len(expected))
-    draws, num_frames = (xp.constant(draws), *integers(xp, num_frames)) if xp is tf else (
-        draws, num_frames)  # fmt: skip
-    strides = sampling.choose_stride(
-        draws, stride=stride, base_frames=base_frames, num_frames=num_frames
-    )
-    assert np.asarray(strides).tolist() == expected * 2
+def test_published_strides_are_equally_likely_in_their_range(
+    xp, stride, base_frames, num_frames, expected
+):
+    settings = {"stride": stride, "base_frames": base_frames, "num_frames": num_frames, "xp": xp}
+    draws = list(range(2 * len(expected)))
+    found = durations(draws, keep_span=False, **settings)
+    assert found == [num_frames * stride for stride in expected * 2]
+    whole = stride * base_frames
+    assert durations(draws, keep_span=True, **settings) == [whole] * len(draws)
+
+
+def clip_frames(num_frames, duration, *, start, video_frames=300, xp=np, **settings):
+    values = dict.fromkeys(Clip._fields, 0)
+    values |= {"num_frames": num_frames, "duration": duration, "start": start}
+    if xp is tf:
+        video_frames = tf.constant(video_frames, tf.int64)
+        values = {name: tf.constant(value, tf.int64) for name, value in values.items()}
+    clip, sampled = Clip(**values), ClipSampling(**settings)
+    indices = np.asarray(sampling.training_indices(video_frames, clip, sampled, xp=xp)).tolist()
+    assert indices[-1] - indices[0] + 1 == clip.span
+    return indices
+
+
+@LIBRARIES
+def test_a_coarse_clip_is_every_so_manyth_frame_of_the_fine_one(xp):
+    # 16 frames at stride 2 span 31 of 40 frames: ten starts.
+    fine = clip_frames(16, 32, start=27, video_frames=40, xp=xp)
+    assert fine == list(range(7, 38, 2))
+    for num_frames in (8, 4, 2, 1):
+        coarse = clip_frames(num_frames, 32, start=27, video_frames=40, xp=xp)
+        assert coarse == fine[:: 16 // num_frames]
+
+
+@LIBRARIES
+def test_a_number_of_frames_that_does_not_divide_the_fine_ones_has_uneven_strides(xp):
+    # 3 frames for 8 at stride 2: 16 / 3 = 5.33.
+    assert clip_frames(3, 16, start=0, xp=xp) == [0, 5, 10]
+    assert clip_frames(6, 8, start=0, stride=1, xp=xp) == [0, 1, 2, 4, 5, 6]
+
+
+@LIBRARIES
+def test_a_published_coarse_clip_starts_wherever_it_fits(xp):
+    # 4 frames at stride 3 span 10 of 12 frames: three starts.
+    frames = clip_frames(4, 12, start=2, video_frames=12, keep_span=False, xp=xp)
+    assert frames == [2, 5, 8, 11]
 
 
 # The order of the videos.

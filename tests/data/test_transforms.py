@@ -30,7 +30,8 @@ LIBRARIES = pytest.mark.parametrize("xp", [np, tf], ids=["numpy", "tensorflow"])
 
 
 def clip_values(xp=np, **given):
-    values = dict.fromkeys(Clip._fields, 0) | given
+    """A clip that shows `crop_size` pixels at `scale`."""
+    values = dict.fromkeys(Clip._fields, 0) | {"region": given["crop_size"]} | given
     if xp is tf:
         values = {name: tf.constant(value, tf.int64) for name, value in values.items()}
     return Clip(**values)
@@ -93,6 +94,13 @@ def test_a_random_window_shows_the_same_of_a_smaller_decoding(draw):
     given = {"crop_size": 112, "scale": 128, "top": draw, "left": draw}
     whole_size, quarter = window(1080, 1920, **given), window(270, 480, **given)
     np.testing.assert_allclose(whole_size, 4 * np.array(quarter), atol=4)
+
+
+@LIBRARIES
+def test_a_coarse_clip_has_the_window_of_its_region(xp):
+    # 2 pixels for the 4 x 4 that the clip of the test above shows as they are.
+    draws = {"top": draw_of(1, 3), "left": draw_of(3, 5)}
+    assert window(6, 8, xp, crop_size=2, region=4, scale=6, **draws) == (1, 3, 4)
 
 
 def test_a_crop_holds_the_pixels_of_its_window():
