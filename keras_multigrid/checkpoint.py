@@ -70,6 +70,9 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         settings: what else of the run must not change, as JSON takes it: seed, data, model. The
             settings of the optimizer, the schedule among them, are found by themselves.
         allow_changes: go on with other settings than the run began with.
+        former_settings: for settings that earlier versions did not save: dotted name, such as
+            "sampling.keep_view", to the value that those versions stood for. A run that one of them
+            began goes on with these; `restore` leaves them in `former_settings` (empty for others).
 
     Example, where one line makes the run go on by itself:
 
@@ -90,6 +93,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         mode: str = "max",
         settings: Mapping[str, Any] | None = None,
         allow_changes: bool = False,
+        former_settings: Mapping[str, Any] | None = None,
     ):
         super().__init__()
         for name, value in (("every", every), ("keep", keep)):
@@ -103,6 +107,8 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         self._monitor, self._mode = monitor, mode
         self._settings = dict(settings or {})
         self._allow_changes = allow_changes
+        self._unsaved_settings = dict(former_settings or {})
+        self.former_settings: dict[str, Any] = {}
         # The checkpoint that the run goes on from; None if it begins.
         self.restored: Saved | None = None
         self._is_restored = False
@@ -173,6 +179,10 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         logging.info("Going on from step %d of %s.", entry.step, self.folder)
 
     def _check_settings(self, saved, model: keras.Model, entry: Saved) -> None:
+        if not self._allow_changes:
+            self.former_settings = {
+                name: value for name, value in self._unsaved_settings.items() if name not in saved
+            }
         now = json.loads(self._settings_json(model))
         changes = [
             f"{name}: {_shown(saved, name)} is now {_shown(now, name)}"
@@ -203,7 +213,9 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         if policy is not None:
             # With other replicas it may be another, and with it all batches.
             settings["baseline_grid"] = str(policy.schedule.baseline_grid)
-        return json.dumps(dict(_flat(settings)), default=_plain, sort_keys=True)
+        # What the run goes on with as an earlier version stays unsaved, for the next restart.
+        flat = {n: v for n, v in _flat(settings) if n not in self.former_settings}
+        return json.dumps(flat, default=_plain, sort_keys=True)
 
     # ---- Training --------------------------------------------------------------------------------
 

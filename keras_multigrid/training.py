@@ -33,6 +33,8 @@ from keras_multigrid.precise_batch_normalization import PreciseBatchNormalizatio
 
 _CURVE = "curve.json"
 _REPORT = "report.json"
+# As every run was sampled before these could be set.
+_FORMER_SAMPLING = {"keep_view": False, "keep_span": False}
 _NO_WEIGHTS = (
     "`initial_weights` must be a file of weights. Received: {!r}, which is not a file. Set "
     "training.train.initial_weights to where the checkpoint is."
@@ -120,7 +122,8 @@ def train(
     """Train a model by the schedule of its learning rate.
 
     A run folder that holds a checkpoint goes on from it at its very step; a finished one is left as
-    it is. The clips of the schedule's batches are rounded to a multiple of the devices.
+    it is. One that was begun before `ClipSampling` had `keep_view` and `keep_span` goes on without.
+    The clips of the schedule's batches are rounded to a multiple of the devices.
 
     Args:
         run_dir: folder for checkpoints, TensorBoard's files and the report, local or remote like
@@ -212,9 +215,17 @@ def train(
             "precise_batches": precise_batches,
         },
         allow_changes=allow_changes,
+        former_settings={f"sampling.{name}": value for name, value in _FORMER_SAMPLING.items()},
     )
     _refuse_earlier_version(run_dir)
     start_step = checkpoint.restore(network)
+    if checkpoint.former_settings:
+        logging.warning(
+            "%s was begun by an earlier version, which sampled clips as published: it goes on so, "
+            "with keep_view=False and keep_span=False.",
+            run_dir,
+        )
+        sampling = reading["sampling"] = dataclasses.replace(sampling, **_FORMER_SAMPLING)
     report = _read_report(run_dir) if start_step >= schedule.total_steps else None
     if distribute.agree(found, start_step, is_finished=report is not None):
         logging.info("%s is finished: nothing is left to train.", run_dir)

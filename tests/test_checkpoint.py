@@ -272,6 +272,28 @@ def test_changed_settings_are_named_and_refused(tmp_path):
     assert checkpoint.restore(model) == 6
 
 
+def test_settings_that_were_not_saved_stay_what_they_stood_for(tmp_path):
+    stopped(tmp_path)
+    settings = {"settings": {"data": {"crop": "new"}}, "former_settings": {"data.crop": "old"}}
+    for _ in range(2):
+        checkpoint = MultigridCheckpoint(str(tmp_path), every=1, **settings)
+        model = make_model()
+        step = checkpoint.restore(model)
+        assert checkpoint.former_settings == {"data.crop": "old"}
+        with pytest.raises(Stop):
+            train(tmp_path, StopAfter(step + 1), every=1, **settings)
+    assert step == 7
+    allowed = MultigridCheckpoint(str(tmp_path), allow_changes=True, **settings)
+    allowed.restore(make_model())
+    assert allowed.former_settings == {}
+    # Those of a run that saved them are compared.
+    with pytest.raises(Stop):
+        train(tmp_path / "new", StopAfter(2), every=1, **settings)
+    checkpoint = MultigridCheckpoint(str(tmp_path / "new"), **settings)
+    assert checkpoint.restore(make_model()) == 2
+    assert checkpoint.former_settings == {}
+
+
 def test_another_optimizer_network_or_number_of_replicas_is_refused(tmp_path):
     stopped(tmp_path)
     rate = MultigridLearningRate(SCHEDULE, 0.01)

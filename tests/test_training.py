@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import signal
 import warnings
 
 import checkpoint_files
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from keras_multigrid import (
     replicas,
     training,
 )
+from keras_multigrid.checkpoint import ChangedSettingsError
 from keras_multigrid.data.annotations import class_folders
 from keras_multigrid.data.sampling import ClipSampling
 from keras_multigrid.data.synthetic import write_videos
@@ -47,11 +50,14 @@ def run(videos, run_dir, schedule=SCHEDULE, seed=0, rate=0.01, **settings):
         videos=videos,
         model=functools.partial(I3D, blocks=(1, 1, 1, 1), width=4, dropout=0.5),
         optimizer=lambda: ReferenceSGD(MultigridLearningRate(schedule, rate), momentum=0.9),
-        sampling=ClipSampling(flip=False),
         seed=seed,
         validations=2,
         max_bad_share=0.5,
-        **{"texts": lambda: {"config.gin": "a = 1\n"}, **settings},
+        **{
+            "sampling": ClipSampling(flip=False),
+            "texts": lambda: {"config.gin": "a = 1\n"},
+            **settings,
+        },
     )
 
 
@@ -116,6 +122,53 @@ def test_the_curve_of_an_interrupted_run_goes_on(videos, finished, tmp_path, mon
     _, whole = finished
     assert [p["step"] for p in report.curve] == [p["step"] for p in whole.curve]
     assert report.curve[0]["seconds"] < report.curve[1]["seconds"]
+
+
+def as_of_an_earlier_version(run_dir):
+    """Take what earlier versions did not save out of the checkpoints of a run."""
+    folder = run_dir / "checkpoints"
+    index = json.loads((folder / "index.json").read_text())
+    for entry in index:
+        with h5py.File(folder / entry["file"], "r+") as file:
+            state = file["keras_multigrid"]
+            settings = json.loads(np.array(state["settings"]).tobytes())
+            assert settings.pop("sampling.keep_view") is False
+            assert settings.pop("sampling.keep_span") is False
+            del state["settings"]
+            state["settings"] = np.frombuffer(json.dumps(settings).encode(), np.uint8)
+        entry["digest"] = hashlib.sha256((folder / entry["file"]).read_bytes()).hexdigest()
+    (folder / "index.json").write_text(json.dumps(index))
+
+
+class Kill(Exception):
+    """As a kill, which leaves nothing to say."""
+
+
+def killed(videos, run_dir, *, step, **settings):
+    class Killed(training.MultigridCallback):
+        def on_train_batch_end(self, batch, logs=None):
+            super().on_train_batch_end(batch, logs)
+            if replicas.steps_trained(self.model) == step:
+                raise Kill
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Kill):
+        patch.setattr(training, "MultigridCallback", Killed)
+        run(videos, run_dir, checkpoint_every=2, **settings)
+
+
+def test_a_run_of_an_earlier_version_goes_on_as_it_began(videos, tmp_path, caplog):
+    published = ClipSampling(flip=False, keep_view=False, keep_span=False)
+    run(videos, tmp_path / "whole", sampling=published)
+    killed(videos, tmp_path / "run", step=3, sampling=published)
+    with pytest.raises(ChangedSettingsError, match=r"sampling\.keep_view: False is now True"):
+        run(videos, tmp_path / "run")
+    as_of_an_earlier_version(tmp_path / "run")
+    # The same command as before the update, twice: what it saves goes on the same way.
+    killed(videos, tmp_path / "run", step=6)
+    assert "begun by an earlier version" in caplog.text
+    run(videos, tmp_path / "run")
+    for first, second in zip(weights(tmp_path / "whole"), weights(tmp_path / "run"), strict=True):
+        np.testing.assert_array_equal(first, second)
 
 
 # In the middle of the training, and at its end.
