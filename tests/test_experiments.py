@@ -15,6 +15,7 @@ import pytest
 
 import gin
 from keras_multigrid import models, training
+from keras_multigrid.data.sampling import ClipSampling
 from keras_multigrid.learning_rate import MultigridLearningRate
 from keras_multigrid.plan import make_plan
 
@@ -154,6 +155,14 @@ def test_half_a_cosine_ends_at_zero():
     baseline = learning_rate(name, NO_MULTIGRID)
     # Halfway through 196 epochs, behind the warm-up.
     assert float(baseline(baseline.schedule.total_steps / 2)) == pytest.approx(0.05, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_coarse_clips_show_less_in_published_recipes_alone(name):
+    parse(name)
+    sampling = gin.get_configurable(ClipSampling)()
+    is_ours = PUBLISHED.get(name) in (None, "ucf101", "hmdb51")
+    assert sampling.keep_view is sampling.keep_span is is_ours
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
