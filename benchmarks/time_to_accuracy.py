@@ -1,121 +1,251 @@
-"""How long the baseline and multigrid training take to the same accuracy, side by side.
+"""How long training takes to the same accuracy with multigrid and without, side by side.
 
     python benchmarks/time_to_accuracy.py --gin_file=gin/quickstart.gin --seeds=3 --out=results
+    python benchmarks/time_to_accuracy.py --gin_file=gin/i3d_weizmann.gin --seeds=3 --folds=0,1,2 \
+        --baseline_epochs=54,108 --baseline_rates=0.01,0.03,0.1 --gin_param="DATA_DIR='...'"
 
-Trains an experiment with its cycles and without, one process a run, in turn, with each seed. Prints
-a table, and writes `time_to_accuracy.json` and a figure of accuracy over seconds. Seconds are those
-of training, tracing included, validation left out.
+Trains an experiment as it is, and without cycles for each of --baseline_epochs (by default its own
+EPOCHS), one process a run. Each baseline takes the best of --baseline_rates, found with seed 0, and
+warms up over --baseline_warmup of its epochs. Finished runs in --out are not run again.
+
+Prints tables, and writes `time_to_accuracy.json` and a figure of accuracy over seconds. Seconds are
+those of training, tracing included, validation left out. With --processes=N, N runs share the
+cores evenly, each on its own.
 """
 
 import argparse
+import dataclasses
+import itertools
 import json
 import os
 import platform
+import queue
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, _ROOT)
 
-_NO_CYCLES = ("SCHEDULE=@baseline/schedule.MultigridSchedule()",)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Method:
+    """A way to train: multigrid, or a baseline.
+
+    Args:
+        name: of the method.
+        bindings: what makes it of the experiment.
+        rate: its learning rate; None for the experiment's.
+    """
+
+    name: str
+    bindings: tuple[str, ...] = ()
+    rate: float | None = None
 
 
 def main() -> None:
     settings = _parse()
     os.makedirs(settings.out, exist_ok=True)
-    runs = [
-        _run(settings, name=name, seed=seed, extra=extra)
-        for seed in range(settings.seeds)
-        for name, extra in (("baseline", _NO_CYCLES), ("multigrid", ()))
-    ]
-    rows = [_compare(*runs[i : i + 2]) for i in range(0, len(runs), 2)]
-    print(_table(rows))
-    results = {"command": sys.argv, "versions": _versions(), "comparisons": rows, "runs": runs}
+    baselines = _baselines(settings)
+    tried = _train(baselines, settings, seeds=[0])
+    chosen = [_best(group) for group in _groups(baselines, tried)]
+    runs = _train([Method(name="multigrid"), *chosen], settings, seeds=range(settings.seeds))
+    print(_tuning_table(tried))
+    print(_table(runs))
+    best = max(chosen, key=lambda method: _accuracy(_of(method, runs)))
+    print(_comparison(_of(best, runs), [run for run in runs if run["method"] == "multigrid"]))
+    results = {"command": sys.argv, "versions": _versions(), "tuning": tried, "runs": runs}
     with open(os.path.join(settings.out, "time_to_accuracy.json"), "w", encoding="utf-8") as file:
         json.dump(results, file, indent=1)
     _draw(runs, os.path.join(settings.out, "time_to_accuracy.png"))
 
 
 def _parse() -> argparse.Namespace:
+    def numbers(kind):
+        return lambda text: [kind(part) for part in text.split(",")]
+
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--gin_file", default="gin/quickstart.gin")
     parser.add_argument("--gin_param", action="append", default=[])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--validations", type=int, default=20)
+    parser.add_argument("--folds", type=numbers(int), default=[None], help="values of FOLD")
+    parser.add_argument("--baseline_epochs", type=numbers(int), default=[None])
+    parser.add_argument("--baseline_rates", type=numbers(float), default=[None])
+    parser.add_argument("--baseline_warmup", type=float, default=0.1, help="share of its epochs")
+    parser.add_argument("--validations", type=int, default=10)
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--out", default="results")
     return parser.parse_args()
 
 
-def _run(settings: argparse.Namespace, *, name: str, seed: int, extra) -> dict:
-    """Train once in a process of its own; the report of the run."""
-    run_dir = os.path.join(settings.out, f"{name}_{seed}")
+def _baselines(settings: argparse.Namespace) -> list[Method]:
+    """Each length of the baseline with each rate."""
+    methods = []
+    for epochs, rate in itertools.product(settings.baseline_epochs, settings.baseline_rates):
+        bindings = ["SCHEDULE=@baseline/schedule.MultigridSchedule()"]
+        name = "baseline"
+        if epochs is not None:
+            warmup = epochs * settings.baseline_warmup
+            bindings += [
+                f"EPOCHS={epochs}",
+                f"learning_rate.MultigridLearningRate.warmup_epochs={warmup}",
+            ]
+            name = f"baseline, {epochs} epochs"
+        methods.append(Method(name=name, bindings=tuple(bindings), rate=rate))
+    return methods
+
+
+def _train(methods: Sequence[Method], settings: argparse.Namespace, *, seeds) -> list[dict]:
+    """The reports of all runs, methods in turn for each seed and fold."""
+    jobs = list(itertools.product(seeds, settings.folds, methods))
+    share = max(1, os.cpu_count() // settings.processes)
+    cores = queue.SimpleQueue()
+    for number in range(settings.processes):
+        cores.put(set(range(number * share, (number + 1) * share)))
+
+    def run(job):
+        its_cores = cores.get()
+        try:
+            return _run(*job, settings, its_cores)
+        finally:
+            cores.put(its_cores)
+
+    with ThreadPoolExecutor(settings.processes) as pool:
+        return list(pool.map(run, jobs))
+
+
+def _run(seed: int, fold: int | None, method: Method, settings, cores: set[int]) -> dict:
+    """Train once in a process of its own, unless that was done; the report of the run."""
+    parts = [method.name.replace(", ", "_").replace(" ", "_")]
+    parts += [f"rate_{method.rate}"] * (method.rate is not None)
+    parts += [f"fold_{fold}"] * (fold is not None)
+    run_dir = os.path.join(settings.out, "_".join([*parts, f"seed_{seed}"]))
     report = os.path.join(run_dir, "report.json")
-    if os.path.exists(report):
-        raise SystemExit(f"{report} exists: give another --out, or delete it to run again.")
-    bindings = (
+    bindings = [
         f"RUN_DIR='{run_dir}'",
         f"training.train.seed={seed}",
         f"training.train.validations={settings.validations}",
+        f"training.train.workers={len(cores)}",
         "training.train.still_control=False",
-        *extra,
+        *method.bindings,
+        *([f"LEARNING_RATE={method.rate}"] * (method.rate is not None)),
+        *([f"FOLD={fold}"] * (fold is not None)),
         *settings.gin_param,
-    )
+    ]
+    if not os.path.exists(report):
+        print(f"{os.path.basename(run_dir)} ...", file=sys.stderr, flush=True)
+        _start(settings.gin_file, bindings, cores, log_path=f"{run_dir}.log")
+    with open(report, encoding="utf-8") as file:
+        content = json.load(file)
+    return {
+        **dataclasses.asdict(method),
+        "method": method.name,
+        "seed": seed,
+        "fold": fold,
+    } | content
+
+
+def _start(gin_file: str, bindings: Sequence[str], cores: set[int], *, log_path: str) -> None:
     tool = os.path.join(_ROOT, "tools", "train.py")
-    command = [sys.executable, tool, f"--gin_file={settings.gin_file}"]
-    print(f"{name}, seed {seed} ...", flush=True)
-    with open(os.path.join(settings.out, f"{name}_{seed}.log"), "w", encoding="utf-8") as log:
+    count = str(len(cores))
+    threads = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), count)
+    with open(log_path, "w", encoding="utf-8") as log:
         subprocess.run(
-            [*command, *(f"--gin_param={binding}" for binding in bindings)],
+            [
+                sys.executable,
+                tool,
+                f"--gin_file={gin_file}",
+                *(f"--gin_param={binding}" for binding in bindings),
+            ],
             check=True,
+            env={**os.environ, **threads},
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-    with open(report, encoding="utf-8") as file:
-        return {"name": name, "seed": seed, **json.load(file)}
 
 
-def _compare(baseline: dict, multigrid: dict) -> dict:
-    """One seed: final accuracies, seconds, and when multigrid reaches the baseline's accuracy."""
-    target, seconds = _final(baseline)
-    accuracy, multigrid_seconds = _final(multigrid)
-    reached = [point["seconds"] for point in multigrid["curve"] if point["val_accuracy"] >= target]
-    # The baseline itself may have been as good before its end: a long baseline flatters.
-    baseline_reached = [
-        point["seconds"] for point in baseline["curve"] if point["val_accuracy"] >= target
-    ]
-    return {
-        "seed": baseline["seed"],
-        "baseline_accuracy": target,
-        "multigrid_accuracy": accuracy,
-        "baseline_seconds": seconds,
-        "multigrid_seconds": multigrid_seconds,
-        "multigrid_seconds_to_baseline_accuracy": reached[0] if reached else None,
-        "baseline_seconds_to_baseline_accuracy": baseline_reached[0],
-    }
+def _of(method: Method, runs: list[dict]) -> list[dict]:
+    return [run for run in runs if (run["method"], run["rate"]) == (method.name, method.rate)]
 
 
-def _final(run: dict) -> tuple[float, float]:
-    return run["curve"][-1]["val_accuracy"], run["curve"][-1]["seconds"]
+def _groups(methods: Sequence[Method], runs: list[dict]) -> list[list[tuple[Method, list[dict]]]]:
+    """Of each length of the baseline, its rates and their runs."""
+    names = dict.fromkeys(method.name for method in methods)
+    return [[(m, _of(m, runs)) for m in methods if m.name == name] for name in names]
 
 
-def _table(rows: list[dict]) -> str:
-    lines = [
-        "seed   accuracy              seconds               to the baseline's final accuracy",
-        "       baseline  multigrid   baseline  multigrid   baseline  multigrid   gain on whole",
-    ]
-    for row in rows:
-        reached = row["multigrid_seconds_to_baseline_accuracy"]
-        ratio = "never" if reached is None else f"{row['baseline_seconds'] / reached:.2f}"
-        lines.append(
-            f"{row['seed']:>4}   {row['baseline_accuracy']:8.4f}  {row['multigrid_accuracy']:9.4f}"
-            f"   {row['baseline_seconds']:8.1f}  {row['multigrid_seconds']:9.1f}"
-            f"   {row['baseline_seconds_to_baseline_accuracy']:8.1f}"
-            f"  {reached or float('nan'):9.1f}   {ratio:>13}"
-        )
-    ratios = [row["baseline_seconds"] / row["multigrid_seconds"] for row in rows]
-    lines.append(f"whole runs: multigrid {statistics.median(ratios):.2f} times faster (median)")
+def _best(group: list[tuple[Method, list[dict]]]) -> Method:
+    return max(group, key=lambda pair: _accuracy(pair[1]))[0]
+
+
+def _accuracy(runs: list[dict]) -> float:
+    return statistics.mean(run["metrics"]["accuracy"] for run in runs)
+
+
+def _tuning_table(tried: list[dict]) -> str:
+    lines = ["baselines with seed 0", f"{'method':<24}{'rate':>8}{'accuracy':>10}{'loss':>8}"]
+    for key in dict.fromkeys((run["method"], run["rate"]) for run in tried):
+        runs = [run for run in tried if (run["method"], run["rate"]) == key]
+        loss = statistics.mean(run["metrics"]["loss"] for run in runs)
+        lines.append(f"{key[0]:<24}{key[1] or 'own':>8}{_accuracy(runs):>10.3f}{loss:>8.3f}")
     return "\n".join(lines)
+
+
+def _table(runs: list[dict]) -> str:
+    """Of each method the means over all runs, and over those of each fold."""
+    folds = list(dict.fromkeys(run["fold"] for run in runs))
+    heads = "".join(f"{f'fold {fold}':>8}" for fold in folds if fold is not None)
+    lines = [
+        f"{'method':<24}{'rate':>8}{'steps':>7}{'seconds':>9}{'accuracy':>10}{'min':>7}{'max':>7}"
+        f"{'loss':>8}{heads}"
+    ]
+    for name in dict.fromkeys(run["method"] for run in runs):
+        own = [run for run in runs if run["method"] == name]
+        accuracies = [run["metrics"]["accuracy"] for run in own]
+        loss = statistics.mean(run["metrics"]["loss"] for run in own)
+        seconds = statistics.mean(run["curve"][-1]["seconds"] for run in own)
+        by_fold = "".join(
+            f"{_accuracy([run for run in own if run['fold'] == fold]):>8.3f}"
+            for fold in folds
+            if fold is not None
+        )
+        lines.append(
+            f"{name:<24}{own[0]['rate'] or 'own':>8}{own[0]['steps']:>7}{seconds:>9.0f}"
+            f"{_accuracy(own):>10.3f}{min(accuracies):>7.3f}{max(accuracies):>7.3f}{loss:>8.3f}"
+            f"{by_fold}"
+        )
+    return "\n".join(lines)
+
+
+def _comparison(baselines: list[dict], multigrids: list[dict]) -> str:
+    """When each run of multigrid, and of the best baseline, reaches what the latter ends with."""
+    lines = [
+        f"to the final accuracy of '{baselines[0]['method']}', steps and seconds",
+        f"{'run':<16}{'accuracy':>10}{'baseline':>16}{'multigrid':>16}{'gain in seconds':>17}",
+    ]
+    for baseline, multigrid in zip(baselines, multigrids, strict=True):
+        target = baseline["curve"][-1]["val_accuracy"]
+        # The baseline itself may have been as good before its end: a long one flatters.
+        first, second = (_reached(run, target) for run in (baseline, multigrid))
+        fold = "" if baseline["fold"] is None else f", fold {baseline['fold']}"
+        gain = f"{first[1] / second[1]:.2f}" if second else "never"
+        lines.append(
+            f"{'seed ' + str(baseline['seed']) + fold:<16}{target:>10.3f}"
+            f"{f'{first[0]:,} / {first[1]:.0f} s':>16}"
+            f"{f'{second[0]:,} / {second[1]:.0f} s' if second else '-':>16}{gain:>17}"
+        )
+    return "\n".join(lines)
+
+
+def _reached(run: dict, accuracy: float) -> tuple[int, float] | None:
+    """Step and seconds of the first validation with this accuracy."""
+    for point in run["curve"]:
+        if point["val_accuracy"] >= accuracy:
+            return point["step"], point["seconds"]
+    return None
 
 
 def _versions() -> dict[str, str]:
@@ -131,7 +261,7 @@ def _draw(runs: list[dict], path: str) -> None:
     curves = {}
     for run in runs:
         points = ([p["seconds"] for p in run["curve"]], [p["val_accuracy"] for p in run["curve"]])
-        curves.setdefault(run["name"], []).append(points)
+        curves.setdefault(run["method"], []).append(points)
     with open(path, "wb") as file:
         file.write(figures.to_png(figures.draw_curves(curves)))
 
