@@ -82,12 +82,12 @@ def _write_list(folder: str, num_videos: int) -> str:
 
 def _write_records(folder: str, num_videos: int) -> str:
     """A folder of records, each shard the same videos under other names."""
-    from keras_multigrid.data import records
+    from keras_multigrid.data.records import format
 
     root = os.path.join(folder, f"records_{num_videos}")
-    if os.path.exists(os.path.join(root, records.MANIFEST)):
+    if os.path.exists(os.path.join(root, format.MANIFEST)):
         return root
-    form = records.RecordFormat(short_sides=(None,))
+    form = format.RecordFormat(short_sides=(None,))
     os.makedirs(os.path.join(root, *form.copies), exist_ok=True)
     pieces = _small_pieces(form)
     shards = {}
@@ -97,12 +97,12 @@ def _write_records(folder: str, num_videos: int) -> str:
         for shard in range(num_shards):
             first = shard * form.videos_per_shard
             its_pieces = pieces[: min(form.videos_per_shard, count - first)]
-            name = records.shard_name(part, shard, num_shards)
+            name = format.shard_name(part, shard, num_shards)
             contents = {
                 f"{form.copies[0]}/{name}.tfrecord": b"".join(piece for _, piece in its_pieces),
-                f"{name}.index": records.index_content([entry for entry, _ in its_pieces]),
+                f"{name}.index": format.index_content([entry for entry, _ in its_pieces]),
             }
-            names = records.Names(
+            names = format.Names(
                 videos=tuple(
                     (f"{part}/{first + n}.mp4", (first + n) % NUM_CLASSES)
                     for n in range(len(its_pieces))
@@ -117,13 +117,13 @@ def _write_records(folder: str, num_videos: int) -> str:
                 with open(os.path.join(root, file), "wb") as written:
                     written.write(content)
             shards[part].append(names.shard(name))
-    manifest = records.Manifest(
+    manifest = format.Manifest(
         form=form,
         class_names=tuple(map(str, range(NUM_CLASSES))),
         multi_label=False,
         shards={part: tuple(of_part) for part, of_part in shards.items()},
     )
-    with open(os.path.join(root, records.MANIFEST), "w", encoding="utf-8") as file:
+    with open(os.path.join(root, format.MANIFEST), "w", encoding="utf-8") as file:
         file.write(manifest.to_json())
     return root
 
@@ -133,8 +133,8 @@ def _small_pieces(form) -> list:
     import cv2
     import numpy as np
 
-    from keras_multigrid.data import records
-    from keras_multigrid.data.annotations import VideoRecord
+    from keras_multigrid.data.records import format
+    from keras_multigrid.data.videos.video import VideoRecord
 
     pieces = []
     with tempfile.TemporaryDirectory() as folder:
@@ -147,7 +147,7 @@ def _small_pieces(form) -> list:
                 cv2.imwrite(os.path.join(images, f"{frame:02d}.jpg"), image)
             video = VideoRecord(path=images, label=number)
             path = os.path.join(folder, f"{number}.tfrecord")
-            entry = records.write_video(video, form, [path], tuple(map(str, range(NUM_CLASSES))))
+            entry = format.write_video(video, form, [path], tuple(map(str, range(NUM_CLASSES))))
             with open(path, "rb") as file:
                 pieces.append((entry, file.read()))
     return pieces
@@ -162,9 +162,9 @@ def _run(**case) -> dict[str, float]:
 def _measure(
     step: int, path: str | None = None, validation: str | None = None, records: str | None = None
 ) -> dict[str, float]:
-    from keras_multigrid.data.annotations import path_label_lists
+    from keras_multigrid.data.lists.path_lists import path_label_lists
     from keras_multigrid.data.pipeline import training_batches
-    from keras_multigrid.data.recorded_videos import recorded_videos
+    from keras_multigrid.data.records.recorded_videos import recorded_videos
     from keras_multigrid.schedule import Grid, MultigridSchedule
 
     begun = time.perf_counter()

@@ -44,14 +44,14 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from keras_multigrid.data.annotations import VideoRecord, VideoSet  # noqa: E402
-from keras_multigrid.data.decode import decode_frames  # noqa: E402
+from keras_multigrid.data.clips.sampling import Clip, ClipSampling, training_indices  # noqa: E402
+from keras_multigrid.data.clips.windows import random_window  # noqa: E402
 from keras_multigrid.data.pipeline import drawn_clips, training_batches  # noqa: E402
-from keras_multigrid.data.preparing import prepare  # noqa: E402
-from keras_multigrid.data.recorded_videos import recorded_videos  # noqa: E402
-from keras_multigrid.data.records import RecordFormat  # noqa: E402
-from keras_multigrid.data.sampling import Clip, ClipSampling, training_indices  # noqa: E402
-from keras_multigrid.data.transforms import random_window  # noqa: E402
+from keras_multigrid.data.records.format import RecordFormat  # noqa: E402
+from keras_multigrid.data.records.preparing import prepare  # noqa: E402
+from keras_multigrid.data.records.recorded_videos import recorded_videos  # noqa: E402
+from keras_multigrid.data.videos.decode import decode_frames  # noqa: E402
+from keras_multigrid.data.videos.video import VideoRecord, VideoSet  # noqa: E402
 from keras_multigrid.schedule import Grid, MultigridSchedule  # noqa: E402
 
 # The recipe of SlowFast 8x8 on Kinetics, and the same with the view and the span kept.

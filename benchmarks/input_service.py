@@ -23,8 +23,8 @@ import time
 
 import input_pipeline
 
-from keras_multigrid.data.annotations import VideoRecord
 from keras_multigrid.data.pipeline import training_batches
+from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

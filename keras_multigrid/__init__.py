@@ -3,34 +3,31 @@
 The public names, imported when they are first used: the schedule alone needs no TensorFlow.
 """
 
-import importlib
+from keras_multigrid.lazy import public_names
+from keras_multigrid.moved import find_moved_modules
 
 __version__ = "0.1.0"
 
-_PUBLIC = {
-    "Grid": "schedule",
-    "MultigridCallback": "callbacks",
-    "MultigridCheckpoint": "checkpoint",
-    "MultigridLearningRate": "learning_rate",
-    "MultigridSchedule": "schedule",
-    "Phase": "schedule",
-    "PreciseBatchNormalization": "precise_batch_normalization",
-    "ReferenceSGD": "sgd",
-    "SubBatchNormalization": "models.sub_batch_normalization",
-    "resample": "data.pipeline",
-}
-_MODULES = ("data", "distribute", "models")
+__getattr__, __dir__, __all__ = public_names(
+    __name__,
+    {
+        "ClipSampling": "data.clips",
+        "Grid": "schedule",
+        "MultigridCallback": "callbacks",
+        "MultigridCheckpoint": "callbacks",
+        "MultigridLearningRate": "learning_rate",
+        "MultigridSchedule": "schedule",
+        "Phase": "schedule",
+        "PreciseBatchNormalization": "callbacks",
+        "ReferenceSGD": "optimizers",
+        "SubBatchNormalization": "layers",
+        "VideoRecord": "data.videos",
+        "VideoSet": "data.videos",
+        "half_cosine": "learning_rate",
+        "resample": "data",
+        "training_batches": "data",
+    },
+    modules=("data", "distribute", "models"),
+)
 
-__all__ = ["__version__", *_PUBLIC, *_MODULES]
-
-
-def __getattr__(name: str):
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted(__all__)
+find_moved_modules()

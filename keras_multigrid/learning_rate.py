@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_multigrid.grid import check_count
 from keras_multigrid.schedule import MultigridSchedule, Phase
+from keras_multigrid.schedule.grid import check_count
 
 
 @keras.saving.register_keras_serializable(package="keras_multigrid")

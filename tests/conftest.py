@@ -35,7 +35,7 @@ def write_video(path, number):
 def videos(tmp_path_factory):
     """24 videos; the label is the video's number."""
     # Networks are tested without TensorFlow, too.
-    from keras_multigrid.data.annotations import VideoRecord
+    from keras_multigrid.data.videos.video import VideoRecord
 
     folder = tmp_path_factory.mktemp("videos")
     for number in range(NUM_VIDEOS):

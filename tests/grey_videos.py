@@ -7,8 +7,8 @@ import av
 import keras
 import numpy as np
 
-from keras_multigrid.data.annotations import VideoRecord
-from keras_multigrid.data.sampling import ClipSampling
+from keras_multigrid.data.clips.sampling import ClipSampling
+from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.schedule import Grid
 
 # Colours stay as they are: 0 to 1.

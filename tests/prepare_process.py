@@ -13,9 +13,9 @@ import traceback
 import numpy as np
 from PIL import Image
 
-from keras_multigrid.data.annotations import VideoRecord, VideoSet
-from keras_multigrid.data.preparing import prepare
-from keras_multigrid.data.records import RecordFormat
+from keras_multigrid.data.records.format import RecordFormat
+from keras_multigrid.data.records.preparing import prepare
+from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 
 # Few at a time: many moments at which a run can be killed.
 FORM = RecordFormat(short_sides=(None, 12), frames_per_record=3, videos_per_shard=4)

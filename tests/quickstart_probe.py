@@ -22,13 +22,14 @@ def main() -> None:
     experiment.load()
     import tensorflow as tf
 
-    from keras_multigrid import callbacks, training
+    from keras_multigrid.callbacks import multigrid
     from keras_multigrid.models import I3D
+    from keras_multigrid.runs import training
     from keras_multigrid.schedule import MultigridSchedule
 
     shapes, memory, traces = [], [], []
 
-    class Probe(callbacks.MultigridCallback):
+    class Probe(multigrid.MultigridCallback):
         def on_train_batch_end(self, batch, logs=None):
             super().on_train_batch_end(batch, logs)
             memory.append(resident_bytes())

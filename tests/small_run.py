@@ -59,10 +59,11 @@ def run(settings: argparse.Namespace) -> None:
     import tensorflow as tf
 
     import keras_multigrid as mg
-    from keras_multigrid import distribute, evaluation, training
-    from keras_multigrid.data.annotations import class_folders
-    from keras_multigrid.data.reading import Views
-    from keras_multigrid.data.sampling import ClipSampling
+    from keras_multigrid import distribute
+    from keras_multigrid.data.clips.sampling import ClipSampling
+    from keras_multigrid.data.clips.views import Views
+    from keras_multigrid.data.lists.folders import class_folders
+    from keras_multigrid.runs import evaluation, training
 
     # Once: a process can have one MirroredStrategy.
     strategy = distribute.find_strategy(settings.strategy, logical_cpus=settings.logical_cpus)

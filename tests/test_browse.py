@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_multigrid import browse
-from keras_multigrid.data.annotations import VideoSet
+from keras_multigrid.data.clips.sampling import ClipSampling
+from keras_multigrid.data.clips.windows import Window
 from keras_multigrid.data.reading import Cut
-from keras_multigrid.data.sampling import ClipSampling
-from keras_multigrid.data.transforms import Window
+from keras_multigrid.data.videos.video import VideoSet
+from keras_multigrid.runs import browsing
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
 NAMES = tuple(f"class {number}" for number in range(24))
@@ -35,7 +35,7 @@ def video_set(videos, tmp_path_factory):
 def grids(video_set):
     """32 clips, so that the unreadable video is among those of some grid."""
     return list(
-        browse.browse(
+        browsing.browse(
             videos=video_set, schedule=SCHEDULE, sampling=ClipSampling(), seed=1, num_clips=32
         )
     )
@@ -103,7 +103,7 @@ def test_the_region_of_a_clip_is_framed_in_its_first_frame(grids):
 def test_the_region_of_a_large_video_is_small_enough_for_a_page():
     frame = np.full((1080, 1920, 3), 100, np.uint8)
     cut = Cut([frame], Window(top=540, left=960, side=540), np.int32(0), 0)
-    region = browse.outlined(cut)
+    region = browsing.outlined(cut)
     assert region.shape == (160, 284, 3)
     rows, columns = np.nonzero((region == (0xD5, 0x5E, 0x00)).all(axis=2))
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (80, 159, 142, 221)
@@ -125,7 +125,7 @@ def test_validation_is_spread_and_leaves_out_what_cannot_be_read(video_set, grid
     # Video 12 has 16 frames: 15 are spanned.
     assert list(video_and_frames(validation.clips[6])[1]) == [0, 2, 4, 6, 8, 10, 12, 14]
     assert "scaled to a short side of 18, centre crop 16²" in validation.clips[0].details
-    *_, few = browse.browse(
+    *_, few = browsing.browse(
         videos=video_set, schedule=SCHEDULE, sampling=ClipSampling(), num_clips=2
     )
     # The first and the seventh of thirteen.
@@ -136,7 +136,7 @@ def test_several_classes_and_differences_from_the_mean(videos):
     several = [dataclasses.replace(v, label=(v.label, 23) if v.label else ()) for v in videos]
     video_set = VideoSet(train=several, validation=several, class_names=NAMES, multi_label=True)
     sampling = ClipSampling(subtract_clip_mean=True)
-    *_, validation = browse.browse(
+    *_, validation = browsing.browse(
         videos=video_set, schedule=SCHEDULE.baseline(), sampling=sampling, num_clips=2
     )
     none, clip = validation.clips
@@ -154,7 +154,7 @@ def test_several_classes_and_differences_from_the_mean(videos):
 )
 def test_other_ways_of_sampling_are_named(videos, settings, words):
     video_set = VideoSet(train=videos, validation=videos, class_names=NAMES)
-    training, _ = browse.browse(
+    training, _ = browsing.browse(
         videos=video_set,
         schedule=SCHEDULE.baseline(),
         sampling=ClipSampling(**settings),
@@ -173,7 +173,7 @@ def test_page(grids):
     # A clip of 8 different frames (a moving picture keeps one of equal ones), and a replacement.
     replaced = next(clip for grid in grids for clip in grid.clips if clip.fault)
     shown = [grids[-1].clips[6], replaced]
-    page = browse.to_html([dataclasses.replace(grids[-1], clips=shown)])
+    page = browsing.to_html([dataclasses.replace(grids[-1], clips=shown)])
     assert "<h2>Validation: 8 frames x 16²</h2>" in page
     assert "<b>class 12</b>" in page
     assert "&lt;cut&gt;.mp4, which cannot be read" in page
@@ -191,7 +191,7 @@ def test_page(grids):
 
 def test_sheet(grids):
     sheet = Image.open(
-        io.BytesIO(browse.to_png([grids[0], dataclasses.replace(grids[1], clips=[])]))
+        io.BytesIO(browsing.to_png([grids[0], dataclasses.replace(grids[1], clips=[])]))
     )
     assert sheet.format == "PNG"
     # 1.9 inches at 120 dots a clip; a grid without clips has room for its title.

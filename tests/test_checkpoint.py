@@ -20,11 +20,11 @@ from keras_multigrid import (
     MultigridSchedule,
     ReferenceSGD,
     SubBatchNormalization,
+    files,
     resample,
-    storage,
 )
-from keras_multigrid.callbacks import DivergedError
-from keras_multigrid.checkpoint import ChangedSettingsError, NotFiniteError
+from keras_multigrid.callbacks.checkpoint import ChangedSettingsError, NotFiniteError
+from keras_multigrid.callbacks.multigrid import DivergedError
 
 ROOT = pathlib.Path(__file__).parents[1]
 SCHEDULE = MultigridSchedule(
@@ -190,14 +190,14 @@ def test_a_flipped_bit_and_a_missing_file_are_noticed(tmp_path):
     content[len(content) // 2] ^= 1
     (tmp_path / saved[1].file).write_bytes(content)
     (tmp_path / saved[0].file).unlink()
-    with pytest.raises(storage.StorageError, match=r"None of the 2 checkpoints .* can be read"):
+    with pytest.raises(files.StorageError, match=r"None of the 2 checkpoints .* can be read"):
         MultigridCheckpoint(str(tmp_path)).restore(make_model())
 
 
 def test_a_damaged_index_is_an_error(tmp_path):
     stopped(tmp_path)
     (tmp_path / "index.json").write_text('[{"step": 3')
-    with pytest.raises(storage.StorageError, match="list of checkpoints in JSON"):
+    with pytest.raises(files.StorageError, match="list of checkpoints in JSON"):
         MultigridCheckpoint(str(tmp_path)).restore(make_model())
 
 
@@ -212,7 +212,7 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(whole, tmp_pat
     stopped(tmp_path)
     # The kernel's own error, and of one file alone.
     (tmp_path / "step-00000009.weights.h5.unfinished").symlink_to("/dev/full")
-    with pytest.raises(storage.StorageError) as error:
+    with pytest.raises(files.StorageError) as error:
         train(tmp_path)
     message = str(error.value)
     assert "The checkpoint of step 9 is not saved; that of step 8 is whole." in message
@@ -224,13 +224,13 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(whole, tmp_pat
 
 def test_a_full_folder_for_temporary_files_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
-    with pytest.raises(storage.StorageError, match=r"step 3 is not saved\..*TMPDIR"):
+    with pytest.raises(files.StorageError, match=r"step 3 is not saved\..*TMPDIR"):
         train(tmp_path / "run")
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(storage.StorageError, match=r"Cannot (read|write) .*file/run"):
+    with pytest.raises(files.StorageError, match=r"Cannot (read|write) .*file/run"):
         train(tmp_path / "file" / "run")
 
 

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_multigrid import storage
-from keras_multigrid.checkpoint_folder import (
+from keras_multigrid import files
+from keras_multigrid.callbacks.checkpoint_folder import (
     Saved,
     digest,
     find_best,
@@ -38,15 +38,13 @@ def test_the_index_is_read_as_it_was_written(tmp_path):
 
 def test_checkpoints_without_index_are_not_written_over(tmp_path):
     (tmp_path / "step-00000003.weights.h5").write_bytes(b"abc")
-    with pytest.raises(storage.StorageError, match=r"holds checkpoints but no index\.json"):
+    with pytest.raises(files.StorageError, match=r"holds checkpoints but no index\.json"):
         read_index(str(tmp_path))
 
 
 def test_an_index_names_no_file_of_another_folder(tmp_path):
     write_index(str(tmp_path), [Saved(step=1, file="../mine.txt", digest=ABC, results=None)])
-    with pytest.raises(
-        storage.StorageError, match=r"'\.\./mine\.txt' is not a name of this folder"
-    ):
+    with pytest.raises(files.StorageError, match=r"'\.\./mine\.txt' is not a name of this folder"):
         read_index(str(tmp_path))
 
 
@@ -65,7 +63,7 @@ def test_the_last_whole_is_read(tmp_path):
     for step, content in ((1, b"abc"), (2, b"abc"), (3, b"abd")):
         (tmp_path / f"{step}.weights.h5").write_bytes(content)
     assert read_last(str(tmp_path), entries) == (entries[1], b"abc")
-    with pytest.raises(storage.StorageError, match=r"None of the 2 checkpoints .* can be read"):
+    with pytest.raises(files.StorageError, match=r"None of the 2 checkpoints .* can be read"):
         read_last(str(tmp_path), entries[2:])
 
 

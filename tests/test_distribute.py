@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from worker_group import worker_environments
 
-from keras_multigrid.data.synthetic import write_videos
+from keras_multigrid.data.synthetic.videos import write_videos
 from keras_multigrid.distribute import find_strategy
 
 TESTS = pathlib.Path(__file__).parent

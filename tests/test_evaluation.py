@@ -4,9 +4,9 @@ import json
 import pytest
 from grey_videos import GRID, PLAIN, brightness_model, write_videos
 
-from keras_multigrid import evaluation
-from keras_multigrid.data.annotations import VideoRecord, VideoSet
-from keras_multigrid.data.reading import Views
+from keras_multigrid.data.clips.views import Views
+from keras_multigrid.data.videos.video import VideoRecord, VideoSet
+from keras_multigrid.runs import evaluation
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,11 @@ import official_sets
 import pytest
 
 import gin
-from keras_multigrid import models, training
-from keras_multigrid.data.sampling import ClipSampling
+from keras_multigrid import models
+from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.learning_rate import MultigridLearningRate
-from keras_multigrid.plan import make_plan
+from keras_multigrid.runs import training
+from keras_multigrid.runs.plan import make_plan
 
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -63,7 +64,7 @@ NETWORKS = {}
 
 def whole_network():
     """The network of the experiment that was parsed; of those that are alike, one is made."""
-    alike = tuple(map(gin.query_parameter, ("%MODEL_NAME", "zoo.create.weight_decay")))
+    alike = tuple(map(gin.query_parameter, ("%MODEL_NAME", "models.create.weight_decay")))
     if alike not in NETWORKS:
         NETWORKS[alike] = make_network(classes=7)
     return NETWORKS[alike]
@@ -185,13 +186,13 @@ TINY = (
     "CROP_SIZE=36",
     "schedule.MultigridSchedule.round_to_epochs=False",
     "learning_rate.MultigridLearningRate.warmup_epochs=1",
-    "sampling.ClipSampling.min_scale=40",
-    "sampling.ClipSampling.max_scale=44",
-    "zoo.create.blocks=(1, 1, 1, 1)",
-    "zoo.create.width=8",
-    "training.train.validations=1",
+    "clips.ClipSampling.min_scale=40",
+    "clips.ClipSampling.max_scale=44",
+    "models.create.blocks=(1, 1, 1, 1)",
+    "models.create.width=8",
+    "runs.train.validations=1",
     # Another function to trace, which tests/test_callbacks.py has.
-    "training.train.precise_batches=0",
+    "runs.train.precise_batches=0",
 )
 
 
@@ -204,7 +205,7 @@ def tiny_bindings(name, data_bindings, folder):
     bindings = [*TINY, *data_bindings(PUBLISHED[name]), f"RUN_DIR='{folder}/run'"]
     bindings.append(f"BOUNDARIES={() if name.endswith('cosine') else (2,)}")
     if "nln" in name:
-        bindings.append("zoo.create.non_local=((), (0,), (0,), ())")
+        bindings.append("models.create.non_local=((), (0,), (0,), ())")
     if name.startswith("slowfast"):
         bindings.append("NUM_FRAMES=16")
     if name.endswith(("from_kinetics", "inflated")):

@@ -8,8 +8,8 @@ import keras
 import pytest
 
 from keras_multigrid.learning_rate import MultigridLearningRate
-from keras_multigrid.plan import Device, make_plan
-from keras_multigrid.plan_table import format_plan
+from keras_multigrid.runs.plan import Device, make_plan
+from keras_multigrid.runs.plan_table import format_plan
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
 KINETICS = MultigridSchedule(
@@ -32,20 +32,20 @@ SHORT = MultigridSchedule(
 GIN = """
 from __gin__ import dynamic_registration
 from keras_multigrid import learning_rate
-from keras_multigrid import schedule
+from keras_multigrid.schedule import multigrid_schedule
 
-schedule.Grid:
+multigrid_schedule.Grid:
   batch_size = 64
   num_frames = 32
   crop_size = 224
-schedule.MultigridSchedule:
-  base = @schedule.Grid()
+multigrid_schedule.MultigridSchedule:
+  base = @multigrid_schedule.Grid()
   num_clips = 239975
   epochs = 239
   boundaries = (94, 154, 196)
   round_to_epochs = True
 learning_rate.MultigridLearningRate:
-  schedule = @schedule.MultigridSchedule()
+  schedule = @multigrid_schedule.MultigridSchedule()
   learning_rate = 0.1
 """
 
@@ -297,7 +297,7 @@ def test_rates_without_a_network(tmp_path):
     (tmp_path / "kinetics.gin").write_text(GIN)
     done = call(f"--gin_file={tmp_path / 'kinetics.gin'}", "--clips_per_second=30")
     assert done.returncode == 1
-    assert "no training.train.model" in done.stderr
+    assert "no runs.train.model" in done.stderr
     assert "Traceback" not in done.stderr
 
 

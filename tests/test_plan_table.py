@@ -3,8 +3,8 @@ import dataclasses
 from test_plan import KINETICS, PUBLISHED, SHORT
 
 from keras_multigrid.learning_rate import MultigridLearningRate
-from keras_multigrid.plan import Device, make_plan
-from keras_multigrid.plan_table import format_plan
+from keras_multigrid.runs.plan import Device, make_plan
+from keras_multigrid.runs.plan_table import format_plan
 
 
 def test_table_of_the_published_schedule():

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from grey_videos import GRID, PLAIN, brightness_model, write_video, write_videos
 
-from keras_multigrid.data.annotations import VideoRecord
 from keras_multigrid.data.bad_videos import BadVideos
+from keras_multigrid.data.clips.views import Views
 from keras_multigrid.data.pipeline import view_batches
-from keras_multigrid.data.reading import Views
+from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.models import I3D
-from keras_multigrid.predictor import Predictor
+from keras_multigrid.runs.predictor import Predictor
 from keras_multigrid.schedule import Grid
 
 

@@ -123,9 +123,9 @@ def test_the_command_line(tmp_path):
     assert (tmp_path / "records" / "records.gin").read_text().splitlines() == [
         "from __gin__ import dynamic_registration",
         "from keras_multigrid.data import recorded_videos",
-        "VIDEOS = @prepared/recorded_videos.recorded_videos()",
+        "VIDEOS = @prepared/records.recorded_videos()",
         "NUM_CLIPS = 2",
-        "prepared/recorded_videos.recorded_videos.root = '%s'" % (tmp_path / "records"),
+        "prepared/records.recorded_videos.root = '%s'" % (tmp_path / "records"),
     ]
     # One flipped byte.
     shard = tmp_path / "records" / "12" / "train-00000-of-00001.tfrecord"

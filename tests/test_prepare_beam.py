@@ -8,7 +8,7 @@ import sys
 import pytest
 from prepare_process import FORM, content, finish, kill_when, start, video_set, write_videos
 
-from keras_multigrid.data.preparing import prepare
+from keras_multigrid.data.records.preparing import prepare
 
 beam = pytest.importorskip("apache_beam")
 
@@ -56,7 +56,7 @@ def test_a_pipeline_is_killed_and_others_go_on(videos, whole, tmp_path):
 
 
 def test_counters_and_repeated_shards(videos, whole, tmp_path):
-    from keras_multigrid.data import beam_preparing
+    from keras_multigrid.data.records import beam
 
     prepare(video_set(videos), root=str(tmp_path), form=FORM)
     (tmp_path / "train-00004-of-00036.json").unlink()
@@ -71,7 +71,7 @@ def test_counters_and_repeated_shards(videos, whole, tmp_path):
         return result
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(beam_preparing.beam.Pipeline, "run", count)
+        patch.setattr(beam.beam.Pipeline, "run", count)
         prepare(video_set(videos), root=str(tmp_path), form=FORM, beam_options=DIRECT)
     # Videos 24 to 27, counted from the first: 24 stands for the fifth, which is bad.
     assert counted == {"videos": 3, "frames": 18, "bad": 1}
@@ -89,7 +89,7 @@ def test_the_command_line(videos, tmp_path):
     (tmp_path / "val.txt").write_text(f"{videos}/2 1\n{videos}/bad.mp4 1\n")
     (tmp_path / "data.gin").write_text(
         """from __gin__ import dynamic_registration
-from keras_multigrid.data import annotations
+from keras_multigrid.data.lists import annotations
 VIDEOS = @annotations.path_label_lists()
 TRAIN_LIST = 'train.txt'
 annotations.path_label_lists:

@@ -17,8 +17,8 @@ import pytest
 import tensorflow as tf
 from remote_servers import BUCKET, S3Server, call, web_server
 
-from keras_multigrid import storage
-from keras_multigrid.data.synthetic import write_videos
+from keras_multigrid import files
+from keras_multigrid.data.synthetic.videos import write_videos
 
 ROOT = pathlib.Path(__file__).parents[1]
 HAS_S3 = tuple(map(int, tf.__version__.split(".")[:2])) <= (2, 17)
@@ -56,85 +56,85 @@ def data(tmp_path_factory):
 # ---- Files ---------------------------------------------------------------------------------------
 
 
-def files(folder):
+def use_files(folder):
     path = f"{folder}/sub/file"
-    assert storage.read(path) is None
-    assert not storage.exists(path)
-    assert not storage.is_folder(folder)
-    assert not storage.holds(folder, "sub")
-    storage.write(path, "0123456789")
-    assert storage.read(path) == b"0123456789"
-    assert storage.read_range(path, offset=3, length=4) == b"3456"
-    assert storage.read_range(path, offset=8, length=4) == b"89"
-    assert storage.read_range(path, offset=20, length=4) == b""
-    assert storage.is_file(path)
-    assert not storage.is_folder(path)
-    assert storage.is_folder(folder)
-    assert not storage.is_file(folder)
-    assert storage.list_folder(folder) == ["sub"]
-    assert [(e.name, e.is_dir()) for e in storage.scan_folder(folder)] == [("sub", True)]
-    assert storage.list_folder(folder.split("/sub")[0].rsplit("/", 1)[0])
-    assert storage.holds(f"{folder}/sub", "fi")
-    status = storage.status(path)
+    assert files.read(path) is None
+    assert not files.exists(path)
+    assert not files.is_folder(folder)
+    assert not files.holds(folder, "sub")
+    files.write(path, "0123456789")
+    assert files.read(path) == b"0123456789"
+    assert files.read_range(path, offset=3, length=4) == b"3456"
+    assert files.read_range(path, offset=8, length=4) == b"89"
+    assert files.read_range(path, offset=20, length=4) == b""
+    assert files.is_file(path)
+    assert not files.is_folder(path)
+    assert files.is_folder(folder)
+    assert not files.is_file(folder)
+    assert files.list_folder(folder) == ["sub"]
+    assert [(e.name, e.is_dir()) for e in files.scan_folder(folder)] == [("sub", True)]
+    assert files.list_folder(folder.split("/sub")[0].rsplit("/", 1)[0])
+    assert files.holds(f"{folder}/sub", "fi")
+    status = files.status(path)
     assert status.size == 10
     assert abs(status.modified / 1e9 - time.time()) < 3600
-    storage.write(path, b"")
-    assert storage.read(path) == b""
-    storage.remove(path)
-    assert storage.read(path) is None
-    for look in (storage.status, storage.list_folder, storage.open_file):
+    files.write(path, b"")
+    assert files.read(path) == b""
+    files.remove(path)
+    assert files.read(path) is None
+    for look in (files.status, files.list_folder, files.open_file):
         with pytest.raises(FileNotFoundError):
             look(path)
     with pytest.raises(FileNotFoundError):
-        storage.read_range(path, offset=0, length=1)
+        files.read_range(path, offset=0, length=1)
 
 
 def large_files(local, path):
-    storage.upload(local, path)
-    with storage.local_copy(path) as copy:
+    files.upload(local, path)
+    with files.local_copy(path) as copy:
         assert os.path.basename(copy) == path.rsplit("/", 1)[1]
         assert pathlib.Path(copy).read_bytes() == pathlib.Path(local).read_bytes()
     assert not os.path.exists(copy)
 
 
 def test_local_files(tmp_path):
-    files(str(tmp_path / "folder"))
+    use_files(str(tmp_path / "folder"))
 
 
 def away(path):
     calls = [
-        lambda: storage.read(path),
-        lambda: storage.read_range(path, offset=0, length=1),
-        lambda: storage.is_folder(path),
-        lambda: storage.list_folder(f"s3://{BUCKET}"),
-        lambda: storage.write(path, "text"),
+        lambda: files.read(path),
+        lambda: files.read_range(path, offset=0, length=1),
+        lambda: files.is_folder(path),
+        lambda: files.list_folder(f"s3://{BUCKET}"),
+        lambda: files.write(path, "text"),
     ]
     for its_call in calls:
-        with pytest.raises(storage.StorageUnavailableError, match=r"Cannot .*s3://.*Tried for"):
+        with pytest.raises(files.StorageUnavailableError, match=r"Cannot .*s3://.*Tried for"):
             its_call()
 
 
 def refused(address):
     for name in ("none", "none.mp4"):
-        assert storage.read(f"{address}/{name}") is None
-    with pytest.raises(storage.StorageError, match=r"Cannot write http"):
-        storage.write(f"{address}/file", "text")
-    with pytest.raises(storage.StorageError, match=r"Cannot list http.*no folders.*list"):
-        storage.list_folder(address)
+        assert files.read(f"{address}/{name}") is None
+    with pytest.raises(files.StorageError, match=r"Cannot write http"):
+        files.write(f"{address}/file", "text")
+    with pytest.raises(files.StorageError, match=r"Cannot list http.*no folders.*list"):
+        files.list_folder(address)
 
 
 def no_ranges(address):
-    assert storage.read(f"{address}/names.txt") == b"one\ntwo\nthree\n"
-    with pytest.raises(storage.StorageError, match="sends no ranges"):
-        storage.read(f"{address}/large")
+    assert files.read(f"{address}/names.txt") == b"one\ntwo\nthree\n"
+    with pytest.raises(files.StorageError, match="sends no ranges"):
+        files.read(f"{address}/large")
 
 
 # ---- Data ----------------------------------------------------------------------------------------
 
 
 def lists(local, remote):
-    from keras_multigrid.data.annotations import path_label_lists
-    from keras_multigrid.data.lines import BadLinesError
+    from keras_multigrid.data.lists.lines import BadLinesError
+    from keras_multigrid.data.lists.path_lists import path_label_lists
 
     sets = [
         path_label_lists(
@@ -154,7 +154,7 @@ def lists(local, remote):
 
 
 def folders(local, remote):
-    from keras_multigrid.data.annotations import class_folders
+    from keras_multigrid.data.lists.folders import class_folders
 
     for part, validation in (("train", "validation"), ("frames", "frames")):
         sets = [
@@ -168,7 +168,7 @@ def folders(local, remote):
 
 def same(ours, others):
     """The same classes, labels, names and frames."""
-    from keras_multigrid.data.decode import read_video
+    from keras_multigrid.data.videos.decode import read_video
 
     assert ours.class_names == others.class_names
     for part in ("train", "validation"):
@@ -179,7 +179,7 @@ def same(ours, others):
 
 
 def on_s3(data, large, remote):
-    files(f"{remote}/files")
+    use_files(f"{remote}/files")
     large_files(large, f"{remote}/large/file")
     lists(data, f"{remote}/data")
     folders(data, f"{remote}/data")
@@ -213,12 +213,12 @@ def test_files_and_data_on_the_web(data, tmp_path):
 
 
 def clips_away(path, folder):
-    from keras_multigrid.data.annotations import VideoRecord, VideoSet
     from keras_multigrid.data.bad_videos import BadVideos
-    from keras_multigrid.data.checking import check_videos
+    from keras_multigrid.data.check.videos import check_videos
+    from keras_multigrid.data.clips.sampling import ClipSampling
     from keras_multigrid.data.reading import ClipReader
-    from keras_multigrid.data.sampling import ClipSampling
-    from keras_multigrid.grid import Grid
+    from keras_multigrid.data.videos.video import VideoRecord, VideoSet
+    from keras_multigrid.schedule import Grid
 
     grid = Grid(batch_size=1, num_frames=2, crop_size=16)
     bad_videos = BadVideos()
@@ -227,11 +227,11 @@ def clips_away(path, folder):
         VideoRecord(path=os.path.dirname(path), label=0, frame_paths=(path,)),
     ):
         reader = ClipReader([record], ClipSampling(), bad_videos=bad_videos)
-        with pytest.raises(storage.StorageUnavailableError, match="Cannot read s3://"):
+        with pytest.raises(files.StorageUnavailableError, match="Cannot read s3://"):
             reader.centre(0, grid)
     assert not bad_videos.errors
     videos = VideoSet(train=[record], validation=[], class_names=("one",))
-    with pytest.raises(storage.StorageUnavailableError, match="Cannot look at"):
+    with pytest.raises(files.StorageUnavailableError, match="Cannot look at"):
         check_videos(videos, journal=f"{folder}/journal", workers=1)
 
 
@@ -259,10 +259,10 @@ def experiment(tmp_path_factory):
     path.write_text(
         """from __gin__ import dynamic_registration
 from keras_multigrid import learning_rate
-from keras_multigrid import training
-from keras_multigrid.data import annotations
+from keras_multigrid.runs import training
+from keras_multigrid.data.lists import annotations
 from keras_multigrid.data import reading
-from keras_multigrid.data import sampling
+from keras_multigrid.data.clips import sampling
 from keras_multigrid.models import i3d
 
 include 'gin/experiment.gin'
@@ -401,7 +401,7 @@ def use(server, experiment, place):
     written = {"evaluation.json", "predictions.csv", "confusion.png"}
     assert written <= {pathlib.Path(name).name for name in server.names(run)}
     video = next(name for name in server.names("data/train/") if name.endswith(".mp4"))
-    param = {"evaluation.predict.weights": f"{run_dir}/model.keras"}
+    param = {"runs.predict.weights": f"{run_dir}/model.keras"}
     process = start(
         "predict", experiment, *place, f"s3://{BUCKET}/{video}", env=server.env, **param
     )
@@ -460,7 +460,7 @@ def test_a_server_that_stays_away_ends_the_run(experiment, data, tmp_path):
     [
         {"RUN_DIR": "s3://bucket/run"},
         {"TRAIN": "s3://bucket/train"},
-        {"training.train.checkpoint_dir": "s3://bucket/checkpoints"},
+        {"runs.train.checkpoint_dir": "s3://bucket/checkpoints"},
     ],
 )
 def test_a_missing_file_system_is_told_first(params, experiment, tmp_path):
@@ -474,19 +474,19 @@ def test_a_missing_file_system_is_told_first(params, experiment, tmp_path):
 
 @without_s3
 def test_every_remote_path_is_told():
-    from keras_multigrid.data import annotations, published_sets
-    from keras_multigrid.data.annotations import VideoRecord
+    from keras_multigrid.callbacks.event_file import EventFile
+    from keras_multigrid.data.clips.sampling import ClipSampling
+    from keras_multigrid.data.lists import annotations, published_sets
     from keras_multigrid.data.reading import ClipReader
-    from keras_multigrid.data.sampling import ClipSampling
-    from keras_multigrid.event_file import EventFile
+    from keras_multigrid.data.videos.video import VideoRecord
 
     path = "s3://bucket/file"
     record = VideoRecord(path=path, label=0)
     for its_call in (
-        lambda: storage.read(path),
-        lambda: storage.write(path, ""),
-        lambda: storage.list_folder(path),
-        lambda: storage.is_folder(path),
+        lambda: files.read(path),
+        lambda: files.write(path, ""),
+        lambda: files.list_folder(path),
+        lambda: files.is_folder(path),
         lambda: annotations.class_folders(path, validation=path),
         lambda: annotations.path_label_lists(path, validation=path),
         lambda: annotations.path_label_lists("list", validation="list", root=path),

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from keras_multigrid.data.synthetic import write_videos
+from keras_multigrid.data.synthetic.videos import write_videos
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Curves that tell times, not results.
@@ -34,10 +34,10 @@ def quickstart(data, folder):
     return [
         *(sys.executable, str(ROOT / "tools" / "train.py"), "--gin_file=gin/quickstart.gin"),
         *(f"--gin_param=DATA_DIR='{data}'", f"--gin_param=RUN_DIR='{folder / 'run'}'"),
-        *("--gin_param=training.train.checkpoint_every=20",),
-        *("--gin_param=training.train.still_control=False",),
+        *("--gin_param=runs.train.checkpoint_every=20",),
+        *("--gin_param=runs.train.still_control=False",),
         # Read by a training step, unlike the quickstart's own.
-        *("--gin_param=i3d.I3D.dropout=0.2",),
+        *("--gin_param=models.I3D.dropout=0.2",),
     ]
 
 

@@ -11,9 +11,11 @@ import formula
 import numpy as np
 import pytest
 
-from keras_multigrid import Grid, MultigridSchedule, browse, models
-from keras_multigrid.data import annotations, synthetic
-from keras_multigrid.data.sampling import ClipSampling
+from keras_multigrid import Grid, MultigridSchedule, models
+from keras_multigrid.data.clips.sampling import ClipSampling
+from keras_multigrid.data.lists import annotations
+from keras_multigrid.data.synthetic import videos
+from keras_multigrid.runs import browsing
 
 ROOT = pathlib.Path(__file__).parents[1]
 TINY = (
@@ -24,9 +26,9 @@ TINY = (
     "BOUNDARIES=(2, 3)",
     "synthetic.motion_videos.num_train=24",
     "synthetic.motion_videos.num_validation=12",
-    "i3d.I3D.width=4",
-    "sampling.ClipSampling.min_scale=36",
-    "sampling.ClipSampling.max_scale=40",
+    "models.I3D.width=4",
+    "clips.ClipSampling.min_scale=36",
+    "clips.ClipSampling.max_scale=40",
 )
 
 
@@ -70,7 +72,7 @@ def test_train_from_another_folder(tmp_path):
     assert "NUM_CLIPS = 24" in (run_dir / "config.gin").read_text()
     # Defaults that nobody set are there, too.
     assert "decay = 0.1" in (run_dir / "operative_config.gin").read_text()
-    views = ("reading.Views.clips=2", "reading.Views.crops=3")
+    views = ("clips.Views.clips=2", "clips.Views.crops=3")
     result = call(
         "evaluate.py", "--gin_file=gin/quickstart.gin", params=(*params, *views), cwd=tmp_path
     )
@@ -97,9 +99,9 @@ def test_train_from_another_folder(tmp_path):
 
 def test_browse_shows_the_clips_of_a_training(tmp_path):
     data = tmp_path / "data"
-    synthetic.write_videos(data, num_train=24, num_validation=12, processes=1)
+    videos.write_videos(data, num_train=24, num_validation=12, processes=1)
     page = tmp_path / "pages" / "clips.html"
-    params = (*TINY, f"DATA_DIR='{data}'", "training.train.seed=3")
+    params = (*TINY, f"DATA_DIR='{data}'", "runs.train.seed=3")
     result = call(
         "browse.py", "--gin_file=gin/quickstart.gin", f"--out={page}", "--clips=2", params=params
     )
@@ -110,14 +112,14 @@ def test_browse_shows_the_clips_of_a_training(tmp_path):
         epochs=4,
         boundaries=(2, 3),
     )
-    expected = browse.browse(
+    expected = browsing.browse(
         videos=annotations.class_folders(data / "train", validation=data / "validation"),
         schedule=schedule,
         sampling=ClipSampling(min_scale=36, max_scale=40, flip=False),
         seed=3,
         num_clips=2,
     )
-    assert page.read_text(encoding="utf-8") == browse.to_html(expected)
+    assert page.read_text(encoding="utf-8") == browsing.to_html(expected)
 
 
 def test_published_weights_are_converted(tmp_path):

@@ -15,21 +15,15 @@ import keras
 import numpy as np
 import pytest
 
-from keras_multigrid import (
-    Grid,
-    MultigridLearningRate,
-    MultigridSchedule,
-    ReferenceSGD,
-    replicas,
-    training,
-)
-from keras_multigrid.checkpoint import ChangedSettingsError
-from keras_multigrid.data.annotations import class_folders
-from keras_multigrid.data.sampling import ClipSampling
-from keras_multigrid.data.synthetic import write_videos
+from keras_multigrid import Grid, MultigridLearningRate, MultigridSchedule, ReferenceSGD, replicas
+from keras_multigrid.callbacks.checkpoint import ChangedSettingsError
+from keras_multigrid.data.clips.sampling import ClipSampling
+from keras_multigrid.data.lists.folders import class_folders
+from keras_multigrid.data.synthetic.videos import write_videos
 from keras_multigrid.models import I3D
-from keras_multigrid.models.weights import published_shapes
-from keras_multigrid.training import train
+from keras_multigrid.models.weights.published import published_shapes
+from keras_multigrid.runs import training
+from keras_multigrid.runs.training import train
 
 SCHEDULE = MultigridSchedule(
     base=Grid(batch_size=4, num_frames=8, crop_size=32), num_clips=24, epochs=6, boundaries=(3, 5)

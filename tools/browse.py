@@ -25,14 +25,14 @@ def main() -> None:
     experiment.check_local("out")
     experiment.load()
     experiment.check_schemes()
-    from keras_multigrid import browse
+    from keras_multigrid.runs import browsing
 
     seed = _seed_of_training() if FLAGS.seed is None else FLAGS.seed
-    grids = experiment.configured(browse.browse)(seed=seed, num_clips=FLAGS.clips)
+    grids = experiment.configured(browsing.browse)(seed=seed, num_clips=FLAGS.clips)
     if out.suffix == ".png":
-        data = browse.to_png(grids)
+        data = browsing.to_png(grids)
     else:
-        data = browse.to_html(grids).encode("utf-8", "backslashreplace")
+        data = browsing.to_html(grids).encode("utf-8", "backslashreplace")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(data)
     print(f"wrote {out}")
@@ -40,7 +40,7 @@ def main() -> None:
 
 def _seed_of_training() -> int:
     try:
-        return gin.query_parameter("training.train.seed")
+        return gin.query_parameter("runs.train.seed")
     except ValueError:
         return 0
 

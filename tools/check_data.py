@@ -27,10 +27,11 @@ def main() -> None:
     experiment.check_local("out")
     experiment.load()
     experiment.check_schemes()
-    from keras_multigrid.data import checking, list_files
-    from keras_multigrid.data.lines import BadLinesError, collect_bad_lines
+    from keras_multigrid.data.check import videos
+    from keras_multigrid.data.lists import writing
+    from keras_multigrid.data.lists.lines import BadLinesError, collect_bad_lines
 
-    check = experiment.configured(checking.check_videos)
+    check = experiment.configured(videos.check_videos)
     journal = os.path.join(FLAGS.out, "journal.jsonl")
     progress = experiment.Progress("video")
     with collect_bad_lines() as bad_lines:
@@ -49,7 +50,7 @@ def main() -> None:
     with open(table, "w", encoding="utf-8", errors="surrogateescape") as file:
         for row in [("path", "part", "reason"), *rows]:
             file.write("\t".join(" ".join(text.split()) for text in row) + "\n")
-    files = list_files.write_lists(checked.usable, FLAGS.out)
+    files = writing.write_lists(checked.usable, FLAGS.out)
     settings = os.path.join(FLAGS.out, "cleaned.gin")
     with open(settings, "w", encoding="utf-8") as file:
         file.write(_gin(files, checked.usable))

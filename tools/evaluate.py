@@ -1,8 +1,8 @@
 """Test a trained network: python tools/evaluate.py --gin_file=gin/quickstart.gin [--gin_param=...]
 
 Views and weights are settings, too:
-    --gin_param="reading.Views.clips = 1" --gin_param="reading.Views.crops = 3"
-    --gin_param="evaluation.evaluate.weights = 'SLOWFAST_8x8_R50.pkl'"
+    --gin_param="clips.Views.clips = 1" --gin_param="clips.Views.crops = 3"
+    --gin_param="runs.evaluate.weights = 'SLOWFAST_8x8_R50.pkl'"
 """
 
 import experiment
@@ -11,7 +11,7 @@ import experiment
 def main() -> None:
     experiment.load()
     experiment.check_schemes()
-    from keras_multigrid import evaluation
+    from keras_multigrid.runs import evaluation
 
     print(f"\n{experiment.configured(evaluation.evaluate)()}")
 

@@ -50,10 +50,10 @@ def parse(gin_files: list[str], bindings: list[str]) -> None:
 
 
 def _read_remote_gin_files() -> None:
-    from keras_multigrid import storage
+    from keras_multigrid import files
 
     gin.config.register_file_reader(
-        lambda path: io.StringIO(storage.read(path).decode()), _remote_gin_file_exists
+        lambda path: io.StringIO(files.read(path).decode()), _remote_gin_file_exists
     )
 
 
@@ -61,10 +61,10 @@ def _remote_gin_file_exists(path: str) -> bool:
     # gin asks for it in each folder that it searches, too.
     if not re.match(r"\w+://", path):
         return False
-    from keras_multigrid import storage
+    from keras_multigrid import files
 
-    storage.check_scheme(path)
-    return storage.exists(path)
+    files.check_scheme(path)
+    return files.exists(path)
 
 
 def _check_macros(config: str) -> None:
@@ -89,12 +89,12 @@ def _check_macros(config: str) -> None:
 
 def check_schemes() -> None:
     """Refuse remote paths whose file system is not there, before the first one is read."""
-    from keras_multigrid import storage
+    from keras_multigrid import files
 
     for path in re.findall(r"""['"](\w+://[^'"]*)""", gin.config_str()):
         # The address of an input service is no file.
         if not path.startswith("grpc://"):
-            storage.check_scheme(path)
+            files.check_scheme(path)
 
 
 def check_local(flag: str) -> None:

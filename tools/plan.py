@@ -38,8 +38,8 @@ _CLASSES = 400
 def main() -> None:
     experiment.load()
     from keras_multigrid.learning_rate import MultigridLearningRate
-    from keras_multigrid.plan import make_plan
-    from keras_multigrid.plan_table import format_plan
+    from keras_multigrid.runs.plan import make_plan
+    from keras_multigrid.runs.plan_table import format_plan
 
     learning_rate = experiment.configured(MultigridLearningRate)()
     plan = make_plan(
@@ -58,14 +58,14 @@ def _device():
         if FLAGS.frames_per_core is not None:
             raise app.UsageError("--frames_per_core is for rates: set --clips_per_second, too.")
         return None
-    from keras_multigrid.plan import Device
+    from keras_multigrid.runs.plan import Device
 
     return Device(clips_per_second=FLAGS.clips_per_second, parameters=_count_parameters())
 
 
 def _count_parameters() -> int:
     """Those of the experiment's model, with a classifier of `_CLASSES`."""
-    from keras_multigrid import training
+    from keras_multigrid.runs import training
 
     try:
         settings = gin.get_bindings(training.train, resolve_references=False)
@@ -75,7 +75,7 @@ def _count_parameters() -> int:
     if "model" not in settings:
         raise ValueError(
             "--clips_per_second needs the network, whose parameters it counts. Received: no "
-            "training.train.model. Bind it in the gin file."
+            "runs.train.model. Bind it in the gin file."
         )
     # gin resolves references as it copies them; the others would look for data.
     make_model = copy.deepcopy(settings["model"])

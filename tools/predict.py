@@ -16,7 +16,7 @@ FLAGS = flags.FLAGS
 def main(paths: list[str]) -> None:
     experiment.load()
     experiment.check_schemes()
-    from keras_multigrid import evaluation
+    from keras_multigrid.runs import evaluation
 
     predictions = experiment.configured(evaluation.predict)(paths=paths, top=FLAGS.top)
     for path, classes in predictions.items():

@@ -56,8 +56,8 @@ def main() -> None:
 def _prepare() -> None:
     experiment.load()
     experiment.check_schemes()
-    from keras_multigrid import storage
-    from keras_multigrid.data import preparing
+    from keras_multigrid import files
+    from keras_multigrid.data.records import preparing
 
     options = [f"--runner={FLAGS.runner}", *FLAGS.beam_option] if FLAGS.runner else None
     prepared = experiment.configured(preparing.prepare)(
@@ -70,8 +70,8 @@ def _prepare() -> None:
     rows += [(video.path, video.part, video.reason) for video in prepared.bad]
     table = "".join("\t".join(" ".join(text.split()) for text in row) + "\n" for row in rows)
     out = FLAGS.out.rstrip("/")
-    storage.write(f"{out}/bad_videos.tsv", table.encode("utf-8", "surrogateescape"))
-    storage.write(f"{out}/records.gin", _gin(out, prepared.manifest))
+    files.write(f"{out}/bad_videos.tsv", table.encode("utf-8", "surrogateescape"))
+    files.write(f"{out}/records.gin", _gin(out, prepared.manifest))
     print(_summary(prepared))
     if prepared.bad:
         print(f"Videos left out, as they cannot be read: {len(prepared.bad)}, {out}/bad_videos.tsv")
@@ -79,7 +79,7 @@ def _prepare() -> None:
 
 
 def _verify() -> None:
-    from keras_multigrid.data import verifying
+    from keras_multigrid.data.records import verifying
 
     faults = verifying.verify(FLAGS.out, progress=experiment.Progress("file"))
     for fault in faults:
@@ -116,9 +116,9 @@ def _gin(root, manifest) -> str:
         "from __gin__ import dynamic_registration",
         "from keras_multigrid.data import recorded_videos",
         # A scope of its own: the experiment's settings, and the names that they use, stay.
-        "VIDEOS = @prepared/recorded_videos.recorded_videos()",
+        "VIDEOS = @prepared/records.recorded_videos()",
         f"NUM_CLIPS = {sum(shard.num_videos for shard in manifest.shards['train'])}",
-        f"prepared/recorded_videos.recorded_videos.root = {root!r}",
+        f"prepared/records.recorded_videos.root = {root!r}",
     ]
     return "\n".join(lines) + "\n"
 

@@ -5,7 +5,7 @@
 
 Trainers read from it by one binding, and must see the records at the same path as the workers:
 
-    python tools/train.py --gin_file=... --gin_param="training.train.service='grpc://HOST:5050'"
+    python tools/train.py --gin_file=... --gin_param="runs.train.service='grpc://HOST:5050'"
 
 Workers may come and go while trainers run. Ports are open to everyone who reaches them, and what
 trainers send is run: keep them inside your own network.
@@ -62,8 +62,8 @@ def _worker() -> None:
         raise app.UsageError("A worker takes --dispatcher=HOST:PORT, and --port and --host.")
     import tensorflow as tf
 
-    from keras_multigrid import remote
-    from keras_multigrid.data import serving
+    from keras_multigrid import remote_files
+    from keras_multigrid.data.records import serving
 
     address = FLAGS.dispatcher.removeprefix("grpc://")
     try:
@@ -73,14 +73,14 @@ def _worker() -> None:
             f"--dispatcher must be HOST:PORT, such as localhost:5050. Received: {FLAGS.dispatcher}."
         ) from None
     # What the dispatcher sends may read from any of them.
-    remote.load()
+    remote_files.load()
     host = FLAGS.host or socket.gethostname()
     service = tf.data.experimental.service
     config = service.WorkerConfig(
         dispatcher_address=address,
         worker_address=f"{host}:%port%",
         port=FLAGS.port or 0,
-        dispatcher_timeout_ms=round(1000 * remote.retry_seconds()),
+        dispatcher_timeout_ms=round(1000 * remote_files.retry_seconds()),
         heartbeat_interval_ms=1000,
     )
     events = _signals()

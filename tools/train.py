@@ -8,7 +8,7 @@ import gin
 def main() -> None:
     experiment.load()
     experiment.check_schemes()
-    from keras_multigrid import training
+    from keras_multigrid.runs import training
 
     report = experiment.configured(training.train)(texts=_settings)
     if report is not None:

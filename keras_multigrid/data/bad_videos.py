@@ -5,7 +5,7 @@ import threading
 
 from absl import logging
 
-from keras_multigrid import input_monitor, storage
+from keras_multigrid import files, monitor
 
 
 class TooManyBadVideosError(RuntimeError):
@@ -55,7 +55,7 @@ class BadVideos:
         with self._lock:
             self.clips += 1
             self.replaced_clips += 1
-            input_monitor.add_replaced_clip()
+            monitor.add_replaced_clip()
             if path not in self.errors:
                 self.errors[path] = printable(str(error))
                 self._list(path, self.errors[path])
@@ -68,9 +68,9 @@ class BadVideos:
 
     def _append(self, line: str) -> None:
         line = line.encode("utf-8", "surrogateescape")
-        if storage.is_remote(self.list_path):
+        if files.is_remote(self.list_path):
             # Nothing can be appended to an object.
-            storage.write(self.list_path, (storage.read(self.list_path) or b"") + line)
+            files.write(self.list_path, (files.read(self.list_path) or b"") + line)
             return
         os.makedirs(os.path.dirname(self.list_path) or ".", exist_ok=True)
         with open(self.list_path, "ab") as file:
@@ -84,12 +84,12 @@ class BadVideos:
         raise TooManyBadVideosError(
             f"{self.replaced_clips} of {self.clips} clips came from videos that cannot be read, "
             f"more than the share of {self.max_share:g} that is allowed. The first: {first}{where} "
-            "Mend or remove these files, or allow more: training.train.max_bad_share."
+            "Mend or remove these files, or allow more: runs.train.max_bad_share."
         )
 
 
 def _listed(list_path: str | None) -> set[str]:
     """Files that are in the list already."""
-    content = None if list_path is None else storage.read(list_path)
+    content = None if list_path is None else files.read(list_path)
     lines = (content or b"").decode("utf-8", "surrogateescape").split("\n")
     return {line.split("\t")[0] for line in lines}

@@ -15,18 +15,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_multigrid import input_monitor
+from keras_multigrid import monitor
 from keras_multigrid.data import positions as positions_lib
-from keras_multigrid.data import sampling as sampling_lib
-from keras_multigrid.data import transforms
-from keras_multigrid.data.annotations import VideoRecord
 from keras_multigrid.data.bad_videos import BadVideos
+from keras_multigrid.data.clips import sampling as sampling_lib
+from keras_multigrid.data.clips import windows
+from keras_multigrid.data.clips.sampling import BLOCK, Clip, ClipSampling
+from keras_multigrid.data.clips.views import Views
 from keras_multigrid.data.positions import Share
-from keras_multigrid.data.reading import ClipReader, Cut, Views
-from keras_multigrid.data.record_reading import RecordReader
-from keras_multigrid.data.recorded_videos import RecordedVideos
-from keras_multigrid.data.sampling import BLOCK, Clip, ClipSampling
-from keras_multigrid.data.serving import served
+from keras_multigrid.data.reading import ClipReader, Cut
+from keras_multigrid.data.records.reading import RecordReader
+from keras_multigrid.data.records.recorded_videos import RecordedVideos
+from keras_multigrid.data.records.serving import served
+from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
 _NO_END = np.iinfo(np.int64).max
@@ -132,8 +133,8 @@ def training_clips(
     for values in drawn_clips(schedule, sampling, seed=seed, start_step=step).take(count):
         clip = Clip(*values.numpy().tolist())
         cut = reader.random_cut(clip)
-        frames = transforms.scaled(cut.cropped, clip.crop_size, clip.flip)
-        yield clip, cut, transforms.normalized(frames, sampling).numpy()
+        frames = windows.scaled(cut.cropped, clip.crop_size, clip.flip)
+        yield clip, cut, windows.normalized(frames, sampling).numpy()
 
 
 def evaluation_batches(
@@ -272,7 +273,7 @@ def resample(
         clip = Clip(*tf.unstack(values))
         num_frames = tf.shape(video, tf.int64)[0]
         indices = sampling_lib.training_indices(num_frames, clip, sampling, xp=tf)
-        return values, transforms.random_clip(video, indices, clip, sampling), label
+        return values, windows.random_clip(video, indices, clip, sampling), label
 
     def transform(videos: tf.data.Dataset) -> tf.data.Dataset:
         _check_decoded_videos(videos, schedule)
@@ -355,7 +356,7 @@ def _ceil(dividend: int, divisor: int) -> int:
 
 
 def _normalize(sampling: ClipSampling) -> Callable:
-    return lambda clips, others: (transforms.normalized(clips, sampling), others)
+    return lambda clips, others: (windows.normalized(clips, sampling), others)
 
 
 def _bucketed(clips: tf.data.Dataset) -> tf.data.Dataset:
@@ -379,8 +380,8 @@ def _measured(batches: tf.data.Dataset, start_step: int, share: Share) -> tf.dat
         # Of a step's batches, one a device, the first is shown.
         step = tf.where(number % share.count == 0, start_step + number // share.count, -1)
         # The slice is a view: clips that nobody asked for are not copied.
-        shown = batch[0][: input_monitor.SHOWN_CLIPS]
-        tf.numpy_function(input_monitor.add_batch, [step, waited, shown], [])
+        shown = batch[0][: monitor.SHOWN_CLIPS]
+        tf.numpy_function(monitor.add_batch, [step, waited, shown], [])
         return batch
 
     # zip asks its inputs in turn: the clock is read when a batch is asked for.

@@ -1,55 +1,28 @@
 """Reads clips inside TensorFlow graphs, past files that cannot be read."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from keras_multigrid import storage
-from keras_multigrid.data import sampling as sampling_lib
-from keras_multigrid.data import transforms
-from keras_multigrid.data.annotations import VideoRecord
+from keras_multigrid import files
 from keras_multigrid.data.bad_videos import BadVideos
-from keras_multigrid.data.decode import DecodeError, decode_frames, read_video
-from keras_multigrid.data.python_calls import in_python
-from keras_multigrid.data.sampling import Clip, ClipSampling
-from keras_multigrid.data.transforms import (
+from keras_multigrid.data.clips import sampling as sampling_lib
+from keras_multigrid.data.clips import windows
+from keras_multigrid.data.clips.sampling import Clip, ClipSampling
+from keras_multigrid.data.clips.views import Views
+from keras_multigrid.data.clips.windows import (
     Window,
     centre_window,
     cropped,
     random_window,
     side_windows,
 )
-from keras_multigrid.grid import Grid
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Views:
-    """Views of a video in a test: so many clips along time, and so many crops of each.
-
-    Args:
-        clips: spread evenly over the video; one lies in the middle.
-        crops: spread evenly along the longer side; one lies in the middle.
-
-    Raises:
-        ValueError: if a number is not positive.
-
-    Example, the published protocol:
-
-    >>> Views(clips=10, crops=3)
-    """
-
-    clips: int = 10
-    crops: int = 3
-
-    def __post_init__(self):
-        for name in ("clips", "crops"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"`{name}` must be a positive integer. Received: {value!r}.")
-
+from keras_multigrid.data.python_calls import in_python
+from keras_multigrid.data.videos.decode import DecodeError, decode_frames, read_video
+from keras_multigrid.data.videos.video import VideoRecord
+from keras_multigrid.schedule import Grid
 
 # Replacements tried for one clip before giving up.
 _MAX_REPLACEMENTS = 100
@@ -105,7 +78,7 @@ class ClipReader:
     ):
         if len(videos):
             # Before the first batch; lists seldom mix file systems.
-            storage.check_scheme(videos[0].path)
+            files.check_scheme(videos[0].path)
         self._videos = videos
         self._sampling = sampling
         self._num_classes = num_classes
@@ -160,7 +133,7 @@ class ClipReader:
         def scale(values, pixels, side, label):
             clip = Clip(*tf.unstack(values))
             window = tf.reshape(pixels, tf.stack([clip.num_frames, side, side, 3]))
-            return values, True, transforms.scaled(window, clip.crop_size, clip.flip), label
+            return values, True, windows.scaled(window, clip.crop_size, clip.flip), label
 
         def one(values):
             clips, pixels, sides, labels = windows(values[None])
@@ -180,7 +153,7 @@ class ClipReader:
     def random_clip(self, clip: Clip) -> tuple[np.ndarray, np.ndarray, int]:
         """Pixels and label of one of `random_clips`, and the video that it was read from."""
         cut = self.random_cut(clip)
-        frames = transforms.scaled(cut.cropped, clip.crop_size, clip.flip).numpy()
+        frames = windows.scaled(cut.cropped, clip.crop_size, clip.flip).numpy()
         return frames, cut.label, cut.video
 
     def random_cut(self, clip: Clip) -> Cut:
@@ -219,7 +192,7 @@ class ClipReader:
             is_read.set_shape(())
             window.set_shape((grid.num_frames, None, None, 3))
             label.set_shape(self.label_shape)
-            clip = tf.ensure_shape(transforms.scaled(window, grid.crop_size), grid.shape[1:])
+            clip = tf.ensure_shape(windows.scaled(window, grid.crop_size), grid.shape[1:])
             return index, is_read, clip, label
 
         return indices.map(clip, deterministic=True, **parallel)
@@ -229,7 +202,7 @@ class ClipReader:
         cut = self.centre_cut(index, grid)
         if cut is None:
             return None
-        return transforms.scaled(cut.cropped, grid.crop_size).numpy(), cut.label
+        return windows.scaled(cut.cropped, grid.crop_size).numpy(), cut.label
 
     def centre_cut(self, index: int, grid: Grid) -> Cut | None:
         """What is read for one of `centre_clips`; None if it cannot be read."""
@@ -292,7 +265,7 @@ class ClipReader:
         is_read.set_shape(())
         windows.set_shape((None, None, None, 3))
         shape = (views.crops, *grid.shape[1:])
-        return is_read, tf.reshape(transforms.scaled(windows, size), shape)
+        return is_read, tf.reshape(windows.scaled(windows, size), shape)
 
     def _read_or_replace(self, clip: Clip, select):
         index = clip.video
@@ -361,7 +334,7 @@ def _classes(video: VideoRecord, first: int, last: int) -> int | tuple[int, ...]
     """What goes on from one frame to another. Records between those of a clip's frames are read."""
     try:
         return video.classes(first, last)
-    except storage.StorageUnavailableError:
+    except files.StorageUnavailableError:
         # No fault of the video.
         raise
     except OSError as error:

@@ -1,12 +1,12 @@
 """Keras 3-D networks for multigrid training."""
 
+from keras_multigrid.layers.sub_batch_normalization import SubBatchNormalization
 from keras_multigrid.models.c2d import C2D
-from keras_multigrid.models.checkpoints import CheckpointError
 from keras_multigrid.models.i3d import I3D
 from keras_multigrid.models.slow import Slow
 from keras_multigrid.models.slowfast import SlowFast
-from keras_multigrid.models.sub_batch_normalization import SubBatchNormalization
-from keras_multigrid.models.weights import (
+from keras_multigrid.models.weights.pickles import CheckpointError
+from keras_multigrid.models.weights.published import (
     inflate_weights,
     load_published_weights,
     published_shapes,

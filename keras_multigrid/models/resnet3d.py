@@ -8,8 +8,8 @@ from collections.abc import Collection, Sequence
 
 import keras
 
+from keras_multigrid.layers.sub_batch_normalization import SubBatchNormalization
 from keras_multigrid.models.non_local import NonLocalAttention
-from keras_multigrid.models.sub_batch_normalization import SubBatchNormalization
 
 # Bottleneck blocks of stages 2 to 5.
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}

@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 
+from keras_multigrid.layers.sub_batch_normalization import SubBatchNormalization
 from keras_multigrid.models import resnet3d
 from keras_multigrid.models.non_local import NonLocalAttention
-from keras_multigrid.models.sub_batch_normalization import SubBatchNormalization
 
 
 class VideoModel(keras.Model):

@@ -4,14 +4,11 @@ import time
 
 import pytest
 
-from keras_multigrid.data.annotations import (
-    VideoRecord,
-    VideoSet,
-    charades_frame_lists,
-    class_folders,
-    path_label_lists,
-)
-from keras_multigrid.data.split_rules import by_fraction, by_pattern
+from keras_multigrid.data.lists.charades import charades_frame_lists
+from keras_multigrid.data.lists.folders import class_folders
+from keras_multigrid.data.lists.path_lists import path_label_lists
+from keras_multigrid.data.lists.split_rules import by_fraction, by_pattern
+from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 
 
 def write(path, text=""):

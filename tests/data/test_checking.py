@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 from small_videos import CODECS, pictures, write_video
 
-from keras_multigrid.data.annotations import VideoRecord, VideoSet
-from keras_multigrid.data.checking import check_videos
-from keras_multigrid.data.video_check import check_video, signature
+from keras_multigrid.data.check.video import check_video, signature
+from keras_multigrid.data.check.videos import check_videos
+from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 
 
 @pytest.fixture

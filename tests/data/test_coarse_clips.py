@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_multigrid.data.annotations import VideoRecord
+from keras_multigrid.data.clips.sampling import Clip, ClipSampling, training_indices
+from keras_multigrid.data.clips.windows import random_window
 from keras_multigrid.data.pipeline import drawn_clips, resample, training_batches
-from keras_multigrid.data.sampling import Clip, ClipSampling, training_indices
-from keras_multigrid.data.transforms import random_window
+from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
 SMALL = MultigridSchedule(

@@ -8,12 +8,11 @@ import pytest
 import tensorflow as tf
 from small_videos import CODECS, pictures, write_video
 
-from keras_multigrid.data.annotations import VideoRecord
 from keras_multigrid.data.bad_videos import BadVideos
-from keras_multigrid.data.decode import read_video
 from keras_multigrid.data.pipeline import training_batches
-from keras_multigrid.grid import Grid
-from keras_multigrid.schedule import MultigridSchedule
+from keras_multigrid.data.videos.decode import read_video
+from keras_multigrid.data.videos.video import VideoRecord
+from keras_multigrid.schedule import Grid, MultigridSchedule
 
 NUM_VIDEOS = 550
 SCHEDULE = MultigridSchedule(

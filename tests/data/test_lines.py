@@ -1,7 +1,7 @@
 import pytest
 
-from keras_multigrid.data.annotations import path_label_lists
-from keras_multigrid.data.lines import BadLine, BadLinesError, collect_bad_lines
+from keras_multigrid.data.lists.lines import BadLine, BadLinesError, collect_bad_lines
+from keras_multigrid.data.lists.path_lists import path_label_lists
 
 
 def write(path, text):

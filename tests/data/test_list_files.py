@@ -1,10 +1,7 @@
-from keras_multigrid.data.annotations import (
-    VideoRecord,
-    VideoSet,
-    charades_frame_lists,
-    path_label_lists,
-)
-from keras_multigrid.data.list_files import write_lists
+from keras_multigrid.data.lists.charades import charades_frame_lists
+from keras_multigrid.data.lists.path_lists import path_label_lists
+from keras_multigrid.data.lists.writing import write_lists
+from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 
 
 def test_videos_are_read_back(tmp_path):

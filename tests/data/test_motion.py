@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from keras_multigrid.data import motion
+from keras_multigrid.data.synthetic import motion
 
 CLASS_NAMES = (
     "grow",

@@ -5,18 +5,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_multigrid import input_monitor
-from keras_multigrid.data import sampling as sampling_lib
-from keras_multigrid.data.annotations import VideoRecord
+from keras_multigrid import monitor
 from keras_multigrid.data.bad_videos import BadVideos
-from keras_multigrid.data.decode import read_video
+from keras_multigrid.data.clips import sampling as sampling_lib
+from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.pipeline import (
     evaluation_batches,
     resample,
     training_batches,
     training_clips,
 )
-from keras_multigrid.data.sampling import ClipSampling
+from keras_multigrid.data.videos.decode import read_video
+from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
 NUM_VIDEOS = 24
@@ -385,14 +385,14 @@ def test_clips_to_look_at_are_those_of_training(videos):
 
 
 def test_the_first_clips_of_steps_that_are_asked_for(decoded):
-    input_monitor.ask_for_clips([4, 6])
+    monitor.ask_for_clips([4, 6])
     batches = take(ragged(decoded).apply(resample(SCHEDULE, start_step=3)), 3)
-    np.testing.assert_array_equal(input_monitor.take_clips(4), batches[1][0][:4])
+    np.testing.assert_array_equal(monitor.take_clips(4), batches[1][0][:4])
     # Each once, and no others.
-    assert [input_monitor.take_clips(step) for step in (3, 4, 5, 6)] == [None] * 4
+    assert [monitor.take_clips(step) for step in (3, 4, 5, 6)] == [None] * 4
     take(ragged(decoded).apply(resample(SCHEDULE, start_step=6)), 1)
-    input_monitor.ask_for_clips([])
-    assert input_monitor.take_clips(6) is None
+    monitor.ask_for_clips([])
+    assert monitor.take_clips(6) is None
 
 
 def waited(batches, *, steps, pause):
@@ -400,11 +400,11 @@ def waited(batches, *, steps, pause):
     iterator = iter(batches)
     next(iterator)
     time.sleep(pause)
-    before = input_monitor.seconds()
+    before = monitor.seconds()
     for _ in range(steps):
         next(iterator)
         time.sleep(pause)
-    return input_monitor.seconds() - before
+    return monitor.seconds() - before
 
 
 def test_wait_is_long_where_the_pipeline_is_slow_and_short_where_batches_are_ready(decoded):

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_multigrid import Grid, MultigridSchedule
-from keras_multigrid.data import positions, sampling
+from keras_multigrid.data import positions
+from keras_multigrid.data.clips import sampling
 from keras_multigrid.data.positions import Share
 
 # 7 steps of 32, 16, 8, 32, 16, 8 and 32 clips.

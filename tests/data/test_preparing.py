@@ -12,13 +12,13 @@ import tensorflow as tf
 from small_videos import CODECS, pictures
 from small_videos import write_video as write_encoded
 
-from keras_multigrid.data.annotations import VideoRecord, VideoSet
-from keras_multigrid.data.decode import read_video
-from keras_multigrid.data.preparing import make_shards, prepare
-from keras_multigrid.data.record_folder import RecordFolder
-from keras_multigrid.data.recorded_videos import recorded_videos
-from keras_multigrid.data.records import MANIFEST, Manifest, RecordFormat
-from keras_multigrid.data.verifying import Fault, verify
+from keras_multigrid.data.records.folder import RecordFolder
+from keras_multigrid.data.records.format import MANIFEST, Manifest, RecordFormat
+from keras_multigrid.data.records.preparing import make_shards, prepare
+from keras_multigrid.data.records.recorded_videos import recorded_videos
+from keras_multigrid.data.records.verifying import Fault, verify
+from keras_multigrid.data.videos.decode import read_video
+from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 
 FORM = RecordFormat(short_sides=(None, 12), frames_per_record=3, videos_per_shard=3)
 CLASSES = ("run", "walk")

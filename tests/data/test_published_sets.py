@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from keras_multigrid.data.annotations import VideoRecord
-from keras_multigrid.data.lines import BadLinesError
-from keras_multigrid.data.published_sets import hmdb51, kinetics, something_something, ucf101
+from keras_multigrid.data.lists.lines import BadLinesError
+from keras_multigrid.data.lists.published_sets import hmdb51, kinetics, something_something, ucf101
+from keras_multigrid.data.videos.video import VideoRecord
 
 
 def write(path, text):

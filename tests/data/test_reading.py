@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 
 import keras_multigrid
-from keras_multigrid.data.annotations import VideoRecord
 from keras_multigrid.data.bad_videos import BadVideos, TooManyBadVideosError
+from keras_multigrid.data.clips.sampling import Clip, ClipSampling
 from keras_multigrid.data.pipeline import training_batches
 from keras_multigrid.data.reading import ClipReader
-from keras_multigrid.data.sampling import Clip, ClipSampling
+from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
 NUM_VIDEOS = 24
@@ -213,7 +213,7 @@ def test_too_many_bad_videos_stop_the_run():
         bad_videos.add("b.mp4", ValueError("Cannot decode 'b.mp4'"))
     assert str(error.value).startswith("11 of 20 clips came from videos that cannot be read, more ")
     assert "the share of 0.1 that is allowed. The first: Cannot decode 'a.mp4'" in str(error.value)
-    assert str(error.value).endswith("training.train.max_bad_share.")
+    assert str(error.value).endswith("runs.train.max_bad_share.")
 
 
 def test_a_share_within_the_limit_does_not_stop_the_run():
@@ -249,7 +249,7 @@ def test_nothing_but_bad_videos_is_a_clear_error(bad_paths):
 
 SCRIPT = """
     import sys
-    from keras_multigrid.data.annotations import VideoRecord
+    from keras_multigrid.data.videos.video import VideoRecord
     from keras_multigrid.data.pipeline import training_batches
     from keras_multigrid.schedule import Grid, MultigridSchedule
 

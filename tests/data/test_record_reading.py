@@ -9,16 +9,16 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_multigrid.data.annotations import VideoRecord, VideoSet
 from keras_multigrid.data.bad_videos import BadVideos
-from keras_multigrid.data.checking import check_videos
+from keras_multigrid.data.check.videos import check_videos
+from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.pipeline import drawn_clips, evaluation_batches, training_batches
-from keras_multigrid.data.preparing import prepare
 from keras_multigrid.data.reading import ClipReader
-from keras_multigrid.data.record_reading import RecordReader
-from keras_multigrid.data.recorded_videos import recorded_videos
-from keras_multigrid.data.records import RecordFormat
-from keras_multigrid.data.sampling import ClipSampling
+from keras_multigrid.data.records.format import RecordFormat
+from keras_multigrid.data.records.preparing import prepare
+from keras_multigrid.data.records.reading import RecordReader
+from keras_multigrid.data.records.recorded_videos import recorded_videos
+from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
 BASE = Grid(batch_size=2, num_frames=8, crop_size=32)

@@ -9,10 +9,8 @@ from PIL import Image
 from small_videos import CODECS, pictures
 from small_videos import write_video as write_encoded
 
-from keras_multigrid.data import records
-from keras_multigrid.data.annotations import VideoRecord
-from keras_multigrid.data.decode import DecodeError, all_frames, read_video
-from keras_multigrid.data.records import (
+from keras_multigrid.data.records import format as records_format
+from keras_multigrid.data.records.format import (
     Entry,
     Manifest,
     Names,
@@ -22,6 +20,8 @@ from keras_multigrid.data.records import (
     shard_files,
     write_video,
 )
+from keras_multigrid.data.videos.decode import DecodeError, all_frames, read_video
+from keras_multigrid.data.videos.video import VideoRecord
 
 CLASSES = ("run", "walk")
 
@@ -210,7 +210,7 @@ def test_videos_that_cannot_be_written(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No such file"):
         write_video(video, RecordFormat(), [str(tmp_path / "none" / "copy")], CLASSES)
     # The limit of protocol buffers, made small.
-    monkeypatch.setattr(records, "_MOST_BYTES", 2_000)
+    monkeypatch.setattr(records_format, "_MOST_BYTES", 2_000)
     with pytest.raises(DecodeError, match="8 frames are too large for one record"):
         write(video, tmp_path)
 

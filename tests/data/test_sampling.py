@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_multigrid.data import sampling
-from keras_multigrid.data.sampling import BLOCK, Clip, ClipSampling
+from keras_multigrid.data.clips import sampling
+from keras_multigrid.data.clips.sampling import BLOCK, Clip, ClipSampling
 
 LIBRARIES = pytest.mark.parametrize("xp", [np, tf], ids=["numpy", "tensorflow"])
 

@@ -1,6 +1,6 @@
 import pytest
 
-from keras_multigrid.data.split_rules import by_fraction, by_group, by_pattern
+from keras_multigrid.data.lists.split_rules import by_fraction, by_group, by_pattern
 
 
 def test_by_pattern_searches_anywhere():

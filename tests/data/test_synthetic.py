@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from keras_multigrid.data import motion, synthetic
-from keras_multigrid.data.motion import CLASS_NAMES
+from keras_multigrid.data.synthetic import motion, videos
+from keras_multigrid.data.synthetic.motion import CLASS_NAMES
 
 SETTINGS = {"num_train": 24, "num_validation": 12, "seed": 3, "processes": 1}
 
@@ -18,7 +18,7 @@ SETTINGS = {"num_train": 24, "num_validation": 12, "seed": 3, "processes": 1}
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("synthetic") / "videos"
-    synthetic.write_videos(root, **SETTINGS)
+    videos.write_videos(root, **SETTINGS)
     return root
 
 
@@ -29,7 +29,7 @@ def decode(path):
 
 def run_python(*arguments, cwd=None):
     # The package need not be installed.
-    env = {**os.environ, "PYTHONPATH": str(pathlib.Path(synthetic.__file__).parents[2])}
+    env = {**os.environ, "PYTHONPATH": str(pathlib.Path(videos.__file__).parents[2])}
     command = [sys.executable, *arguments]
     return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=60)
 
@@ -72,22 +72,22 @@ def test_all_videos_differ(root):
 
 
 def test_second_call_returns_at_once(root, monkeypatch):
-    monkeypatch.setattr(synthetic, "_write_video", lambda *_: pytest.fail("wrote a video"))
-    synthetic.write_videos(root, **SETTINGS)
+    monkeypatch.setattr(videos, "_write_video", lambda *_: pytest.fail("wrote a video"))
+    videos.write_videos(root, **SETTINGS)
 
 
 def test_motion_videos_writes_the_files_and_lists_them(root):
     settings = {name: SETTINGS[name] for name in ("num_train", "num_validation", "seed")}
-    videos = synthetic.motion_videos(str(root), **settings)
-    assert videos.class_names == CLASS_NAMES
-    assert [record.label for record in videos.train] == [n // 2 for n in range(24)]
-    assert [record.label for record in videos.validation] == list(range(12))
-    assert videos.train[2].path == str(root / "train" / "move_down" / "00000.mp4")
+    found = videos.motion_videos(str(root), **settings)
+    assert found.class_names == CLASS_NAMES
+    assert [record.label for record in found.train] == [n // 2 for n in range(24)]
+    assert [record.label for record in found.validation] == list(range(12))
+    assert found.train[2].path == str(root / "train" / "move_down" / "00000.mp4")
 
 
 def test_progress_is_shown(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(synthetic, "_write_task", lambda task: task.path.touch())
-    synthetic.write_videos(tmp_path / "videos", **SETTINGS)
+    monkeypatch.setattr(videos, "_write_task", lambda task: task.path.touch())
+    videos.write_videos(tmp_path / "videos", **SETTINGS)
     lines = capfd.readouterr().err.strip().split("\r")
     assert lines[0] == "Writing synthetic videos: 0 of 36"
     assert lines[-1] == "Writing synthetic videos: 36 of 36"
@@ -106,19 +106,19 @@ def test_manifest_holds_the_settings(root):
 def test_changed_settings_are_refused(root):
     before = read_all(root)
     with pytest.raises(ValueError, match=r"'seed': 4.*'seed': 3.*another folder or delete"):
-        synthetic.write_videos(root, **{**SETTINGS, "seed": 4})
+        videos.write_videos(root, **{**SETTINGS, "seed": 4})
     assert read_all(root) == before
 
 
 def test_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("do not touch")
     with pytest.raises(ValueError, match=r"thesis.txt.*another folder or delete"):
-        synthetic.write_videos(tmp_path, **SETTINGS)
+        videos.write_videos(tmp_path, **SETTINGS)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 def test_interrupted_call_is_continued_and_gives_the_same_files(root, tmp_path, monkeypatch):
-    write_video = synthetic._write_video
+    write_video = videos._write_video
     written = []
 
     def interrupt(path, *args):
@@ -127,16 +127,16 @@ def test_interrupted_call_is_continued_and_gives_the_same_files(root, tmp_path, 
         written.append(path)
         write_video(path, *args)
 
-    monkeypatch.setattr(synthetic, "_write_video", interrupt)
+    monkeypatch.setattr(videos, "_write_video", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        synthetic.write_videos(tmp_path, **SETTINGS)
+        videos.write_videos(tmp_path, **SETTINGS)
     assert not (tmp_path / "dataset.json").exists()
     with pytest.raises(ValueError, match="another folder or delete"):
-        synthetic.write_videos(tmp_path, **{**SETTINGS, "seed": 4})
+        videos.write_videos(tmp_path, **{**SETTINGS, "seed": 4})
 
-    monkeypatch.setattr(synthetic, "_write_video", write_video)
+    monkeypatch.setattr(videos, "_write_video", write_video)
     kept = written[0].stat().st_mtime_ns
-    synthetic.write_videos(tmp_path, **SETTINGS)
+    videos.write_videos(tmp_path, **SETTINGS)
     assert written[0].stat().st_mtime_ns == kept
     # Equal bytes: the encoder too must be deterministic.
     assert read_all(tmp_path) == read_all(root)
@@ -145,9 +145,9 @@ def test_interrupted_call_is_continued_and_gives_the_same_files(root, tmp_path, 
 
 def test_worker_processes_write_the_same_files(tmp_path, capfd):
     settings = {"num_train": 36, "num_validation": 12, "seed": 3}
-    synthetic.write_videos(tmp_path / "two", processes=2, **settings)
+    videos.write_videos(tmp_path / "two", processes=2, **settings)
     assert "48 of 48" in capfd.readouterr().err
-    synthetic.write_videos(tmp_path / "one", processes=1, **settings)
+    videos.write_videos(tmp_path / "one", processes=1, **settings)
     assert read_all(tmp_path / "two") == read_all(tmp_path / "one")
 
 
@@ -185,13 +185,13 @@ def test_import_brings_neither_tensorflow_nor_keras():
 )
 def test_bad_settings_are_refused_before_anything_is_written(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
-        synthetic.write_videos(tmp_path / "videos", **{**SETTINGS, **arguments})
+        videos.write_videos(tmp_path / "videos", **{**SETTINGS, **arguments})
     assert not (tmp_path / "videos").exists()
 
 
 def test_remote_root_and_file_are_refused(tmp_path):
     with pytest.raises(ValueError, match="must be a local folder"):
-        synthetic.write_videos("s3://bucket/videos", **SETTINGS)
+        videos.write_videos("s3://bucket/videos", **SETTINGS)
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="must be a local folder"):
-        synthetic.write_videos(tmp_path / "file", **SETTINGS)
+        videos.write_videos(tmp_path / "file", **SETTINGS)

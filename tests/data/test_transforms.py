@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_multigrid.data.sampling import Clip, ClipSampling
-from keras_multigrid.data.transforms import (
+from keras_multigrid.data.clips.sampling import Clip, ClipSampling
+from keras_multigrid.data.clips.windows import (
     Window,
     centre_window,
     cropped,

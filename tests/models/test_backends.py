@@ -6,11 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from keras_multigrid.callbacks import MultigridCallback
+from keras_multigrid.callbacks.multigrid import MultigridCallback
 from keras_multigrid.learning_rate import MultigridLearningRate
 from keras_multigrid.models import I3D, SubBatchNormalization
+from keras_multigrid.optimizers.reference_sgd import ReferenceSGD
 from keras_multigrid.schedule import Grid, MultigridSchedule
-from keras_multigrid.sgd import ReferenceSGD
 
 FIGURES = np.load(pathlib.Path(__file__).parent / "sub_batch_norm.npz")
 # There clip j of 8 belongs to group j mod 4.

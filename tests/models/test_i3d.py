@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_multigrid.layers.sub_batch_normalization import SubBatchNormalization
 from keras_multigrid.models import resnet3d
 from keras_multigrid.models.i3d import I3D
-from keras_multigrid.models.sub_batch_normalization import SubBatchNormalization
 
 
 @pytest.fixture(scope="module")

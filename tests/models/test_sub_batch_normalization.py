@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_multigrid.models.sub_batch_normalization import SubBatchNormalization
+from keras_multigrid.layers.sub_batch_normalization import SubBatchNormalization
 
 
 def _clips(batch_size: int, channels: int = 3) -> np.ndarray:

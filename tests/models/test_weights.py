@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from keras_multigrid import models
-from keras_multigrid.models.checkpoints import CheckpointError, read_caffe2, read_pytorch
-from keras_multigrid.models.weights import (
+from keras_multigrid.models.weights.pickles import CheckpointError, read_caffe2, read_pytorch
+from keras_multigrid.models.weights.published import (
     inflate_weights,
     load_published_weights,
     published_arrays,

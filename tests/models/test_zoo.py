@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_multigrid import models
-from keras_multigrid.models.weights import load_published_weights, published_shapes
+from keras_multigrid.models.weights.published import load_published_weights, published_shapes
 
 PUBLISHED = np.load(pathlib.Path(__file__).parent / "published.npz")
 # Keys of the published checkpoints without those that count batches, and a digest of them all.

@@ -1,0 +1,396 @@
+"""Checkpoints from which a run goes on at the very step, as if it had never stopped."""
+
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+from absl import logging
+
+from keras_multigrid import files, replicas
+from keras_multigrid.callbacks.checkpoint_folder import (
+    Saved,
+    digest,
+    find_best,
+    load_weights,
+    read_index,
+    read_last,
+    write_index,
+)
+from keras_multigrid.callbacks.termination import Terminated, TerminationRequest
+from keras_multigrid.learning_rate import policy_of
+
+# Group of the weights file that holds what Keras leaves out; Keras passes over it.
+_STATE = "keras_multigrid"
+# Settings that may change: Keras counts names up; replicas matter by the grids they make.
+_IMMATERIAL = ("name", "replicas")
+# Ends a Keras epoch before its time, unlike the True of others, which ends training.
+_CUT = "the end of a Keras epoch that a restart has cut short"
+
+
+class ChangedSettingsError(ValueError):
+    """A run would go on with other settings than it began with."""
+
+
+class NotFiniteError(RuntimeError):
+    """The weights hold what is no number: nothing is saved."""
+
+
+class MultigridCheckpoint(keras.callbacks.Callback):
+    """Saves all that a run is, and goes on from it at the very step.
+
+    A checkpoint is a `.weights.h5` file, which `model.load_weights` takes, too: weights, optimizer
+    and its step, states of random generators, metrics of the Keras epoch under way, settings. It is
+    written whole or not at all; `index.json` beside it, written last, names those that count, with
+    their digests. A damaged one is passed over for the one before it.
+
+    On SIGTERM, which clusters send before they take a machine away, the run is saved at the end of
+    the step and ends with exit code 143.
+
+    After a restart the weights of every step are those of a run that never stopped, bit for bit on
+    one device, if the batches begin at the restored step, as those of `resample` and
+    `training_batches` do. Keras's epochs end at the same steps, too: the first one after a restart
+    is cut short.
+
+    Under a strategy of several workers the chief writes and all read: give a folder that they
+    share.
+
+    Args:
+        folder: local, or remote like s3://bucket/run.
+        every: steps from one checkpoint to the next; None saves at the ends of Keras epochs alone.
+            Those are saved in any case, after the validation.
+        keep: how many of the last to keep.
+        monitor: name of a result, such as "val_accuracy"; the best is kept, too.
+        mode: whether "max" or "min" of it is best.
+        settings: what else of the run must not change, as JSON takes it: seed, data, model. The
+            settings of the optimizer, the schedule among them, are found by themselves.
+        allow_changes: go on with other settings than the run began with.
+        former_settings: for settings that earlier versions did not save: dotted name, such as
+            "sampling.keep_view", to the value that those versions stood for. A run that one of them
+            began goes on with these; `restore` leaves them in `former_settings` (empty for others).
+
+    Example, where one line makes the run go on by itself:
+
+    >>> checkpoint = MultigridCheckpoint("runs/mine", every=500)
+    >>> start_step = checkpoint.restore(model)
+    >>> batches = videos.apply(resample(schedule, start_step=start_step))
+    >>> callbacks = [MultigridCallback(), checkpoint]
+    >>> model.fit(batches, steps_per_epoch=100, epochs=50, callbacks=callbacks)
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        *,
+        every: int | None = None,
+        keep: int = 3,
+        monitor: str | None = None,
+        mode: str = "max",
+        settings: Mapping[str, Any] | None = None,
+        allow_changes: bool = False,
+        former_settings: Mapping[str, Any] | None = None,
+    ):
+        super().__init__()
+        for name, value in (("every", every), ("keep", keep)):
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"`{name}` must be a positive integer. Received: {value!r}.")
+        if mode not in ("max", "min"):
+            raise ValueError(f"`mode` must be 'max' or 'min'. Received: {mode!r}.")
+        self.folder = str(folder)
+        files.check_scheme(self.folder)
+        self._every, self._keep = every, keep
+        self._monitor, self._mode = monitor, mode
+        self._settings = dict(settings or {})
+        self._allow_changes = allow_changes
+        self._unsaved_settings = dict(former_settings or {})
+        self.former_settings: dict[str, Any] = {}
+        # The checkpoint that the run goes on from; None if it begins.
+        self.restored: Saved | None = None
+        self._is_restored = False
+        self._metrics: list[np.ndarray] = []
+        self._metrics_of_epoch: list[np.ndarray] = []
+        self._request = TerminationRequest()
+
+    # ---- Reading ---------------------------------------------------------------------------------
+
+    def saved(self) -> list[Saved]:
+        """The checkpoints in the folder, by step.
+
+        Raises:
+            StorageError: if the folder cannot be read.
+        """
+        return read_index(self.folder)
+
+    def best(self) -> Saved | None:
+        """The checkpoint with the best result so far; None without `monitor` or validation."""
+        return find_best(self.saved(), self._monitor, self._mode)
+
+    def restore(self, model: keras.Model) -> int:
+        """Load the last whole checkpoint into a compiled model.
+
+        Returns:
+            The step to go on from; 0 if there is none.
+
+        Raises:
+            ChangedSettingsError: if settings or the network are others than the checkpoint's.
+            StorageError: if there are checkpoints, but none can be read.
+        """
+        self._is_restored = True
+        saved = self.saved()
+        if not saved:
+            return 0
+        entry, content = read_last(self.folder, saved)
+        self._load(model, entry, content)
+        return entry.step
+
+    def is_validation_due(self, steps_per_epoch: int, total_steps: int) -> bool:
+        """Whether the run was saved at the end of a Keras epoch, before its validation was done."""
+        entry = self.restored
+        if entry is None or entry.results is not None:
+            return False
+        return entry.step % steps_per_epoch == 0 or entry.step >= total_steps
+
+    def _load(self, model: keras.Model, entry: Saved, content: bytes) -> None:
+        with h5py.File(io.BytesIO(content)) as file:
+            state = file[_STATE]
+            settings = json.loads(np.array(state["settings"]).tobytes())
+            random = [np.array(state[f"random/{n}"]) for n in range(len(state["random"]))]
+            metrics = [np.array(state[f"metrics/{n}"]) for n in range(len(state["metrics"]))]
+        self._check_settings(settings, model, entry)
+        if not model.optimizer.built:
+            with replicas.scope(model):
+                model.optimizer.build(model.trainable_variables)
+        try:
+            load_weights(model, content)
+        except ValueError as error:
+            raise ChangedSettingsError(
+                f"The checkpoint of step {entry.step} in {self.folder} is of another network than "
+                f"{model.name}: {str(error).splitlines()[0]} Make the network that the run began "
+                "with, or give another folder to begin anew."
+            ) from error
+        for variable, value in zip(_random_states(model), random, strict=True):
+            variable.assign(value)
+        self.restored, self._metrics = entry, metrics
+        logging.info("Going on from step %d of %s.", entry.step, self.folder)
+
+    def _check_settings(self, saved, model: keras.Model, entry: Saved) -> None:
+        if not self._allow_changes:
+            self.former_settings = {
+                name: value for name, value in self._unsaved_settings.items() if name not in saved
+            }
+        now = json.loads(self._settings_json(model))
+        changes = [
+            f"{name}: {_shown(saved, name)} is now {_shown(now, name)}"
+            for name in sorted({*saved, *now})
+            if saved.get(name) != now.get(name)
+        ]
+        if not changes:
+            return
+        text = "; ".join(changes)
+        if not self._allow_changes:
+            raise ChangedSettingsError(
+                f"The run in {self.folder} began with other settings, and its checkpoint of step "
+                f"{entry.step} would go on with: {text}. Set them back, give another folder to "
+                "begin anew, or allow changed settings (MultigridCheckpoint(allow_changes=True), "
+                "runs.train.allow_changes=True)."
+            )
+        logging.warning("Going on with changed settings: %s", text)
+
+    def _settings_json(self, model: keras.Model) -> str:
+        settings = {
+            "optimizer": {
+                "class": type(model.optimizer).__name__,
+                **model.optimizer.get_config(),
+            },
+            **self._settings,
+        }
+        policy = policy_of(model)
+        if policy is not None:
+            # With other replicas it may be another, and with it all batches.
+            settings["baseline_grid"] = str(policy.schedule.baseline_grid)
+        # What the run goes on with as an earlier version stays unsaved, for the next restart.
+        flat = {n: v for n, v in _flat(settings) if n not in self.former_settings}
+        return json.dumps(flat, default=_plain, sort_keys=True)
+
+    # ---- Training --------------------------------------------------------------------------------
+
+    def on_train_begin(self, logs=None):
+        saved = self.saved()
+        if saved and not self._is_restored:
+            raise ValueError(
+                f"{self.folder} holds a run to go on from, but it was not restored. Before `fit`: "
+                "start_step = checkpoint.restore(model), and give batches that begin there: "
+                "resample(schedule, start_step=start_step)."
+            )
+        self._keras_epoch = self.params.get("steps")
+        if not self._keras_epoch:
+            raise ValueError("fit must be called with `steps_per_epoch`: the batches have no end.")
+        self._is_chief = replicas.is_chief(self.model)
+        if self._is_chief:
+            # A folder that cannot be written is told before the first step, not after hours.
+            write_index(self.folder, saved)
+        step = replicas.steps_trained(self.model)
+        policy = policy_of(self.model)
+        is_finished = policy is not None and step >= policy.schedule.total_steps
+        # As keras.callbacks.BackupAndRestore does. With nothing left to do, fit would make a step
+        # before it asks whether to stop.
+        self.model._initial_epoch = (
+            self.params.get("epochs") if is_finished else step // self._keras_epoch
+        )
+        self._is_training = True
+        self._request.listen()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if replicas.steps_trained(self.model) % self._keras_epoch:
+            self.restore_metrics(self.model)
+        self._metrics = []
+
+    def restore_metrics(self, model: keras.Model) -> None:
+        """Give the metrics of the Keras epoch under way back what they had seen, once.
+
+        `fit` resets them first. It is done for metrics that are built: where they are not, those of
+        the first Keras epoch after a restart are of its remaining steps.
+        """
+        variables, values = model.metrics_variables, self._metrics
+        if [tuple(v.shape) for v in variables] == [v.shape for v in values]:
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+        self._metrics = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = replicas.steps_trained(self.model)
+        ends_epoch = step % self._keras_epoch == 0 or self.model.stop_training
+        if ends_epoch:
+            # Validation uses them, too.
+            self._metrics_of_epoch = self._metrics_now()
+        self._end_if_asked_to(self._metrics_now)
+        if not ends_epoch and self._every is not None and step % self._every == 0:
+            self._save(step, self._metrics_now(), results=None)
+        # The first Keras epoch after a restart has fewer steps.
+        if ends_epoch and batch + 1 < self._keras_epoch and not self.model.stop_training:
+            self.model.stop_training = _CUT
+
+    def on_test_batch_end(self, batch, logs=None):
+        if self._is_training:
+            self._end_if_asked_to(lambda: self._metrics_of_epoch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.model.stop_training is _CUT:
+            self.model.stop_training = False
+        results = {k: float(v) for k, v in (logs or {}).items() if k.startswith("val_")}
+        self._save(replicas.steps_trained(self.model), [], results)
+
+    def on_train_end(self, logs=None):
+        self.model._initial_epoch = None
+        self._is_training = False
+        self._request.listen_no_more()
+
+    def _save(self, step: int, metrics: list[np.ndarray], results) -> None:
+        """Save the run as it is now; raise, and leave what was saved before, if that fails."""
+        if not self._is_chief:
+            return
+        _check_finite(self.model, step)
+        before = self.saved()
+        try:
+            content = self._content(metrics)
+            entry = Saved(
+                step=step,
+                file=f"step-{step:08d}.weights.h5",
+                digest=digest(content),
+                results=results,
+            )
+            files.write(os.path.join(self.folder, entry.file), content)
+            entries = [e for e in before if e.step < step] + [entry]
+            kept = entries[-self._keep :]
+            best = find_best(entries, self._monitor, self._mode)
+            if best is not None and best not in kept:
+                kept.insert(0, best)
+            write_index(self.folder, kept)
+        except files.StorageError as error:
+            last = f"; that of step {before[-1].step} is whole" if before else ""
+            raise files.StorageError(
+                f"The checkpoint of step {step} is not saved{last}. {error} Mend that; the same "
+                "command then goes on."
+            ) from error
+        for old in {e.file for e in before} - {e.file for e in kept}:
+            files.remove(os.path.join(self.folder, old))
+
+    def _content(self, metrics: list[np.ndarray]) -> bytes:
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                path = os.path.join(folder, "checkpoint.weights.h5")
+                self.model.save_weights(path)
+                self._add_state(path, metrics)
+                with open(path, "rb") as file:
+                    return file.read()
+        except (OSError, RuntimeError) as error:
+            raise files.StorageError(
+                f"Cannot write to the folder for temporary files ({error}): set TMPDIR to another."
+            ) from error
+
+    def _add_state(self, path: str, metrics: list[np.ndarray]) -> None:
+        """What Keras leaves out of its file."""
+        random = [keras.ops.convert_to_numpy(v) for v in _random_states(self.model)]
+        with h5py.File(path, "a") as file:
+            state = file.create_group(_STATE)
+            settings = self._settings_json(self.model).encode()
+            state["settings"] = np.frombuffer(settings, np.uint8)
+            for name, values in (("random", random), ("metrics", metrics)):
+                part = state.create_group(name)
+                for number, value in enumerate(values):
+                    part[str(number)] = value
+
+    def _metrics_now(self) -> list[np.ndarray]:
+        if replicas.has_several_workers(self.model):
+            # To read one is to add up all workers' parts, for which they would have to meet.
+            return []
+        return [keras.ops.convert_to_numpy(v) for v in self.model.metrics_variables]
+
+    def _end_if_asked_to(self, metrics: Callable[[], list[np.ndarray]]) -> None:
+        # Of several workers the chief ends the run: without it, the others cannot go on.
+        if not self._request.is_made or not self._is_chief:
+            return
+        step = replicas.steps_trained(self.model)
+        self._save(step, metrics(), results=None)
+        logging.warning("Asked to end (SIGTERM): step %d is saved in %s.", step, self.folder)
+        raise Terminated
+
+
+def _random_states(model: keras.Model) -> list:
+    weights = {id(variable) for variable in model.weights}
+    metrics = {id(variable) for variable in model.metrics_variables}
+    return [v for v in model.variables if id(v) not in weights | metrics]
+
+
+def _check_finite(model: keras.Model, step: int) -> None:
+    for variable in model.weights:
+        if not np.isfinite(keras.ops.convert_to_numpy(variable).astype("float32")).all():
+            raise NotFiniteError(
+                f"After step {step} {variable.path} holds values that are not finite: training "
+                "diverged. The checkpoint before it is kept. Lower the learning rate, or lengthen "
+                "its warm-up."
+            )
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings as (dotted name, value), but for what changes nothing."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            if key not in _IMMATERIAL:
+                yield from _flat(part, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, value
+
+
+def _shown(settings: Mapping[str, Any], name: str) -> str:
+    return repr(settings[name]) if name in settings else "nothing"
+
+
+def _plain(value: Any) -> Any:
+    """What JSON does not know."""
+    return value.item() if isinstance(value, np.generic) else type(value).__name__

@@ -1,0 +1,143 @@
+"""Whether one video can be read, from its first frame to its last."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import islice
+
+import av
+import numpy as np
+
+from keras_multigrid import files
+from keras_multigrid.data.videos.decode import DecodeError, decode_frames, video_stream
+from keras_multigrid.data.videos.video import IMAGE_SUFFIXES, VideoRecord
+
+# Images decoded at a time: all of a long video would not fit.
+_CHUNK = 16
+_READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a check of one video found.
+
+    Args:
+        fault: why the video cannot be used; empty: it can.
+        warning: what is odd about a video that can be used; empty: nothing.
+        content: digest of its files; empty: not computed.
+    """
+
+    fault: str = ""
+    warning: str = ""
+    content: str = ""
+
+
+def check_video(record: VideoRecord, *, quick: bool = False) -> Outcome:
+    """Decode a video as training does, and then every frame of it, one at a time.
+
+    Args:
+        record: the video.
+        quick: decode the first two frames only.
+
+    Example:
+
+    >>> check_video(VideoRecord(path="cut_off.avi", label=0)).warning
+    'truncated: 20 of 48 frames can be decoded; the last of them stands for the others'
+    """
+    try:
+        if quick:
+            _decode(record, lambda num_frames: np.arange(min(num_frames, 2)))
+            return Outcome()
+        return _check_all(record)
+    except DecodeError as error:
+        return Outcome(fault=f"unreadable: {error}")
+
+
+def _check_all(record: VideoRecord) -> Outcome:
+    # The first, the last and one in the middle, found as in training.
+    num_frames = _decode(record, lambda count: np.unique([0, count // 2, count - 1]))
+    paths = files_of(record)
+    if record.frame_paths or paths != [record.path]:
+        for start in range(0, num_frames, _CHUNK):
+            # With the first image, as all must have one size.
+            _decode(record, lambda count, i=start: np.r_[0, i : min(i + _CHUNK, count)])
+        return Outcome(content=_digest(paths))
+    num_decoded = _count_decoded(record.path, num_frames)
+    content = _digest(paths)
+    if num_decoded == num_frames:
+        return Outcome(content=content)
+    return Outcome(
+        warning=f"truncated: {num_decoded} of {num_frames} frames can be decoded; "
+        "the last of them stands for the others",
+        content=content,
+    )
+
+
+def _decode(record: VideoRecord, wanted: Callable[[int], np.ndarray]) -> int:
+    """Decode frames as training does; how many the video has."""
+    counts = []
+
+    def select(count: int) -> np.ndarray:
+        counts.append(count)
+        return wanted(count)
+
+    decode_frames(record, select)
+    return counts[0]
+
+
+def _count_decoded(path: str, num_frames: int) -> int:
+    """How many of the first `num_frames` frames there are."""
+    count, sizes = 0, set()
+    try:
+        with files.open_file(path) as file, av.open(file, metadata_errors="replace") as container:
+            # Not turned into RGB: that would take as long as decoding itself.
+            for frame in islice(container.decode(video_stream(container, path)), num_frames):
+                count += 1
+                sizes.add((frame.height, frame.width))
+    except av.FFmpegError as error:
+        raise DecodeError(f"Cannot decode frame {count} of '{path}': {error.strerror}.") from error
+    if len(sizes) > 1:
+        raise DecodeError(f"Cannot decode '{path}': its frames have several sizes.")
+    return count
+
+
+# ---- Files ---------------------------------------------------------------------------------------
+
+
+def files_of(record: VideoRecord) -> list[str]:
+    """The files that a video consists of: itself, or its images."""
+    if record.frame_paths:
+        return list(record.frame_paths)
+    path = record.path
+    if not files.is_folder(path):
+        return [path]
+    names = files.list_folder(path)
+    images = [n for n in names if n[0] != "." and n.lower().endswith(IMAGE_SUFFIXES)]
+    return [f"{path.rstrip('/')}/{name}" for name in sorted(images)]
+
+
+def signature(record: VideoRecord) -> str:
+    """A text that changes when a file of the video does: of names, sizes and times of change.
+
+    Raises:
+        FileNotFoundError: one of its files is missing; `filename` tells which.
+        OSError: one of its files cannot be looked at.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for path in files_of(record):
+        status = files.status(path)
+        state = status.size, status.modified
+        digest.update(f"{path}\t{state}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _digest(paths: Iterable[str]) -> str:
+    whole = hashlib.blake2b(digest_size=16)
+    for path in paths:
+        # One digest a file, so that the borders between files count.
+        content = hashlib.blake2b()
+        with files.open_file(path) as file:
+            while block := file.read(_READ_BYTES):
+                content.update(block)
+        whole.update(content.digest())
+    return whole.hexdigest()

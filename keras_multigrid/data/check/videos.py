@@ -1,0 +1,264 @@
+"""Which videos of a set cannot be used, found before training."""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, TextIO
+
+from keras_multigrid import files
+from keras_multigrid.data.check.video import Outcome, check_video, signature
+from keras_multigrid.data.isolation import Lost, isolated_map
+from keras_multigrid.data.records.recorded_videos import RecordedVideos
+from keras_multigrid.data.videos.video import VideoRecord, VideoSet
+
+_PART_NAMES = {"train": "training", "validation": "validation"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something wrong with a video of a set.
+
+    Args:
+        part: "train" or "validation".
+        index: the video's position in that part.
+        path: of the video.
+        reason: what is wrong.
+        usable: the video can be used all the same.
+    """
+
+    part: str
+    index: int
+    path: str
+    reason: str
+    usable: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckedVideos:
+    """What a check of a set found.
+
+    Args:
+        findings: what is wrong; training videos first, in the set's order.
+        usable: the set without the videos that cannot be used; a part may be empty.
+    """
+
+    findings: tuple[Finding, ...]
+    usable: VideoSet
+
+
+def check_videos(
+    videos: VideoSet,
+    *,
+    journal: str,
+    quick: bool = False,
+    workers: int | None = None,
+    time_limit: float = 120.0,
+    progress: Callable[[int, int], None] | None = None,
+) -> CheckedVideos:
+    """Decode every video of a set, in processes that a video can end without ending the check.
+
+    Found are videos that are missing, cannot be read, have no frames, or crash or hang the process
+    that decodes them; videos that hold fewer frames than their header says, which stay usable; and
+    videos that occur again, by path or by content, whose first occurrence stays usable: that of the
+    validation part, if both parts have it. A short video is no fault: its last frame is repeated.
+
+    Args:
+        videos: the set.
+        journal: file to which every finished check is appended. A later call with this file checks
+            only videos that are new or have changed.
+        quick: decode the first frames only, and do not compare contents.
+        workers: processes; by default the number of cores.
+        time_limit: seconds after which a video counts as unreadable; of remote ones, the time for
+            which a server is waited for is added.
+        progress: called with the number of videos checked and the number of all.
+
+    Raises:
+        ValueError: the videos are records.
+        StorageUnavailableError: a remote file system does not answer. What is checked is kept.
+
+    Example:
+
+    >>> checked = check_videos(videos, journal="check/journal.jsonl")
+    >>> videos = checked.usable
+    """
+    _refuse_records(videos)
+    places, listed_again = _first_listed(videos)
+    if any(files.is_remote(place.record.path) for place in places):
+        # To wait for a server, with the last attempt, is no fault of the video.
+        time_limit += 2 * files.retry_seconds()
+    outcomes = {}
+    check = functools.partial(_check, quick=quick)
+    isolated = functools.partial(
+        isolated_map, check, workers=workers or os.cpu_count(), time_limit=time_limit
+    )
+    with _journal(journal, quick=quick) as known:
+        for place, outcome in _outcomes(places, known, isolated):
+            outcomes[place.part, place.index] = outcome
+            if progress is not None:
+                progress(len(outcomes), len(places))
+    findings = [*listed_again, *_findings(places, outcomes)]
+    findings.sort(key=lambda finding: (finding.part, finding.index))
+    return CheckedVideos(findings=tuple(findings), usable=_without(videos, findings))
+
+
+def _refuse_records(videos: VideoSet) -> None:
+    for part in (videos.train, videos.validation):
+        if isinstance(part, RecordedVideos):
+            raise ValueError(
+                f"`videos` must be files or folders of images. Received: the records {part.root}, "
+                "whose videos were checked when they were written. To compare the files with "
+                f"their checksums: python tools/prepare.py --verify --out={part.root}"
+            )
+
+
+def _findings(
+    places: list["_Place"], outcomes: dict[tuple[str, int], Outcome]
+) -> Iterator[Finding]:
+    first_with = {}
+    for place in places:
+        outcome = outcomes[place.part, place.index]
+        if outcome.fault:
+            yield place.finding(outcome.fault)
+            continue
+        if outcome.warning:
+            yield place.finding(outcome.warning, usable=True)
+        # A quick check knows no contents.
+        first = first_with.setdefault(outcome.content, place) if outcome.content else place
+        if first is not place:
+            yield place.finding(f"same content as {place.like(first)}")
+
+
+def _without(videos: VideoSet, findings: Iterable[Finding]) -> VideoSet:
+    unusable = {(finding.part, finding.index) for finding in findings if not finding.usable}
+    parts = {
+        part: tuple(
+            record
+            for index, record in enumerate(getattr(videos, part))
+            if (part, index) not in unusable
+        )
+        for part in ("train", "validation")
+    }
+    return dataclasses.replace(videos, **parts)
+
+
+class _Place(NamedTuple):
+    part: str
+    index: int
+    record: VideoRecord
+
+    def __str__(self) -> str:
+        return f"the {_PART_NAMES[self.part]} video '{self.record.path}'"
+
+    def like(self, other: "_Place") -> str:
+        label = "" if other.record.label == self.record.label else ", with another label"
+        return f"{other}{label}"
+
+    def finding(self, reason: str, *, usable: bool = False) -> Finding:
+        return Finding(
+            part=self.part,
+            index=self.index,
+            path=self.record.path,
+            reason=reason,
+            usable=usable,
+        )
+
+
+def _first_listed(videos: VideoSet) -> tuple[list[_Place], list[Finding]]:
+    """The places of all different videos, and findings of those that are listed again."""
+    places, findings = {}, []
+    # The validation part first: a video of both parts leaves the training part, so that results
+    # stay comparable with those of others.
+    for part in ("validation", "train"):
+        for index, record in enumerate(getattr(videos, part)):
+            place = _Place(part, index, record)
+            if not _fits_a_list(record):
+                findings.append(place.finding("a list cannot hold its name: rename it"))
+                continue
+            first = places.setdefault(record.frame_paths or record.path, place)
+            if first is not place:
+                findings.append(place.finding(f"listed before, as {place.like(first)}"))
+    return list(places.values()), findings
+
+
+def _fits_a_list(record: VideoRecord) -> bool:
+    """Lines end where names do, and blanks at their ends are lost."""
+    names = record.frame_paths or (record.path,)
+    return all(name == name.strip() and len(name.splitlines()) == 1 for name in names)
+
+
+def _outcomes(
+    places: list[_Place], known: "_Journal", isolated: Callable
+) -> Iterator[tuple[_Place, Outcome]]:
+    """Outcomes of all videos: those that are known first, the others as their checks end."""
+    unknown = []
+    for place in places:
+        try:
+            state = signature(place.record)
+        except FileNotFoundError as error:
+            yield place, Outcome(fault=f"missing: there is no file '{error.filename}'")
+        except files.StorageUnavailableError:
+            raise
+        except OSError as error:
+            yield place, Outcome(fault=f"unreadable: {error}")
+        else:
+            outcome = known.get(place.record.path, state)
+            if outcome is None:
+                unknown.append((place, state))
+            else:
+                yield place, outcome
+    for (place, state), outcome in isolated(unknown):
+        if isinstance(outcome, files.StorageUnavailableError):
+            raise outcome
+        if isinstance(outcome, Lost):
+            # Not for the journal: the machine may have been at fault.
+            outcome = Outcome(fault=f"unreadable: {outcome.reason}")
+        else:
+            known.add(place.record.path, state, outcome)
+        yield place, outcome
+
+
+def _check(item: tuple[_Place, str], *, quick: bool) -> Outcome | files.StorageUnavailableError:
+    place, _ = item
+    try:
+        return check_video(place.record, quick=quick)
+    except files.StorageUnavailableError as error:
+        # Raised by the process that asked: here it would count against the video.
+        return error
+
+
+@contextlib.contextmanager
+def _journal(path: str, *, quick: bool) -> Iterator["_Journal"]:
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    with open(path, "a+", encoding="utf-8") as file:
+        yield _Journal(file, quick=quick)
+
+
+class _Journal:
+    """The outcomes of finished checks, a line of JSON each, that outlive the process."""
+
+    def __init__(self, file: TextIO, *, quick: bool):
+        self._file = file
+        self._quick = quick
+        self._outcomes = {}
+        line = "\n"
+        file.seek(0)
+        for line in file:
+            # Half written, if a process was killed while it wrote.
+            with contextlib.suppress(ValueError):
+                path, state, is_quick, outcome = json.loads(line)
+                # Of what the first frames tell, only faults hold for the whole video.
+                if quick or not is_quick or outcome["fault"]:
+                    self._outcomes[path, state] = Outcome(**outcome)
+        if not line.endswith("\n"):
+            file.write("\n")
+
+    def get(self, path: str, state: str) -> Outcome | None:
+        return self._outcomes.get((path, state))
+
+    def add(self, path: str, state: str, outcome: Outcome) -> None:
+        line = json.dumps([path, state, self._quick, dataclasses.asdict(outcome)])
+        self._file.write(f"{line}\n")
+        self._file.flush()

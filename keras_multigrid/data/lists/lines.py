@@ -1,0 +1,182 @@
+"""Text lists, read line by line, and all their bad lines told at once."""
+
+import contextlib
+import csv
+import io
+import operator
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, TextIO, TypeVar
+
+from keras_multigrid import files
+
+Path = str | os.PathLike[str]
+Value = TypeVar("Value")
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadLine:
+    """A line of a list, or an entry of a JSON file, that cannot be read.
+
+    Args:
+        file: the list.
+        place: where it stands in it: "line 3", counted from 1, or "entry 3", counted from 0.
+        text: what stands there, its beginning if it is long.
+        reason: what is wrong with it.
+    """
+
+    file: str
+    place: str
+    text: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file}, {self.place}: {self.reason}. Received: {self.text!r}"
+
+
+class BadLinesError(ValueError):
+    """Lists with lines that cannot be read: the first ten, and how many more there are."""
+
+    def __init__(self, bad_lines: Sequence[BadLine]):
+        texts = [str(bad) for bad in bad_lines[:_SHOWN]]
+        if len(bad_lines) > _SHOWN:
+            texts.append(f"and {len(bad_lines) - _SHOWN:,} more")
+        what = "Correct the line." if len(bad_lines) == 1 else "Correct these lines."
+        super().__init__("\n".join(texts) + f". {what}")
+
+
+# None: nobody collects.
+_collected: ContextVar[list[BadLine] | None] = ContextVar("bad_lines", default=None)
+
+
+@contextlib.contextmanager
+def collect_bad_lines() -> Iterator[list[BadLine]]:
+    """Let the readers that are called inside go on past bad lines, and collect these.
+
+    Example:
+
+    >>> with collect_bad_lines() as bad_lines:
+    ...     videos = path_label_lists("train.txt", validation="val.txt")
+    """
+    bad_lines = []
+    token = _collected.set(bad_lines)
+    try:
+        yield bad_lines
+    finally:
+        _collected.reset(token)
+
+
+@contextlib.contextmanager
+def refuse_bad_lines() -> Iterator[None]:
+    """Raise one error of all the bad lines that were read inside, unless the caller collects them.
+
+    Raises:
+        BadLinesError: at the end, if there were any.
+    """
+    if _collected.get() is not None:
+        yield
+        return
+    with collect_bad_lines() as bad_lines:
+        yield
+    if bad_lines:
+        raise BadLinesError(bad_lines)
+
+
+def numbered_lines(
+    file: Path, *, setting: str, layout: str, comments: bool = True
+) -> Iterator[tuple[int, str]]:
+    """Number and text of each line that is not blank nor, with `comments`, begins with "#"."""
+    with open_text(file, setting=setting, kind="text file", layout=layout) as lines:
+        for number, line in enumerate(lines, 1):
+            line = line.strip()
+            if line and not (comments and line[0] == "#"):
+                yield number, line
+
+
+def open_text(file: Path, *, setting: str, kind: str, layout: str) -> TextIO:
+    """A text file opened for reading, wherever it is.
+
+    Raises:
+        FileNotFoundError: there is no such file; it names the setting and the layout.
+    """
+    try:
+        content = files.open_file(os.fspath(file))
+    except (FileNotFoundError, IsADirectoryError):
+        raise FileNotFoundError(
+            f"`{setting}` must be a {kind}. Received: '{file}', which is not a file. "
+            f"Set `{setting}` to where it is. {layout}"
+        ) from None
+    # File names may be any bytes: surrogates carry them through to the file system.
+    return io.TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape")
+
+
+def parsed(
+    file: Path,
+    lines: Iterable[tuple[int, Any]],
+    parse: Callable[[Any], Value],
+    *,
+    kind: str = "line",
+) -> Iterator[Value]:
+    """What `parse` makes of each line; those for which it raises a `ValueError` are bad lines."""
+    for number, line in lines:
+        try:
+            value = parse(line)
+        except ValueError as error:
+            bad_lines = _collected.get()
+            bad = bad_line(file, number, line, error, kind=kind)
+            if bad_lines is None:
+                raise BadLinesError([bad]) from None
+            bad_lines.append(bad)
+        else:
+            yield value
+
+
+def bad_line(
+    file: Path, number: int, line: object, reason: object, *, kind: str = "line"
+) -> BadLine:
+    """The bad line at this number."""
+    return BadLine(
+        file=os.fspath(file), place=f"{kind} {number}", text=str(line)[:200], reason=str(reason)
+    )
+
+
+def column_values(
+    file: Path, lines: Iterator[tuple[int, str]], columns: Sequence[str]
+) -> Callable[[str], tuple[str, ...]]:
+    """Take the header off a table of comma-separated values.
+
+    Returns:
+        A function from one of the other lines to its values in `columns`.
+
+    Raises:
+        BadLinesError: the header lacks one of them.
+    """
+    number, line = next(lines, (1, ""))
+    header = [name.strip() for name in _fields(line)]
+    missing = [column for column in columns if column not in header]
+    if missing:
+        reason = f"the first line must name the columns, {missing} too"
+        raise BadLinesError([bad_line(file, number, line, reason)])
+    values = operator.itemgetter(*map(header.index, columns))
+
+    def values_of(line: str) -> tuple[str, ...]:
+        fields = _fields(line)
+        if len(fields) != len(header):
+            raise ValueError(f"expected {len(header)} fields, found {len(fields)}")
+        return values(fields)
+
+    return values_of
+
+
+def _fields(line: str) -> list[str]:
+    if '"' not in line:
+        return line.split(",")
+    try:
+        # Line by line, so that a quote that nobody closed spoils its own line only.
+        return next(csv.reader([line], strict=True))
+    except csv.Error as error:
+        raise ValueError(f"its quotes are wrong: {error}") from None

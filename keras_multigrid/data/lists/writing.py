@@ -1,0 +1,102 @@
+"""Writes a set of videos as lists that the package reads back."""
+
+import functools
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from keras_multigrid import files
+from keras_multigrid.data.lists.frame_lists import frame_list_lines
+from keras_multigrid.data.videos.video import VideoRecord, VideoSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListFiles:
+    """Files of a set: lists of `path label`, or of one frame a line if the videos are frames.
+
+    Args:
+        train: list of the training videos.
+        validation: list of the validation videos.
+        class_names: the name of one class a line, in the order of their numbers.
+        are_frame_lists: the lists name frames.
+    """
+
+    train: str
+    validation: str
+    class_names: str
+    are_frame_lists: bool
+
+
+def write_lists(videos: VideoSet, folder: str) -> ListFiles:
+    """Write a set as lists with full paths.
+
+    Args:
+        videos: the set. Its videos are all files and folders, or all lists of frames.
+        folder: made if it is not there; lists that it holds are overwritten.
+
+    Returns:
+        The files. `path_label_lists(train, validation=validation, class_names=class_names)` reads
+        them back; frame lists are read by `charades_frame_lists`, or, with the official files of
+        the data set, by `something_something`.
+
+    Example:
+
+    >>> files = write_lists(videos, "check/cleaned")
+    """
+    os.makedirs(folder, exist_ok=True)
+    are_frame_lists = any(r.frame_paths for r in (*videos.train, *videos.validation))
+    if are_frame_lists:
+        lines_of, suffix = _frame_lines, "csv"
+    else:
+        lines_of, suffix = functools.partial(_label_lines, class_names=videos.class_names), "txt"
+    contents = {
+        f"train.{suffix}": lines_of(videos.train),
+        f"validation.{suffix}": lines_of(videos.validation),
+        "class_names.txt": videos.class_names,
+    }
+    paths = [os.path.abspath(os.path.join(folder, name)) for name in contents]
+    for path, lines in zip(paths, contents.values(), strict=True):
+        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.writelines(f"{line}\n" for line in lines)
+    train, validation, class_names = paths
+    return ListFiles(
+        train=train,
+        validation=validation,
+        class_names=class_names,
+        are_frame_lists=are_frame_lists,
+    )
+
+
+def _label_lines(records: Sequence[VideoRecord], *, class_names: Sequence[str]) -> Iterable[str]:
+    # Where classes have numbers for names, "2" is read as the class of this name.
+    texts = [name if len(name.split()) == 1 else str(i) for i, name in enumerate(class_names)]
+    return (f"{_full(record.path)} {texts[record.label]}" for record in records)
+
+
+def _frame_lines(records: Sequence[VideoRecord]) -> Iterable[str]:
+    names = _distinct_names([record.path for record in records])
+    return frame_list_lines(
+        (name, zip(map(_full, record.frame_paths), _frame_labels(record), strict=True))
+        for name, record in zip(names, records, strict=True)
+    )
+
+
+def _distinct_names(folders: Sequence[str]) -> list[str]:
+    """Names that tell videos apart: of their folders, or of those above: of `5/rgb` and `6/rgb`."""
+    above = list(folders)
+    for _ in range(3):
+        names = [os.path.basename(folder) for folder in above]
+        if all(names) and len(set(names)) == len(names):
+            return names
+        above = [os.path.dirname(folder) for folder in above]
+    return [f"video{number}" for number in range(len(folders))]
+
+
+def _frame_labels(record: VideoRecord) -> Iterable[str]:
+    if record.frame_labels:
+        return (",".join(map(str, labels)) for labels in record.frame_labels)
+    return [str(record.label)] * len(record.frame_paths)
+
+
+def _full(path: str) -> str:
+    return path if files.is_remote(path) else os.path.abspath(path)

@@ -1,0 +1,14 @@
+"""Videos as records: the format, preparing them, reading them, serving them."""
+
+from keras_multigrid.lazy import public_names
+
+__getattr__, __dir__, __all__ = public_names(
+    __name__,
+    {
+        "RecordFormat": "format",
+        "RecordedVideos": "recorded_videos",
+        "prepare": "preparing",
+        "recorded_videos": "recorded_videos",
+        "verify": "verifying",
+    },
+)

@@ -1,0 +1,270 @@
+"""Sets of videos that are kept as records (`records`), on a local disk or a remote file system."""
+
+import errno
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import tensorflow as tf
+
+from keras_multigrid import files, remote_files
+from keras_multigrid.data.records.format import MANIFEST, PARTS, Manifest, shard_name
+from keras_multigrid.data.videos.video import VideoRecord, VideoSet
+
+
+def recorded_videos(root: str) -> VideoSet:
+    """Read a set that `tools/prepare.py` has written.
+
+    Nothing is read but the manifest: a set of any size begins as fast.
+
+    Args:
+        root: the folder.
+
+    Raises:
+        FileNotFoundError: there are no records, or they are not complete.
+        ValueError: its manifest is damaged, or a part holds no videos.
+        StorageError: it cannot be read.
+
+    Example:
+
+    >>> videos = recorded_videos("s3://sets/charades")
+    """
+    root = os.fspath(root).rstrip("/")
+    files.check_scheme(root)
+    if not files.is_remote(root):
+        # The workers of an input service are somewhere else.
+        root = os.path.abspath(root)
+    path = f"{root}/{MANIFEST}"
+    content = files.read(path)
+    if content is None:
+        raise FileNotFoundError(
+            f"`root` must be a folder of records. Received: '{root}', which holds no {MANIFEST}: "
+            "it is written last. If the records have moved, set the root in their records.gin. "
+            "Else make them, or finish them: the same command goes on where it was stopped. "
+            f"python tools/prepare.py --gin_file=... --out={root}"
+        )
+    try:
+        manifest = Manifest.from_json(content)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} cannot be read: {error}. Make it anew: python tools/prepare.py "
+            f"--gin_file=... --out={root}"
+        ) from None
+    parts = {part: RecordedVideos(root, manifest, part) for part in PARTS}
+    for part, videos in parts.items():
+        if not len(videos):
+            raise ValueError(
+                f"`root` must hold videos of both parts. Received: '{root}', whose "
+                f"{part} part is empty: see what was left out in its bad_videos.tsv."
+            )
+    return VideoSet(**parts, class_names=manifest.class_names, multi_label=manifest.multi_label)
+
+
+class RecordedVideos(Sequence[VideoRecord]):
+    """The videos of a part, in the order of the list that they were made from.
+
+    Names and labels are read when they are asked for; training needs neither.
+
+    Args:
+        root: folder of the records.
+        manifest: what it holds.
+        part: "train" or "validation".
+
+    Example:
+
+    >>> recorded_videos("records").train[3].path
+    'walk/denis_walk.avi'
+    """
+
+    def __init__(self, root: str, manifest: Manifest, part: str):
+        shards = manifest.shards[part]
+        self.root = root
+        self.form = manifest.form
+        self.part = part
+        self.multi_label = manifest.multi_label
+        self.num_shards = len(shards)
+        # Videos up to each shard, and up to the end.
+        self.starts = np.cumsum([0, *(shard.num_videos for shard in shards)])
+        self._checksums = [sorted(shard.sha256.items()) for shard in shards]
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        if not isinstance(index, (int, np.integer)):
+            raise TypeError(f"The number of a video must be an integer. Received: {index!r}.")
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"There are {len(self)} videos. Received: {index}.")
+        index = int(index) % len(self)
+        shard = int(np.searchsorted(self.starts, index, side="right")) - 1
+        row = index - int(self.starts[shard])
+        path, label = _names(self.root, shard_name(self.part, shard, self.num_shards))[row]
+        label = tuple(label) if self.multi_label else label
+        return RecordedVideo(path=path, label=label, videos=self, shard=shard, row=row)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Tells sets apart, wherever they are."""
+        return hashlib.sha256(json.dumps(self._checksums).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedVideo(VideoRecord):
+    """One video of `RecordedVideos`, whose frames are read from its records.
+
+    Args:
+        videos: the set.
+        shard: number of its shard.
+        row: its place in the shard.
+    """
+
+    videos: RecordedVideos = field(repr=False, compare=False)
+    shard: int
+    row: int
+
+    def images(self, detail: int | None) -> "RecordedImages":
+        return RecordedImages(self, detail)
+
+    def classes(self, first: int, last: int) -> tuple[int, ...]:
+        frames = RecordedImages(self, None)
+        found = [frames.classes(index) for index in range(first, last + 1)]
+        return self.label if None in found else tuple(sorted(set().union(*found)))
+
+
+class RecordedImages:
+    """The frames of a video in its records, in the smallest copy that is not below `detail`."""
+
+    def __init__(self, video: RecordedVideo, detail: int | None):
+        videos = video.videos
+        self._form = videos.form
+        name = shard_name(videos.part, video.shard, videos.num_shards)
+        content = _read(f"{videos.root}/{name}.index")
+        placed = Placed.of(np.frombuffer(content, "<i8"), video.row, len(self._form.copies))
+        copy = 0 if detail is None else placed.copy(detail)
+        self._num_frames = int(placed.num_frames)
+        self._places = placed.places[copy]
+        self._path = f"{videos.root}/{self._form.copies[copy]}/{name}.tfrecord"
+        self._video = video.path
+        self._examples = {}
+
+    def __len__(self) -> int:
+        return self._num_frames
+
+    def __getitem__(self, index: int) -> bytes:
+        feature = self._feature("image/encoded", index)
+        return feature.bytes_list.value[0]
+
+    def name(self, index: int) -> str:
+        return f"frame {index} of {self._video} in {self._path}"
+
+    def classes(self, index: int) -> tuple[int, ...] | None:
+        """What goes on in a frame; None if that is not known."""
+        feature = self._feature("frame/label/index", index)
+        return None if feature is None else tuple(feature.int64_list.value)
+
+    def _feature(self, key: str, index: int):
+        number, offset = divmod(index, self._form.frames_per_record)
+        if number not in self._examples:
+            content = _read_record(self._path, self._places[number], self._places[number + 1])
+            self._examples[number] = tf.train.SequenceExample.FromString(content)
+        features = self._examples[number].feature_lists.feature_list[key].feature
+        return features[offset] if features else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """Where a video's records are: numbers, or int64 tensors.
+
+    Args:
+        num_frames: frames of the video.
+        sizes: (copies, 2), height and width of each copy.
+        places: (copies, records + 1), where the records of each copy begin in its file.
+    """
+
+    num_frames: int | tf.Tensor
+    sizes: np.ndarray | tf.Tensor
+    places: np.ndarray | tf.Tensor
+
+    @classmethod
+    def of(cls, numbers, row, num_copies: int, *, xp=np) -> "Placed":
+        """Of a video's place in the shard and the numbers of the index.
+
+        Args:
+            numbers: those of `records.index_content`.
+            row: the video's place in the shard.
+            num_copies: copies that there are.
+            xp: the array library of the arguments, numpy or `tf`.
+        """
+        entry = numbers[numbers[row] : numbers[row + 1]]
+        copies = xp.reshape(entry[1:], (num_copies, -1))
+        return cls(num_frames=entry[0], sizes=copies[:, :2], places=copies[:, 2:])
+
+    def copy(self, detail, *, xp=np):
+        """Number of the smallest copy whose short side is `detail` at least; 0 if none is."""
+        shortest = xp.minimum(self.sizes[:, 0], self.sizes[:, 1])
+        # They fall.
+        count = (tf.math if xp is tf else np).count_nonzero(shortest >= detail)
+        return xp.maximum(count - 1, 0)
+
+
+@functools.lru_cache(maxsize=8)
+def _names(root: str, name: str) -> list[tuple[str, int | list[int]]]:
+    """Names and labels of a shard's videos."""
+    return json.loads(_read(f"{root}/{name}.json"))["videos"]
+
+
+def _read(path: str) -> bytes:
+    content = files.read(path)
+    if content is None:
+        raise FileNotFoundError(errno.ENOENT, f"the records lack {path}", path)
+    return content
+
+
+def _read_record(path: str, start: int, end: int) -> bytes:
+    def call(_=None) -> bytes:
+        try:
+            return read_records(path, start, end, 1)[0].numpy()
+        except tf.errors.DataLossError:
+            raise OSError(errno.EIO, "the record is damaged", path) from None
+
+    if files.is_remote(path):
+        return remote_files.ask(path, "read", call)
+    if not os.path.exists(path):
+        raise FileNotFoundError(errno.ENOENT, f"the records lack {path}", path)
+    try:
+        return call()
+    except tf.errors.OpError as error:
+        raise OSError(errno.EIO, error.message, path) from None
+
+
+def read_records(path, start, end, count) -> tf.Tensor:
+    """Some neighbouring records of a file: a string (count,) tensor. Checksums are compared.
+
+    A file is read from `start` on: the time does not depend on what lies before.
+
+    Args:
+        path: the file.
+        start, end: where the first begins and the last ends in it.
+        count: how many there are.
+    """
+    element = {"output_types": [tf.string], "output_shapes": [[]]}
+    # The public class begins at the beginning.
+    records = tf.raw_ops.TFRecordDatasetV2(
+        filenames=[path],
+        compression_type="",
+        buffer_size=tf.cast(end - start, tf.int64),
+        byte_offsets=[tf.cast(start, tf.int64)],
+    )
+    count = tf.cast(count, tf.int64)
+    records = tf.raw_ops.TakeDataset(input_dataset=records, count=count, **element)
+    element = {"output_types": [tf.string], "output_shapes": [[None]]}
+    records = tf.raw_ops.BatchDatasetV2(
+        input_dataset=records, batch_size=count, drop_remainder=True, **element
+    )
+    return tf.raw_ops.DatasetToSingleElement(dataset=records, **element)[0]

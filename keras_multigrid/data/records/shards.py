@@ -1,0 +1,128 @@
+"""Writing the shards of a folder of records, in parallel."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple
+
+import cv2
+
+from keras_multigrid import files
+from keras_multigrid.data.isolation import Lost, isolated_map
+from keras_multigrid.data.records.folder import Piece, RecordFolder, ShardRange
+from keras_multigrid.data.records.format import Names, RecordFormat, write_video
+from keras_multigrid.data.videos.decode import DecodeError
+from keras_multigrid.data.videos.video import VideoRecord
+
+
+def make_shards(
+    folder: RecordFolder,
+    shards: Iterable[tuple[ShardRange, Sequence[VideoRecord]]],
+    *,
+    workers: int,
+    time_limit: float,
+    on_video: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[str, Names]]:
+    """Write shards.
+
+    Args:
+        folder: where to.
+        shards: the shards and all their listed videos, taken as workers get free.
+        workers: processes.
+        time_limit: seconds after which a video counts as unreadable.
+        on_video: called when a video is done.
+
+    Yields:
+        The name of each finished shard and what its names file says.
+
+    Raises:
+        OSError: if they cannot be written, or a remote file system does not answer.
+    """
+    os.makedirs(folder.pieces_folder, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        pieces = stack.enter_context(tempfile.TemporaryDirectory(dir=folder.pieces_folder))
+        # Written by a thread, while the workers go on with the next shards.
+        writer = stack.enter_context(ThreadPoolExecutor(1))
+        write_piece = partial(_write_piece, form=folder.form, class_names=folder.class_names)
+        results = isolated_map(
+            write_piece, _items(shards, pieces), workers=workers, time_limit=time_limit
+        )
+        stack.enter_context(contextlib.closing(results))
+        open_shards, writing = {}, deque()
+        for item, result in results:
+            if isinstance(result, files.StorageError):
+                raise result
+            if isinstance(result, OSError):
+                raise files.StorageError(f"Cannot write into {pieces}: {result}") from result
+            done = open_shards.setdefault(item.shard, {})
+            done[item.index] = item.video, _piece(item, result)
+            on_video()
+            if len(done) == item.count:
+                del open_shards[item.shard]
+                # No more than two on the disk that wait: uploads may be slower than the workers.
+                while writing and (len(writing) > 1 or writing[0].done()):
+                    yield writing.popleft().result()
+                in_order = [done[index] for index in range(item.count)]
+                writing.append(writer.submit(_write_shard, folder, item, in_order))
+        for shard in writing:
+            yield shard.result()
+
+
+class _Item(NamedTuple):
+    """A video of a shard, and the local folder for the pieces of the shard."""
+
+    shard: str
+    count: int
+    index: int
+    video: VideoRecord
+    folder: str
+
+    def paths(self, num_copies: int) -> tuple[str, ...]:
+        """Files of its piece."""
+        return tuple(
+            os.path.join(self.folder, f"{self.index}-{copy}") for copy in range(num_copies)
+        )
+
+
+def _items(
+    shards: Iterable[tuple[ShardRange, Sequence[VideoRecord]]], pieces: str
+) -> Iterator[_Item]:
+    for place, videos in shards:
+        folder = os.path.join(pieces, place.name)
+        os.mkdir(folder)
+        for index, video in enumerate(videos):
+            yield _Item(place.name, len(videos), index, video, folder)
+
+
+def _write_piece(
+    item: _Item, *, form: RecordFormat, class_names: Sequence[str]
+) -> Piece | str | OSError:
+    """In a worker: the video's piece; or why there is none; or what is wrong with a disk."""
+    # Work is parallel over videos: threads inside one would only compete with the others.
+    cv2.setNumThreads(1)
+    paths = item.paths(len(form.copies))
+    try:
+        return Piece(write_video(item.video, form, paths, class_names), paths)
+    except DecodeError as error:
+        return str(error)
+    except OSError as error:
+        return error
+
+
+def _piece(item: _Item, result: Piece | str | Lost) -> Piece | str:
+    if isinstance(result, Lost):
+        return f"Cannot read '{item.video.path}': {result.reason}."
+    return result
+
+
+def _write_shard(
+    folder: RecordFolder, item: _Item, pieces: Sequence[tuple[VideoRecord, Piece | str]]
+) -> tuple[str, Names]:
+    names = folder.add(item.shard, *zip(*pieces, strict=True))
+    shutil.rmtree(item.folder, ignore_errors=True)
+    return item.shard, names

@@ -1,0 +1,14 @@
+"""Videos: where their frames are, and reading them."""
+
+from keras_multigrid.lazy import public_names
+
+__getattr__, __dir__, __all__ = public_names(
+    __name__,
+    {
+        "DecodeError": "decode",
+        "VideoRecord": "video",
+        "VideoSet": "video",
+        "decode_frames": "decode",
+        "read_video": "decode",
+    },
+)

@@ -1,0 +1,16 @@
+"""Whole runs: training, the test, predictions, the plan, a look at the clips."""
+
+from keras_multigrid.lazy import public_names
+
+__getattr__, __dir__, __all__ = public_names(
+    __name__,
+    {
+        "Evaluation": "evaluation",
+        "Report": "training",
+        "browse": "browsing",
+        "evaluate": "evaluation",
+        "make_plan": "plan",
+        "predict": "evaluation",
+        "train": "training",
+    },
+)

@@ -1,0 +1,298 @@
+"""What a schedule will do, before it does it: steps, shapes, what it needs, as plain values."""
+
+import collections
+import dataclasses
+import itertools
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from keras_multigrid.learning_rate import MultigridLearningRate
+from keras_multigrid.schedule import Grid, MultigridSchedule, Phase
+from keras_multigrid.schedule.grid import check_count
+
+# Frames a second that one core reads, by frames of the clip: half of the least that two cores did
+# in docs/data.md (H.264 of 340 x 256, a key frame every 250 frames). Clips of few frames have long
+# strides: most of what is decoded is left out.
+FRAMES_PER_CORE = {8: 160, 16: 215, 32: 320}
+
+_FLOAT_BYTES = 4
+_CLIPS_PER_GROUP = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Device:
+    """What one device does, as measured on it, and what it trains.
+
+    Args:
+        clips_per_second: clips of the baseline's grid that it trains in a second, input left out.
+        parameters: numbers that the network learns; each device sends their gradients every step.
+
+    Raises:
+        ValueError: if one of them is not positive, or `parameters` no integer.
+
+    Example:
+
+    >>> make_plan(learning_rate, 8, device=Device(clips_per_second=30.0, parameters=34_566_488))
+    """
+
+    clips_per_second: float
+    parameters: int
+
+    def __post_init__(self):
+        _check_rate("clips_per_second", self.clips_per_second)
+        check_count("parameters", self.parameters)
+
+
+def make_plan(
+    learning_rate: MultigridLearningRate,
+    replicas: int = 1,
+    *,
+    device: Device | None = None,
+    frames_per_core: float | None = None,
+) -> dict[str, Any]:
+    """The course of a training in advance, as values that `json.dumps` takes.
+
+    Args:
+        learning_rate: the learning rate of the training, which holds its schedule.
+        replicas: devices that share a mini-batch evenly. The plan is that of
+            `learning_rate.on_replicas(replicas)`: the baseline's clips are rounded to a multiple.
+        device: what one device does; without it the plan holds no rates.
+        frames_per_core: frames that one core reads in a second, decoded and scaled; by default
+            `FRAMES_PER_CORE`, by the frames of the clip.
+
+    Returns:
+        A dict of `settings` (the config of the learning rate, the schedule's in it), `replicas`,
+        `batch` (the baseline's clips, those on each replica, what they were rounded from or None),
+        `phases` (grids, steps, epochs, clips, frames, learning rate, batch-normalization groups and
+        rates of each), `grids` (each once, with its number of steps), `totals` beside the
+        baseline's, `rates` of the whole and of the baseline, and `warnings`, a list of sentences;
+        `step_ratio` and `voxel_ratio` are how many times fewer than the baseline's.
+
+        Rates are None without `device`; else `seconds`, and by second, over all replicas: clips,
+        frames, bytes of decoded float32 clips, and the cores that read them. A step takes the
+        same `seconds_per_step` in all phases, as its voxels are the same.
+        `gradient_bytes_per_second` are those that each device sends (and receives) in a ring
+        all-reduce.
+
+    Raises:
+        ValueError: if `replicas` is not a positive integer, or `frames_per_core` not a positive
+            number or given without `device`.
+
+    Example:
+
+    >>> schedule = MultigridSchedule(
+    ...     base=Grid(batch_size=64, num_frames=32, crop_size=224),
+    ...     num_clips=239_975, epochs=239, boundaries=(94, 154, 196), round_to_epochs=True)
+    >>> plan = make_plan(MultigridLearningRate(schedule, 0.1), replicas=8)
+    >>> plan["phases"][0]["base"]
+    {'batch_size': 512, 'num_frames': 8, 'crop_size': 158}
+    >>> plan["totals"]["steps"], plan["totals"]["baseline_steps"]
+    (261659, 896011)
+    """
+    check_count("replicas", replicas)
+    if learning_rate.schedule.replicas != replicas:
+        learning_rate = learning_rate.on_replicas(replicas)
+    schedule = learning_rate.schedule
+    rates_of = _rates_function(schedule, device, frames_per_core)
+    phases = [_plan_phase(phase, learning_rate, rates_of) for phase in schedule.phases]
+    return {
+        # JSON has no tuples: through it, a plan read from a file equals the plan written.
+        "settings": json.loads(json.dumps(learning_rate.get_config())),
+        "replicas": replicas,
+        "batch": _batch(schedule),
+        "phases": phases,
+        "grids": [
+            {**dataclasses.asdict(grid), "steps": steps}
+            for grid, steps in _steps_by_grid(schedule.phases).items()
+        ],
+        "totals": _totals(schedule),
+        "rates": None if device is None else _whole_rates(schedule, device, rates_of),
+        "warnings": _warnings(schedule, phases) if replicas > 1 else [],
+    }
+
+
+def _plan_phase(phase: Phase, learning_rate, rates_of: Callable) -> dict[str, Any]:
+    steps_by_grid = _steps_by_grid([phase])
+    replicas = learning_rate.schedule.replicas
+    return {
+        "first_step": phase.first_step,
+        "end_step": phase.end_step,
+        "steps": phase.num_steps,
+        "first_epoch": phase.first_epoch,
+        "end_epoch": phase.end_epoch,
+        "base": dataclasses.asdict(phase.base),
+        "short_cycle": [dataclasses.asdict(grid) for grid in phase.short_cycle],
+        "clips_per_replica": phase.base.batch_size // replicas,
+        "lr_stage": phase.lr_stage,
+        "first_learning_rate": float(learning_rate(phase.first_step)),
+        "last_learning_rate": float(learning_rate(phase.end_step - 1)),
+        "clips": _clips(steps_by_grid),
+        "frames": _frames(steps_by_grid),
+        "groups": phase.groups(replicas, _CLIPS_PER_GROUP),
+        "synchronized_replicas": phase.synchronized_replicas(replicas, _CLIPS_PER_GROUP),
+        "rates": rates_of(steps_by_grid),
+    }
+
+
+def _batch(schedule: MultigridSchedule) -> dict[str, Any]:
+    asked, clips = schedule.base.batch_size, schedule.baseline_grid.batch_size
+    return {
+        "clips": clips,
+        "clips_per_replica": clips // schedule.replicas,
+        "rounded_from": None if clips == asked else asked,
+    }
+
+
+def _baseline_steps_by_grid(schedule: MultigridSchedule) -> dict[Grid, int]:
+    """The baseline on as many replicas: it shares its batch evenly, too."""
+    grid = schedule.baseline_grid
+    return {grid: dataclasses.replace(schedule, base=grid).baseline_steps}
+
+
+def _totals(schedule: MultigridSchedule) -> dict[str, Any]:
+    ours = _steps_by_grid(schedule.phases)
+    baseline = _baseline_steps_by_grid(schedule)
+    (baseline_steps,) = baseline.values()
+    return {
+        "steps": schedule.total_steps,
+        "baseline_steps": baseline_steps,
+        "step_ratio": baseline_steps / schedule.total_steps,
+        "epochs": schedule.phases[-1].end_epoch,
+        "baseline_epochs": schedule.epochs,
+        "clips": _clips(ours),
+        "baseline_clips": _clips(baseline),
+        "frames": _frames(ours),
+        "baseline_frames": _frames(baseline),
+        "voxels": _voxels(ours),
+        "baseline_voxels": _voxels(baseline),
+        "voxel_ratio": _voxels(baseline) / _voxels(ours),
+        "largest_batch": max(grid.batch_size for grid in ours),
+    }
+
+
+def _rates_function(
+    schedule: MultigridSchedule, device: Device | None, frames_per_core: float | None
+) -> Callable[[Mapping[Grid, int]], dict[str, float] | None]:
+    """From steps by grid to their rates, or to None without a device."""
+    if frames_per_core is not None:
+        _check_rate("frames_per_core", frames_per_core)
+    if device is None:
+        if frames_per_core is not None:
+            raise ValueError(
+                "`frames_per_core` is for rates, which need a `device`, too. Received: "
+                f"frames_per_core={frames_per_core}, device=None. Use "
+                "device=Device(clips_per_second=..., parameters=...)."
+            )
+        return lambda steps_by_grid: None
+
+    def rates(steps_by_grid):
+        seconds = sum(steps_by_grid.values()) * _seconds_per_step(schedule, device)
+        core_seconds = sum(
+            _frames({grid: steps}) / (frames_per_core or _frames_per_core(grid.num_frames))
+            for grid, steps in steps_by_grid.items()
+        )
+        return {
+            "seconds": seconds,
+            "clips_per_second": _clips(steps_by_grid) / seconds,
+            "frames_per_second": _frames(steps_by_grid) / seconds,
+            "input_bytes_per_second": _voxels(steps_by_grid) * 3 * _FLOAT_BYTES / seconds,
+            "decode_cores": core_seconds / seconds,
+        }
+
+    return rates
+
+
+def _whole_rates(schedule, device: Device, rates_of: Callable) -> dict[str, Any]:
+    seconds_per_step = _seconds_per_step(schedule, device)
+    replicas = schedule.replicas
+    # Ring all-reduce: sums travel once around, in as many parts as there are devices, then results.
+    sent = 2 * (replicas - 1) / replicas * _FLOAT_BYTES * device.parameters
+    return {
+        "device": dataclasses.asdict(device),
+        "seconds_per_step": seconds_per_step,
+        "gradient_bytes_per_second": sent / seconds_per_step,
+        **rates_of(_steps_by_grid(schedule.phases)),
+        "baseline": rates_of(_baseline_steps_by_grid(schedule)),
+    }
+
+
+def _seconds_per_step(schedule: MultigridSchedule, device: Device) -> float:
+    return schedule.baseline_grid.batch_size / schedule.replicas / device.clips_per_second
+
+
+def _frames_per_core(num_frames: int) -> float:
+    """What one core reads of clips of so many frames, in frames a second."""
+    measured = [rate for frames, rate in FRAMES_PER_CORE.items() if frames <= num_frames]
+    if measured:
+        return measured[-1]
+    # Shorter clips than were measured: as many clips a second, as what they span is decoded anyway.
+    shortest, rate = next(iter(FRAMES_PER_CORE.items()))
+    return rate * num_frames / shortest
+
+
+def _warnings(schedule: MultigridSchedule, phases: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What so many replicas do to batches and to normalization statistics."""
+    warnings = []
+    asked, replicas = schedule.base.batch_size, schedule.replicas
+    if asked < replicas:
+        warnings.append(
+            f"the baseline's batch of {asked:,} is less than a clip on each of {replicas:,} "
+            f"replicas: the plan has {schedule.baseline_grid.batch_size:,}"
+        )
+    sharing = collections.defaultdict(list)
+    for number, phase in enumerate(phases, start=1):
+        if phase["clips_per_replica"] < _CLIPS_PER_GROUP:
+            sharing[phase["synchronized_replicas"]].append(number)
+    if sharing:
+        parts = [
+            f"of {count} {'neighbours' if count > 1 else 'replica'} in {_named_phases(numbers)}"
+            for count, numbers in sorted(sharing.items())
+        ]
+        warnings.append(
+            f"fewer than {_CLIPS_PER_GROUP} clips a replica: statistics are those "
+            + "; ".join(parts)
+        )
+    return warnings
+
+
+def _named_phases(numbers: Sequence[int]) -> str:
+    """[4, 8, 12, 13, 14] as "phases 4, 8, 12-14"."""
+    # Neighbours have the same distance to their index.
+    runs = [
+        [number for _, number in run]
+        for _, run in itertools.groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])
+    ]
+    names = [f"{run[0]}-{run[-1]}" if run[1:] else f"{run[0]}" for run in runs]
+    return ("phases " if numbers[1:] else "phase ") + ", ".join(names)
+
+
+def _steps_by_grid(phases: Sequence[Phase]) -> dict[Grid, int]:
+    """How many steps train on each grid, in order of first use."""
+    steps = collections.Counter()
+    for phase in phases:
+        turn = len(phase.short_cycle)
+        for index, grid in enumerate(phase.short_cycle):
+            # The phase may end within a turn: the first grids then have a step more.
+            steps[grid] += len(range(index, phase.num_steps, turn))
+    # A phase of one step never reaches the rest of its short cycle.
+    return {grid: count for grid, count in steps.items() if count}
+
+
+def _clips(steps_by_grid: Mapping[Grid, int]) -> int:
+    return sum(grid.batch_size * steps for grid, steps in steps_by_grid.items())
+
+
+def _frames(steps_by_grid: Mapping[Grid, int]) -> int:
+    return sum(grid.batch_size * grid.num_frames * steps for grid, steps in steps_by_grid.items())
+
+
+def _voxels(steps_by_grid: Mapping[Grid, int]) -> int:
+    return sum(grid.voxels * steps for grid, steps in steps_by_grid.items())
+
+
+def _check_rate(name: str, value: object) -> None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not 0 < value < math.inf:
+        raise ValueError(f"`{name}` must be a positive number. Received: {name}={value!r}.")

@@ -1,0 +1,131 @@
+"""One prediction a video, from several clips and crops of it."""
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_multigrid import distribute
+from keras_multigrid.data.bad_videos import BadVideos
+from keras_multigrid.data.clips.sampling import ClipSampling
+from keras_multigrid.data.pipeline import Views, view_batches
+from keras_multigrid.data.videos.video import VideoRecord
+from keras_multigrid.schedule import Grid
+
+COMBINATIONS = ("mean", "max")
+
+
+class Predictor:
+    """Scores of whole videos, from several views of each.
+
+    Args: as of `evaluation.evaluate`.
+
+    Example:
+
+    >>> predictor = Predictor(model, sampling=ClipSampling(), grid=schedule.base)
+    >>> scores, seen = predictor.scores([VideoRecord(path="my.mp4", label=0)])
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        *,
+        sampling: ClipSampling,
+        grid: Grid,
+        views: Views = Views(),
+        combine: str = "mean",
+        crop_size: int | None = None,
+        batch_size: int = 8,
+        workers: int | None = None,
+        strategy: tf.distribute.Strategy | None = None,
+    ):
+        if combine not in COMBINATIONS:
+            raise ValueError(f"`combine` must be one of {COMBINATIONS}. Received: {combine!r}.")
+        crop_size = round(grid.crop_size * 256 / 224) if crop_size is None else crop_size
+        if hasattr(network, "check_clip_size"):
+            network.check_clip_size(grid.num_frames, crop_size)
+        if crop_size > grid.crop_size and hasattr(network, "fully_convolutional"):
+            network = network.fully_convolutional(grid.num_frames, grid.crop_size)
+        self._network = network
+        self._strategy = tf.distribute.get_strategy() if strategy is None else strategy
+        self._combine = combine
+        self._views = views
+        self._settings = {
+            "views": views,
+            "grid": Grid(
+                batch_size=batch_size * self._strategy.num_replicas_in_sync,
+                num_frames=grid.num_frames,
+                crop_size=crop_size,
+            ),
+            "sampling": sampling,
+            "workers": workers,
+        }
+        self.seconds, self.num_views = 0.0, 0
+
+    def scores(
+        self,
+        videos: Sequence[VideoRecord],
+        *,
+        bad_videos: BadVideos | None = None,
+        verbose: bool = True,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of each video, (videos, classes) float64, and whether it could be read.
+
+        Args:
+            videos: the videos; labels do not matter.
+            bad_videos: counts and lists files that cannot be read.
+            verbose: whether to show progress.
+        """
+        settings = {"bad_videos": bad_videos, **self._settings}
+        batches = distribute.batches(
+            self._strategy,
+            lambda context: view_batches(videos, input_context=context, **settings),
+        )
+        total = len(videos) * self._views.clips * self._views.crops
+        progress = keras.utils.Progbar(total, unit_name="view", verbose=int(verbose))
+        scores, counts = None, np.zeros(len(videos), np.int64)
+        begun = time.perf_counter()
+        for batch in batches:
+            outputs, numbers = self._outputs(batch)
+            if scores is None:
+                empty = 0.0 if self._combine == "mean" else -np.inf
+                scores = np.full((len(videos), outputs.shape[1]), empty)
+            add = np.add if self._combine == "mean" else np.maximum
+            # Several views of one video may lie in a batch.
+            add.at(scores, numbers, outputs)
+            np.add.at(counts, numbers, 1)
+            progress.update(int(counts.sum()), finalize=False)
+        self.num_views = int(counts.sum())
+        progress.update(self.num_views, finalize=True)
+        self.seconds = time.perf_counter() - begun
+        seen = counts > 0
+        if scores is None:
+            scores = np.zeros((len(videos), 0))
+        if self._combine == "mean":
+            scores /= np.maximum(counts, 1)[:, None]
+        return scores, seen
+
+    def _outputs(self, batch) -> tuple[np.ndarray, np.ndarray]:
+        """Outputs for the views of all replicas, float64 (n, classes), and whose they are (n,)."""
+        if self._strategy.num_replicas_in_sync == 1:
+            clips, numbers = batch
+            outputs = self._network.predict_on_batch(clips)
+        else:
+            outputs, numbers = self._run(batch)
+        numbers = np.asarray(numbers)
+        return np.asarray(outputs, np.float64)[numbers >= 0], numbers[numbers >= 0]
+
+    @functools.cached_property
+    def _run(self) -> Callable:
+        strategy = self._strategy
+
+        @tf.function(reduce_retracing=True)
+        def run(batch):
+            clips, numbers = batch
+            outputs = strategy.run(lambda clips: self._network(clips, training=False), (clips,))
+            return strategy.gather(outputs, axis=0), strategy.gather(numbers, axis=0)
+
+        return run
