@@ -5,6 +5,7 @@ import faulthandler
 import json
 import os
 import re
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from keras_multigrid import replicas
+from keras_multigrid import compat, replicas
 
 # What TensorFlow raises where another worker does not answer.
 _LOST = (
@@ -27,6 +28,7 @@ _EXAMPLE = (
     '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, '
     '"task": {"type": "worker", "index": 0}}'
 )
+_prepared: "weakref.WeakSet[keras.Model]" = weakref.WeakSet()
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 
 
@@ -118,13 +120,13 @@ def prepare(model: keras.Model) -> keras.Model:
     Returns:
         The same model.
     """
-    if replicas.count(model) > 1 and not hasattr(model, "_is_prepared"):
-        model._maybe_symbolic_build = _local_build(model, model._symbolic_build)
+    if replicas.count(model) > 1 and model not in _prepared:
+        _prepared.add(model)
+        compat.build_from_first_replica(model)
         model.test_step = _passing_over_nothing(model.test_step)
         if replicas.has_several_workers(model):
             model.train_step = _with_an_axis(model.train_step)
             model.test_step = _with_an_axis(model.test_step)
-        model._is_prepared = True
     return model
 
 
@@ -176,34 +178,6 @@ def _in_short(error: tf.errors.OpError) -> str:
     lines = [line.strip() for line in error.message.splitlines() if line.strip()]
     telling = [line for line in lines if "aborted by" in line or "heartbeat" in line.lower()]
     return [*telling, *lines, type(error).__name__][0]
-
-
-def _local_build(model: keras.Model, symbolic_build: Callable) -> Callable:
-    """Builds from the first device's batch; nothing is read where all is built."""
-
-    def maybe_symbolic_build(iterator=None, data_batch=None):
-        if _is_built(model):
-            return
-        if iterator is not None:
-            for _, _, source in iterator:
-                values = model.distribute_strategy.experimental_local_results(next(source))
-                data_batch = values[0]
-                break
-        with model.distribute_strategy.scope():
-            symbolic_build(data_batch=data_batch)
-
-    return maybe_symbolic_build
-
-
-def _is_built(model: keras.Model) -> bool:
-    metrics, loss = model._compile_metrics, model._compile_loss
-    return (
-        model.built
-        and all(layer.built for layer in model._flatten_layers())
-        and (metrics is None or metrics.built)
-        and (loss is None or loss.built)
-        and (model.optimizer is None or model.optimizer.built)
-    )
 
 
 def _passing_over_nothing(step: Callable) -> Callable:

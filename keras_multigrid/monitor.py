@@ -1,66 +1,129 @@
-"""What the input pipeline tells the rest of the process: waits, faults, the first clips of steps.
+"""What streams of training batches report: input wait, replaced clips, the first clips of steps.
 
-Counters only rise, like `time.process_time`: readers take differences. Clips are kept only of steps
-that somebody asked for, until they are taken.
+    stream ──add_batch──> StreamMonitor <──reads── TrainingLog
+
+Keras shows callbacks neither the batches nor their data set. So whoever makes a stream hands its
+monitor on, or the log takes the open stream that `fit` is seen to read.
 """
 
+import contextlib
+import contextvars
+import itertools
 import threading
-from collections.abc import Iterable
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 # Clips of a batch that a picture shows.
 SHOWN_CLIPS = 4
 
-_lock = threading.Lock()
-_seconds = 0.0
-_replaced_clips = 0
-_asked_steps: frozenset[int] = frozenset()
-_clips: dict[int, Any] = {}
+_open: "weakref.WeakSet[StreamMonitor]" = weakref.WeakSet()
+_attached: contextvars.ContextVar["StreamMonitor | None"] = contextvars.ContextVar(
+    "attached", default=None
+)
+# Numbers the batches of all streams, in the order in which they are read.
+_reads = itertools.count(1)
 
 
-def add_batch(step: int, waited: float, clips: Any) -> None:
-    """Tell of a batch that is handed out.
+class StreamMonitor:
+    """What one stream of training batches reports while it is read.
 
-    Args:
-        step: the step it is for.
-        waited: seconds that its consumer spent waiting for it.
-        clips: array of its first `SHOWN_CLIPS` clips; copied if somebody asked for them.
+    Counters only rise, like `time.process_time`: take differences. Clips are kept of those steps
+    alone that were asked for, until they are taken.
+
+    Example:
+
+    >>> monitor = StreamMonitor()
+    >>> with monitor.attached():
+    ...     batches = training_batches(videos, schedule, seed=0)
+    >>> model.fit(batches, callbacks=[MultigridCallback(monitor=monitor)])
+    >>> monitor.seconds_waited
+    12.5
     """
-    global _seconds
-    with _lock:
-        _seconds += float(waited)
-        if int(step) in _asked_steps:
-            # Of several data sets that come to this step, the last is the one trained on: others
-            # are read between steps, before it.
-            _clips[int(step)] = clips.copy()
+
+    def __init__(self):
+        self.seconds_waited = 0.0
+        self.replaced_clips = 0
+        # Number of the last batch read, among those of all streams; 0 before the first.
+        self.last_read = 0
+        self._asked_steps: frozenset[int] = frozenset()
+        self._clips: dict[int, Any] = {}
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def attached(self) -> Iterator[None]:
+        """Streams made inside, in this thread, report to this monitor.
+
+        Also those that `strategy.distribute_datasets_from_function` makes, whatever transformations
+        follow.
+        """
+        token = _attached.set(self)
+        try:
+            yield
+        finally:
+            _attached.reset(token)
+
+    def add_batch(self, step: int, waited: float, clips: Any) -> None:
+        """Report a batch that is handed out.
+
+        Args:
+            step: the step it is for; -1 if its clips cannot be shown.
+            waited: seconds that its consumer waited for it.
+            clips: array of its first `SHOWN_CLIPS` clips; copied if the step was asked for.
+        """
+        with self._lock:
+            self.last_read = next(_reads)
+            self.seconds_waited += float(waited)
+            if int(step) in self._asked_steps:
+                # Of a step that comes twice (fit looks at a batch, then starts anew) the last.
+                self._clips[int(step)] = clips.copy()
+
+    def add_replaced_clip(self) -> None:
+        """Report a clip that was replaced or left out because its video cannot be read."""
+        with self._lock:
+            self.replaced_clips += 1
+
+    def ask_for_clips(self, steps: Iterable[int]) -> None:
+        """Keep the first clips of these steps' batches; forget what was asked for before."""
+        with self._lock:
+            self._asked_steps = frozenset(steps)
+            self._clips.clear()
+
+    def take_clips(self, step: int) -> Any | None:
+        """The first clips of a step that was asked for, once; None if there are none."""
+        with self._lock:
+            return self._clips.pop(step, None)
+
+    def weak_add_batch(self) -> Callable[[int, float, Any], None]:
+        """`add_batch` for TensorFlow graphs, which keep the functions they call for ever."""
+        reference = weakref.ref(self)
+
+        def add_batch(step, waited, clips):
+            monitor = reference()
+            if monitor is not None:
+                monitor.add_batch(step, waited, clips)
+
+        return add_batch
+
+
+def open_monitor() -> StreamMonitor:
+    """The monitor of a stream that is made now: the attached one, or one of its own.
+
+    The stream must keep it: it counts as open for as long as something refers to it.
+    """
+    monitor = _attached.get()
+    if monitor is None:
+        monitor = StreamMonitor()
+    _open.add(monitor)
+    return monitor
+
+
+def open_monitors() -> list[StreamMonitor]:
+    """Monitors of the streams that exist in this process, the one read last first."""
+    return sorted(_open, key=lambda monitor: monitor.last_read, reverse=True)
 
 
 def add_replaced_clip() -> None:
-    """Tell of a clip whose video cannot be read."""
-    global _replaced_clips
-    with _lock:
-        _replaced_clips += 1
-
-
-def seconds() -> float:
-    """Seconds waited since the process began, over all measured data sets."""
-    return _seconds
-
-
-def replaced_clips() -> int:
-    """Clips replaced or left out since the process began, as their videos cannot be read."""
-    return _replaced_clips
-
-
-def ask_for_clips(steps: Iterable[int]) -> None:
-    """Keep the first clips of these steps' batches; forget everything asked for before."""
-    global _asked_steps
-    with _lock:
-        _asked_steps = frozenset(steps)
-        _clips.clear()
-
-
-def take_clips(step: int) -> Any | None:
-    """The first clips of a step that was asked for, once; None if there are none."""
-    with _lock:
-        return _clips.pop(step, None)
+    """Report a replaced clip to every open stream: where a file fails, its reader is not known."""
+    for monitor in open_monitors():
+        monitor.add_replaced_clip()

@@ -1,31 +1,35 @@
-"""What a model's distribution strategy says of this process, on any backend."""
+"""What the distribution strategy of a model says about this process, on any backend.
+
+JAX and PyTorch have no strategy: one replica, in one process, which is the chief.
+"""
 
 import contextlib
+from typing import Any
 
 import keras
 
 
 def count(model: keras.Model) -> int:
     """Replicas that share every mini-batch, over all workers."""
-    strategy = getattr(model, "distribute_strategy", None)
+    strategy = _strategy(model)
     return 1 if strategy is None else strategy.num_replicas_in_sync
 
 
-def scope(model: keras.Model):
-    """Where variables of a model must be made."""
-    strategy = getattr(model, "distribute_strategy", None)
+def scope(model: keras.Model) -> contextlib.AbstractContextManager:
+    """Context in which variables of a model must be made."""
+    strategy = _strategy(model)
     return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
 def is_chief(model: keras.Model) -> bool:
-    """Whether this process is the one that writes: logs, checkpoints, reports."""
-    strategy = getattr(model, "distribute_strategy", None)
+    """Whether this process writes logs, checkpoints and reports."""
+    strategy = _strategy(model)
     return strategy is None or strategy.extended.should_checkpoint
 
 
 def has_several_workers(model: keras.Model) -> bool:
-    """Whether there are replicas in other processes, too."""
-    strategy = getattr(model, "distribute_strategy", None)
+    """Whether other processes have replicas, too."""
+    strategy = _strategy(model)
     return strategy is not None and spans_workers(strategy)
 
 
@@ -35,6 +39,16 @@ def spans_workers(strategy) -> bool:
     return count > 1 and len(strategy.extended.worker_devices) < count
 
 
+def local_values(model: keras.Model, value: Any) -> tuple:
+    """A value, such as a batch of a distributed data set, on each replica of this process."""
+    strategy = _strategy(model)
+    return (value,) if strategy is None else strategy.experimental_local_results(value)
+
+
 def steps_trained(model: keras.Model) -> int:
-    """Steps that the optimizer has made, on whatever devices its variables are."""
+    """Steps that the optimizer has made."""
     return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+
+
+def _strategy(model: keras.Model):
+    return getattr(model, "distribute_strategy", None)

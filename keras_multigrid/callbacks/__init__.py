@@ -1,12 +1,17 @@
 """Keras callbacks, each usable with stock `fit`."""
 
-from keras_multigrid.callbacks.batch_statistics import PreciseBatchNormalization
+from typing import Any
+
+from keras_multigrid.callbacks import batch_statistics
+from keras_multigrid.callbacks.batch_statistics import PreciseBatchStatistics
 from keras_multigrid.callbacks.checkpoint import (
     ChangedSettingsError,
     MultigridCheckpoint,
     NotFiniteError,
 )
-from keras_multigrid.callbacks.multigrid import DivergedError, MultigridCallback
+from keras_multigrid.callbacks.multigrid import MultigridCallback
+from keras_multigrid.callbacks.not_finite import DivergedError, RaiseOnNotFinite
+from keras_multigrid.callbacks.training_log import TrainingLog
 
 __all__ = [
     "ChangedSettingsError",
@@ -14,5 +19,13 @@ __all__ = [
     "MultigridCallback",
     "MultigridCheckpoint",
     "NotFiniteError",
-    "PreciseBatchNormalization",
+    "PreciseBatchStatistics",
+    "RaiseOnNotFinite",
+    "TrainingLog",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "PreciseBatchNormalization":
+        return batch_statistics.PreciseBatchNormalization
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,20 +1,25 @@
-"""Normalization statistics for evaluation that are those of many batches together."""
+"""Batch-normalization statistics for evaluation that are those of many batches together."""
 
+import functools
 import itertools
+import warnings
+from typing import Any
 
 import keras
 
-from keras_multigrid import replicas
-from keras_multigrid.model_state import set_groups, sync_state
+from keras_multigrid import compat, replicas
+from keras_multigrid.callbacks.groups import set_groups
+from keras_multigrid.learning_rate import policy_of
+from keras_multigrid.schedule import MultigridSchedule
 
 
-class PreciseBatchNormalization(keras.callbacks.Callback):
-    """Computes the statistics for evaluation anew, over many batches, before they are used.
+class PreciseBatchStatistics(keras.callbacks.Callback):
+    """Recomputes the statistics that batch normalization evaluates with (precise BN).
 
     Moving statistics lag behind the weights, most of all at a large learning rate, and come from
     the grids of the last steps. This callback replaces them by those of `num_batches` batches of
-    the base grid: before each validation, and at the end of an epoch, before callbacks behind it in
-    the list save the model. Training itself does not depend on them.
+    the base grid: before each validation, and at the end of each Keras epoch, before callbacks
+    behind it in the list save the model. Training itself does not depend on them.
 
     Means and variances are those of all batches together: batch means are averaged, and so are
     batch variances, to which the variance of the means is added (Wu and Johnson, "Rethinking Batch
@@ -24,9 +29,10 @@ class PreciseBatchNormalization(keras.callbacks.Callback):
 
     Args:
         batches: data set of (clips, labels) or clips at the base grid, of at least `num_batches`:
-            `training_batches` with a schedule without cycles. Each time, it is read from its start.
-        num_batches: how many to take.
-        clips_per_group: clips that share statistics, as of `MultigridCallback`.
+            `training_batches` with a schedule without cycles. It is read from its start each time.
+        num_batches: number of batches to take.
+        clips_per_group: clips that share normalization statistics; None takes the number of the
+            optimizer's schedule.
 
     Raises:
         ValueError: if there are no batches, or no layer has moving statistics.
@@ -34,11 +40,11 @@ class PreciseBatchNormalization(keras.callbacks.Callback):
     Example:
 
     >>> plain = dataclasses.replace(schedule, long_cycle=(), short_cycle=())
-    >>> precise = PreciseBatchNormalization(training_batches(videos, plain, seed=1))
+    >>> precise = PreciseBatchStatistics(training_batches(videos, plain, seed=1))
     >>> model.fit(batches, callbacks=[MultigridCallback(), precise, ModelCheckpoint(path)])
     """
 
-    def __init__(self, batches, num_batches: int = 200, *, clips_per_group: int = 8):
+    def __init__(self, batches, num_batches: int = 200, *, clips_per_group: int | None = None):
         super().__init__()
         if num_batches < 1:
             raise ValueError(f"`num_batches` must be positive. Received: {num_batches!r}.")
@@ -62,13 +68,13 @@ class PreciseBatchNormalization(keras.callbacks.Callback):
 
     def update(self, model: keras.Model) -> None:
         """Compute the statistics of a model now, outside of training."""
-        layers = [layer for layer in model._flatten_layers() if hasattr(layer, "moving_variance")]
+        layers = [x for x in compat.flatten_layers(model) if hasattr(x, "moving_variance")]
         if not layers:
             raise ValueError(f"{model.name} has no layer with moving statistics: nothing to do.")
         if self._network is not model:
             with replicas.scope(model):
                 self._network, self._in_training_mode = model, _InTrainingMode(model)
-        sync_state(model)
+        compat.sync_state(model)
         statistics = [v for x in layers for v in (x.moving_mean, x.moving_variance)]
         others = [v for v in model.non_trainable_variables if not any(v is s for s in statistics)]
         before = [keras.ops.convert_to_numpy(variable) for variable in others]
@@ -81,21 +87,20 @@ class PreciseBatchNormalization(keras.callbacks.Callback):
             layer.moving_variance.assign(variance + square - mean**2)
 
     def _update_once(self) -> None:
-        """Validation and the end of the epoch come after the same step."""
+        """Update, unless it was done after this step: a validation comes before its epoch's end."""
         if self._updated_at != self._steps:
             self.update(self.model)
             self._updated_at = self._steps
 
     def _totals(self, layers, statistics) -> list[list]:
-        """Of each layer the averages of batch means, of batch variances, and of squared means."""
+        """For each layer the averages of batch means, batch variances and squared batch means."""
         totals = [[0.0, 0.0, 0.0] for _ in layers]
         count = 0
         for batch in itertools.islice(iter(self._batches), self._num_batches):
             clips = batch[0] if isinstance(batch, (tuple, list)) else batch
-            # Of a strategy, each replica has its own.
-            local_clips = len(getattr(clips, "values", (clips,))[0])
+            local_clips = len(replicas.local_values(self._network, clips)[0])
             set_groups(layers, *self._groups(self._network, local_clips))
-            # From zero, a moving average is a known share of what it is moved towards.
+            # From zero, one step moves the average to (1 - momentum) times the batch's statistic.
             for variable in statistics:
                 variable.assign(keras.ops.zeros_like(variable))
             self._in_training_mode.run(clips)
@@ -112,10 +117,16 @@ class PreciseBatchNormalization(keras.callbacks.Callback):
         return [[value / count for value in total] for total in totals]
 
     def _groups(self, model: keras.Model, local_clips: int) -> tuple[int, int]:
-        """Groups and synchronized replicas of a batch, of so many clips on each replica."""
+        """Groups on each replica of its `local_clips` clips, and replicas that share them."""
         count = replicas.count(model)
-        groups = local_clips / self._clips_per_group
+        groups = local_clips / self._group_size(model)
         return max(1, round(groups)), max(1, min(count, round(1 / groups)))
+
+    def _group_size(self, model: keras.Model) -> int:
+        if self._clips_per_group is not None:
+            return self._clips_per_group
+        policy = policy_of(model)
+        return (MultigridSchedule if policy is None else policy.schedule).clips_per_group
 
 
 class _InTrainingMode(keras.Model):
@@ -134,7 +145,22 @@ class _InTrainingMode(keras.Model):
     def run(self, clips) -> None:
         if replicas.count(self) == 1:
             self.predict_on_batch(clips)
-            return
-        # predict_on_batch would give each replica the clips of all.
-        self.make_predict_function()
-        self.predict_function([(clips,)])
+        else:
+            compat.predict_on_replicas(self, clips)
+
+
+@functools.cache
+def _warn_of_former_name() -> None:
+    warnings.warn(
+        "PreciseBatchNormalization is a callback, not a layer, and is now named "
+        "PreciseBatchStatistics; the former name will be gone in the next release.",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+
+
+def __getattr__(name: str) -> Any:
+    if name == "PreciseBatchNormalization":
+        _warn_of_former_name()
+        return PreciseBatchStatistics
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from absl import logging
 
-from keras_multigrid import files, replicas
+from keras_multigrid import compat, files, replicas
 from keras_multigrid.callbacks.checkpoint_folder import (
     Saved,
     digest,
@@ -197,7 +197,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
                 f"The run in {self.folder} began with other settings, and its checkpoint of step "
                 f"{entry.step} would go on with: {text}. Set them back, give another folder to "
                 "begin anew, or allow changed settings (MultigridCheckpoint(allow_changes=True), "
-                "runs.train.allow_changes=True)."
+                "runs.Checkpoints.allow_changes=True)."
             )
         logging.warning("Going on with changed settings: %s", text)
 
@@ -237,11 +237,9 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         step = replicas.steps_trained(self.model)
         policy = policy_of(self.model)
         is_finished = policy is not None and step >= policy.schedule.total_steps
-        # As keras.callbacks.BackupAndRestore does. With nothing left to do, fit would make a step
-        # before it asks whether to stop.
-        self.model._initial_epoch = (
-            self.params.get("epochs") if is_finished else step // self._keras_epoch
-        )
+        # With nothing left to do, fit would make a step before it asks whether to stop.
+        epoch = self.params.get("epochs") if is_finished else step // self._keras_epoch
+        compat.set_initial_epoch(self.model, epoch)
         self._is_training = True
         self._request.listen()
 
@@ -286,7 +284,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         self._save(replicas.steps_trained(self.model), [], results)
 
     def on_train_end(self, logs=None):
-        self.model._initial_epoch = None
+        compat.set_initial_epoch(self.model, None)
         self._is_training = False
         self._request.listen_no_more()
 

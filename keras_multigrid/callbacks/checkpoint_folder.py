@@ -59,7 +59,7 @@ def load_checkpoint(model: keras.Model, folder: str, *, best: str | None = None)
         what = "checkpoint" if best is None else f"checkpoint with a result named {best!r}"
         raise FileNotFoundError(
             f"There is no {what} in '{folder}'. Train first, or name a file of weights: "
-            "runs.evaluate.weights = 'PATH'."
+            "runs.MultiViewTest.weights = 'PATH'."
         )
     entry, content = read_last(folder, saved)
     load_weights(model, content)

@@ -5,6 +5,8 @@ import signal
 import threading
 from types import FrameType
 
+from keras_multigrid import compat
+
 
 class Terminated(SystemExit):
     """The process was asked to end, and the run is saved."""
@@ -40,17 +42,8 @@ class TerminationRequest:
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         self.listen_no_more()
-        if _is_in_keras(frame):
+        if compat.is_in_fit(frame):
             self.is_made = True
         else:
             # `fit` ended by an exception, of which callbacks are not told.
             os.kill(os.getpid(), number)
-
-
-def _is_in_keras(frame: FrameType | None) -> bool:
-    while frame is not None:
-        code = frame.f_code
-        if code.co_name in ("fit", "evaluate") and "trainer" in os.path.basename(code.co_filename):
-            return True
-        frame = frame.f_back
-    return False

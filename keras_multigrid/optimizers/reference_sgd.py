@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_multigrid import compat
+
 
 @keras.saving.register_keras_serializable(package="keras_multigrid")
 class ReferenceSGD(keras.optimizers.SGD):
@@ -25,7 +27,7 @@ class ReferenceSGD(keras.optimizers.SGD):
             super().update_step(gradient, variable, learning_rate)
             return
         gradient = ops.cast(gradient, variable.dtype)
-        velocity = self.momentums[self._get_variable_index(variable)]
+        velocity = self.momentums[compat.variable_index(self, variable)]
         self.assign(velocity, velocity * self.momentum + gradient)
         direction = gradient + velocity * self.momentum if self.nesterov else velocity
         self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * direction)

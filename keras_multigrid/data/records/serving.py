@@ -20,9 +20,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 from absl import logging
-from tensorflow.python.eager import cancellation, context, execute
 
-from keras_multigrid import remote_files
+from keras_multigrid import compat, remote_files
 from keras_multigrid.data.reading import in_python
 
 # Seconds to wait for a batch while later ones come, before it counts as lost, and for any batch
@@ -232,7 +231,7 @@ class _Job:
 
     def __init__(self, make: Callable[[], tf.data.Dataset], service: str):
         self._batches = queue.Queue(maxsize=2)
-        self._cancellation = cancellation.CancellationManager()
+        self._cancellation = compat.cancellation()
         self._thread = threading.Thread(
             target=self._run, args=(make, service), name="input_service", daemon=True
         )
@@ -263,7 +262,7 @@ class _Job:
             # Before the data set is made, which takes seconds.
             _connect(service)
             iterator = iter(_distributed(make(), service))
-            while self._put(_next_of(iterator, self._cancellation)):
+            while self._put(compat.next_element(iterator, self._cancellation)):
                 pass
         except Exception as error:
             self._put(error)
@@ -292,27 +291,6 @@ def _distributed(batches: tf.data.Dataset, service: str) -> tf.data.Dataset:
             compression=None,
         )
     )
-
-
-def _next_of(iterator, manager: cancellation.CancellationManager) -> tuple[np.ndarray, ...]:
-    """The next of an iterator over tuples of tensors, or an error once it is cancelled.
-
-    TensorFlow offers this for its functions alone, and then for all threads at once. A thread that
-    still waited when the process ends would hold it up, or end it with a signal.
-    """
-    specs = iterator.element_spec
-    types = tuple(spec.dtype.as_datatype_enum for spec in specs)
-    shapes = tuple(spec.shape for spec in specs)
-    tensors = execute.execute_with_cancellation(
-        "IteratorGetNext",
-        len(specs),
-        inputs=[iterator._iterator_resource],
-        attrs=("output_types", types, "output_shapes", shapes),
-        ctx=context.context(),
-        cancellation_manager=manager,
-    )
-    # Not tensor.numpy(), which copies.
-    return tuple(np.asarray(tensor) for tensor in tensors)
 
 
 @atexit.register

@@ -1,4 +1,4 @@
-"""The state of a model that callbacks change while `fit` runs, besides its weights."""
+"""Normalization groups of the layers of a model."""
 
 from collections.abc import Iterable
 
@@ -8,9 +8,13 @@ import keras
 def set_groups(
     layers: Iterable[keras.layers.Layer], groups: int, synchronized_replicas: int
 ) -> None:
-    """Give normalization layers their groups, and the replicas that share statistics."""
+    """Give normalization layers their groups, and the number of replicas that share statistics.
+
+    Layers that have neither, such as `keras.layers.BatchNormalization`, stay as they are.
+    """
     for layer in layers:
         if hasattr(layer, "initial_groups"):
+            # For variables that are made later, when `fit` builds the layer.
             layer.initial_groups = groups
             layer.initial_synchronized_replicas = synchronized_replicas
         # Convolutions have a number called groups: only a variable can follow the schedule.
@@ -18,9 +22,3 @@ def set_groups(
             layer.groups.assign(groups)
         if hasattr(layer, "synchronized_replicas"):
             layer.synchronized_replicas.assign(synchronized_replicas)
-
-
-def sync_state(model: keras.Model) -> None:
-    """On JAX, fit keeps variables to itself until asked for them; then it takes up changes."""
-    if getattr(model, "_jax_state", None) is not None:
-        model.jax_state_sync()

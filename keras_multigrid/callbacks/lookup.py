@@ -1,0 +1,34 @@
+"""What callbacks look up in the model that they are given."""
+
+import keras
+
+from keras_multigrid.learning_rate import policy_of
+from keras_multigrid.schedule import MultigridSchedule
+
+
+def find_schedule(
+    callback: keras.callbacks.Callback, schedule: MultigridSchedule | None
+) -> MultigridSchedule:
+    """The schedule that a callback was given, or that of its model's learning rate.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if schedule is not None:
+        return schedule
+    policy = policy_of(callback.model)
+    if policy is None:
+        name = type(callback).__name__
+        raise ValueError(
+            f"{name} found no schedule: the optimizer's learning rate must be a "
+            f"MultigridLearningRate. Use {name}(schedule), or compile with "
+            "keras.optimizers.SGD(MultigridLearningRate(schedule, 0.1))."
+        )
+    return policy.schedule
+
+
+def learning_rate_at(model: keras.Model, step: int) -> float:
+    """Learning rate of a step; where it is no `MultigridLearningRate`, the current one."""
+    policy = policy_of(model)
+    rate = model.optimizer.learning_rate if policy is None else policy(step)
+    return float(keras.ops.convert_to_numpy(rate))

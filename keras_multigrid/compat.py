@@ -1,0 +1,171 @@
+"""Every use of what Keras and TensorFlow keep to themselves, with the reason for each.
+
+A new release may change any of it. tests/test_compat.py holds one test per function, so that it
+fails there and nowhere else. Needs neither Keras nor TensorFlow until a function is called.
+"""
+
+import os
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+# ---- Models and optimizers -----------------------------------------------------------------------
+
+
+def flatten_layers(model: "keras.Model") -> "list[keras.layers.Layer]":
+    """All layers of a model, those inside other layers and models included.
+
+    `model.layers` holds the outermost ones only: a `SubBatchNormalization` inside a block of the
+    user's would never get its groups.
+    """
+    return list(model._flatten_layers())
+
+
+def learning_rate_of(optimizer: "keras.optimizers.Optimizer") -> Any:
+    """The learning rate as the optimizer was given it: a `LearningRateSchedule` or a variable.
+
+    `optimizer.learning_rate` is the value at the current step, and `get_config()` only the
+    schedule's settings. Under mixed precision a `LossScaleOptimizer` wraps the optimizer that has
+    the schedule.
+    """
+    return getattr(getattr(optimizer, "inner_optimizer", optimizer), "_learning_rate", None)
+
+
+def variable_index(optimizer: "keras.optimizers.Optimizer", variable: "keras.Variable") -> int:
+    """Position of a trainable variable's slots, such as `optimizer.momentums`.
+
+    Every optimizer with slots needs it in `update_step`; Keras documents no other way.
+    """
+    return optimizer._get_variable_index(variable)
+
+
+# ---- Inside fit ----------------------------------------------------------------------------------
+
+
+def sync_state(model: "keras.Model") -> None:
+    """Make `fit` write the variables it holds to the model, and read them again after.
+
+    On JAX, `fit` carries the state from step to step in arrays of its own. A callback that reads or
+    assigns variables between two steps must call this first. On other backends, and outside of
+    `fit`, nothing happens.
+    """
+    sync = getattr(model, "jax_state_sync", None)
+    if sync is not None:
+        sync()
+
+
+def set_initial_epoch(model: "keras.Model", epoch: int | None) -> None:
+    """Let the `fit` that is under way begin at another Keras epoch; None takes `fit`'s argument.
+
+    For `on_train_begin` alone: `keras.callbacks.BackupAndRestore` resumes in the same way.
+    """
+    model._initial_epoch = epoch
+
+
+def is_in_fit(frame: FrameType | None) -> bool:
+    """Whether Keras's `fit` or `evaluate` is among the callers of a stack frame.
+
+    Callbacks are not told when `fit` ends by an exception, so that a signal handler, which is
+    called with the frame that it interrupts, has to look.
+    """
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name in ("fit", "evaluate") and "trainer" in os.path.basename(code.co_filename):
+            return True
+        frame = frame.f_back
+    return False
+
+
+# ---- Distribution strategies ---------------------------------------------------------------------
+
+
+def build_from_first_replica(model: "keras.Model") -> None:
+    """Let `fit` and `evaluate` build a model from the batch of this process's first replica.
+
+    Keras builds from the mean of all replicas' batches, which fails where other workers have some
+    of them, or where two replicas have unequal batches (seen with Keras 3.15). And it reads a batch
+    even if everything is built.
+    """
+    strategy, symbolic_build = model.distribute_strategy, model._symbolic_build
+
+    def maybe_symbolic_build(iterator=None, data_batch=None):
+        if _is_built(model):
+            return
+        if iterator is not None:
+            for _, _, source in iterator:
+                data_batch = strategy.experimental_local_results(next(source))[0]
+                break
+        with strategy.scope():
+            symbolic_build(data_batch=data_batch)
+
+    model._maybe_symbolic_build = maybe_symbolic_build
+
+
+def _is_built(model: "keras.Model") -> bool:
+    """Whether model, metrics, loss and optimizer have all their variables."""
+    parts = (model._compile_metrics, model._compile_loss, model.optimizer)
+    return all(part.built for part in (*flatten_layers(model), *parts) if part is not None)
+
+
+def predict_on_replicas(model: "keras.Model", clips: Any) -> Any:
+    """Predict one batch of a distributed data set, each replica its own clips.
+
+    `predict_on_batch` would give every replica the clips of all, and `predict` needs a data set.
+
+    Args:
+        model: a model made in a strategy's scope.
+        clips: an element of the data set, with one tensor per replica.
+
+    Returns:
+        The outputs of all replicas, concatenated.
+    """
+    model.make_predict_function()
+    return model.predict_function([(clips,)])
+
+
+# ---- tf.data -------------------------------------------------------------------------------------
+
+
+def cancellation() -> Any:
+    """An object whose `start_cancel()` ends `next_element` in another thread.
+
+    TensorFlow has public cancellation for whole functions only, and then for all their threads.
+    """
+    from tensorflow.python.eager import cancellation
+
+    return cancellation.CancellationManager()
+
+
+def next_element(iterator: "tf.data.Iterator", cancellation: Any) -> "tuple[np.ndarray, ...]":
+    """The next element of an iterator over tuples of tensors; `CancelledError` once cancelled.
+
+    `next(iterator)` cannot be interrupted. A thread that still waited in it when the process ends
+    would hold the process up, or end it with a signal.
+
+    Args:
+        iterator: of a `tf.data.Dataset`.
+        cancellation: what `cancellation()` returned.
+
+    Returns:
+        Arrays that share the tensors' memory.
+    """
+    import numpy as np
+    from tensorflow.python.eager import context, execute
+
+    specs = iterator.element_spec
+    types = tuple(spec.dtype.as_datatype_enum for spec in specs)
+    shapes = tuple(spec.shape for spec in specs)
+    tensors = execute.execute_with_cancellation(
+        "IteratorGetNext",
+        len(specs),
+        inputs=[iterator._iterator_resource],
+        attrs=("output_types", types, "output_shapes", shapes),
+        ctx=context.context(),
+        cancellation_manager=cancellation,
+    )
+    # Not tensor.numpy(), which copies.
+    return tuple(np.asarray(tensor) for tensor in tensors)
