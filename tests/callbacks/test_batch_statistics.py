@@ -1,9 +1,15 @@
+"""PreciseBatchStatistics: statistics of many batches together; training stays the same."""
+
+import warnings
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_multigrid import PreciseBatchNormalization, SubBatchNormalization
+import keras_multigrid
+from keras_multigrid import SubBatchNormalization
+from keras_multigrid.callbacks import PreciseBatchStatistics, batch_statistics
 
 
 def make_normalized_model(layer=None, dropout=0.0):
@@ -28,7 +34,7 @@ def clip_batches(count, batch_size=8):
 def test_precise_statistics_are_those_of_all_batches(layer):
     batches = clip_batches(5)
     model = make_normalized_model(layer(name="norm"))
-    PreciseBatchNormalization(batches, num_batches=4).update(model)
+    PreciseBatchStatistics(batches, num_batches=4).update(model)
     clips = np.concatenate([clips for clips, _ in batches[:4]])
     norm = model.get_layer("norm")
     np.testing.assert_allclose(norm.moving_mean, clips.mean((0, 1, 2, 3)), rtol=1e-4)
@@ -46,7 +52,7 @@ def test_precise_statistics_use_the_groups_of_their_own_batches():
         norm_call(x, training),
     )[1]
     model.run_eagerly = True
-    PreciseBatchNormalization(clip_batches(2, batch_size=16)).update(model)
+    PreciseBatchStatistics(clip_batches(2, batch_size=16)).update(model)
     assert outputs == [2, 2]
     assert int(norm.groups) == 8
 
@@ -62,7 +68,7 @@ def test_training_is_the_same_with_precise_statistics(tmp_path):
         ).batch(4)
         path = str(tmp_path / f"{name}.weights.h5")
         saving = keras.callbacks.ModelCheckpoint(path, save_weights_only=True)
-        precise = [PreciseBatchNormalization(data, 4)] if name == "precise" else []
+        precise = [PreciseBatchStatistics(data, 4)] if name == "precise" else []
         history = model.fit(
             data, epochs=3, validation_data=data, verbose=0, callbacks=[*precise, saving]
         )
@@ -82,8 +88,19 @@ def test_training_is_the_same_with_precise_statistics(tmp_path):
 
 def test_precise_statistics_of_nothing():
     with pytest.raises(ValueError, match="`batches` holds no batch"):
-        PreciseBatchNormalization([]).update(make_normalized_model())
+        PreciseBatchStatistics([]).update(make_normalized_model())
     with pytest.raises(ValueError, match="no layer with moving statistics"):
-        PreciseBatchNormalization([]).update(make_normalized_model(keras.layers.ReLU()))
+        PreciseBatchStatistics([]).update(make_normalized_model(keras.layers.ReLU()))
     with pytest.raises(ValueError, match="Received: 0"):
-        PreciseBatchNormalization([], num_batches=0)
+        PreciseBatchStatistics([], num_batches=0)
+
+
+def test_the_former_name_warns_once():
+    batch_statistics._warn_of_former_name.cache_clear()
+    with pytest.warns(DeprecationWarning, match="now named PreciseBatchStatistics"):
+        former = keras_multigrid.PreciseBatchNormalization
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert keras_multigrid.PreciseBatchNormalization is former is PreciseBatchStatistics
+    with pytest.raises(AttributeError, match="has no attribute 'Precise'"):
+        _ = keras_multigrid.callbacks.Precise

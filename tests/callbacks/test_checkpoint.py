@@ -24,9 +24,9 @@ from keras_multigrid import (
     resample,
 )
 from keras_multigrid.callbacks.checkpoint import ChangedSettingsError, NotFiniteError
-from keras_multigrid.callbacks.multigrid import DivergedError
+from keras_multigrid.callbacks.not_finite import DivergedError
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 SCHEDULE = MultigridSchedule(
     base=Grid(batch_size=4, num_frames=4, crop_size=16), num_clips=32, epochs=9, boundaries=(4, 7)
 )
