@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_multigrid.schedule import MultigridSchedule, Phase
-from keras_multigrid.schedule.grid import check_count
+from keras_multigrid.checks import check_integer, check_not_negative, is_number
+from keras_multigrid.schedule import MultigridSchedule, Phase, PhaseTable
 
 
 @keras.saving.register_keras_serializable(package="keras_multigrid")
@@ -62,6 +62,7 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         self._check()
         # 64 bits keep whole steps exact and warm-up as printed by the reference; JAX has only 32.
         self._dtype = "float32" if keras.backend.backend() == "jax" else "float64"
+        self._table = PhaseTable(schedule.phases, count=self._count, take=self._take)
 
     def __call__(self, step):
         """The learning rate of `step`, a scalar tensor (float64; float32 on JAX).
@@ -76,11 +77,13 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         return rate if batch_size == reference else rate * (batch_size / reference)
 
     def _unscaled(self, step):
-        rate = self._without_warmup(step)
+        phase = self._table.at(step)
+        rate = self._without_warmup(phase, step)
         if not self.warmup_epochs:
             return rate
-        epoch = self._interpolate(step, "first_epoch", "end_epoch")
-        target = self._without_warmup(self._constant(self._warmup_end_step()))
+        epoch = phase.epoch(step)
+        end = self._constant(self._warmup_end_step())
+        target = self._without_warmup(self._table.at(end), end)
         ramp = self.warmup_start + (target - self.warmup_start) * epoch / self.warmup_epochs
         return ops.where(epoch < self.warmup_epochs, ramp, rate)
 
@@ -101,33 +104,25 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
             "reference_batch_size": self.reference_batch_size,
         }
 
-    def _without_warmup(self, step):
+    def _without_warmup(self, phase: Phase, step):
         if isinstance(self.learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-            progress = ops.minimum(self._interpolate(step, "first_progress", "end_progress"), 1.0)
+            progress = ops.minimum(phase.progress(step), 1.0)
             policy = self.learning_rate(progress * self.schedule.baseline_steps)
-            return ops.cast(policy, self._dtype) * self._of_phase(step, "relative_batch_size")
-        return self.learning_rate * self._of_phase(step, "relative_learning_rate")
+            return ops.cast(policy, self._dtype) * phase.relative_batch_size
+        return self.learning_rate * phase.relative_learning_rate
 
-    def _interpolate(self, step, first: str, end: str):
-        """A quantity that runs from `first` to `end` over the steps of each phase."""
-        start = self._of_phase(step, "first_step")
-        share = (step - start) / (self._of_phase(step, "end_step") - start)
-        at_start = self._of_phase(step, first)
-        return at_start + share * (self._of_phase(step, end) - at_start)
+    def _count(self, values, x):
+        return ops.sum(ops.cast(x[..., None] >= self._constant(values), "int32"), axis=-1)
 
-    def _of_phase(self, step, name: str):
-        """A field of the phase that `step` lies in. A few constants: no search in Python."""
-        phases = self.schedule.phases
-        ends = self._constant([phase.end_step for phase in phases[:-1]])
-        index = ops.sum(ops.cast(step >= ends, "int32"))
-        return ops.take(self._constant([getattr(phase, name) for phase in phases]), index)
+    def _take(self, values, index):
+        return ops.take(self._constant(values), index)
 
     def _constant(self, values):
         return ops.convert_to_tensor(values, dtype=self._dtype)
 
     def _warmup_end_step(self) -> float:
         """The step, perhaps fractional, at which the warm-up ends."""
-        phase = _phase_at_epoch(self.schedule, self.warmup_epochs)
+        phase = PhaseTable(self.schedule.phases).at_epoch(self.warmup_epochs)
         share = (self.warmup_epochs - phase.first_epoch) / (phase.end_epoch - phase.first_epoch)
         return phase.first_step + share * phase.num_steps
 
@@ -137,19 +132,15 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
                 f"`schedule` must be a MultigridSchedule. Received: schedule={self.schedule!r}."
             )
         policy = isinstance(self.learning_rate, keras.optimizers.schedules.LearningRateSchedule)
-        if not policy and not _is_number(self.learning_rate, above=0):
+        if not policy and not (is_number(self.learning_rate) and self.learning_rate > 0):
             raise ValueError(
                 "`learning_rate` must be a positive float or a keras LearningRateSchedule. "
                 f"Received: learning_rate={self.learning_rate!r}."
             )
         for name in ("warmup_epochs", "warmup_start"):
-            if not _is_number(getattr(self, name)):
-                raise ValueError(
-                    f"`{name}` must be a number, not negative. "
-                    f"Received: {name}={getattr(self, name)!r}."
-                )
+            check_not_negative(name, getattr(self, name))
         if self.reference_batch_size is not None:
-            check_count("reference_batch_size", self.reference_batch_size)
+            check_integer("reference_batch_size", self.reference_batch_size)
         if self.warmup_epochs >= self.schedule.phases[-1].end_epoch:
             raise ValueError(
                 "`warmup_epochs` must be shorter than the schedule, "
@@ -176,13 +167,3 @@ def half_cosine(
     >>> MultigridLearningRate(schedule, half_cosine(schedule, 0.1))
     """
     return keras.optimizers.schedules.CosineDecay(learning_rate, schedule.baseline_steps)
-
-
-def _phase_at_epoch(schedule: MultigridSchedule, epoch: float) -> Phase:
-    return next(phase for phase in schedule.phases if epoch < phase.end_epoch)
-
-
-def _is_number(value: object, above: float | None = None) -> bool:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return False
-    return 0 <= value < float("inf") and (above is None or value > above)

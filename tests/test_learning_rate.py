@@ -4,7 +4,6 @@ import random
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_multigrid.learning_rate import MultigridLearningRate, half_cosine
 from keras_multigrid.schedule import Grid, MultigridSchedule
@@ -145,10 +144,12 @@ def test_learning_rates_of_the_reference(run):
     config, settings, rows = REFERENCE[run]
     schedule = MultigridSchedule(**config)
     learning_rate = MultigridLearningRate(schedule, *settings)
+    # JAX has only 32 bits.
+    precision = 1e-5 if keras.backend.backend() == "jax" else 1e-9
     for epoch, start, middle in rows:
         for time, expected in ((epoch, start), (epoch + 0.5, middle)):
             value = float(learning_rate(_step_at_epoch(schedule, time)))
-            assert value == pytest.approx(expected, rel=1e-9), f"epoch {time}"
+            assert value == pytest.approx(expected, rel=precision), f"epoch {time}"
 
 
 # Without boundaries: four phases of 93 steps, 15 * 1000 / (5.75 * 7) = 372.7 in all.
@@ -269,6 +270,7 @@ def test_any_step_without_earlier_ones():
 
 
 def test_traced_once():
+    tf = pytest.importorskip("tensorflow")
     learning_rate = _policy(0.1, warmup_epochs=1)
     traces = []
 
