@@ -12,10 +12,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
-from keras_multigrid.schedule import Grid, MultigridSchedule
+from keras_multigrid.schedule import Grid, MultigridSchedule, PhaseTable
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +54,7 @@ class Places(NamedTuple):
     Args:
         position: in the stream of all clips.
         number: in their step, 0, 1, ...
-        batch: of all batches of their worker, one a step and device, the number of theirs.
+        batch: number of their batch among those of their worker, one for each step and replica.
         batch_size: clips of their step on one replica.
         num_frames: frames of their step's grid.
         crop_size: height and width of their step's grid.
@@ -77,43 +76,26 @@ def clips_before(schedule: MultigridSchedule, step: int, share: Share) -> int:
 def places(schedule: MultigridSchedule, share: Share) -> Callable[[tf.Tensor], Places]:
     """A function from int64 (n,) numbers of a worker's own clips, 0, 1, ..., to their `Places`.
 
-    Phases are few: as constants they make this a search, a division and a search.
-
     Raises:
         ValueError: if the replicas cannot share a batch evenly.
     """
     for grid in schedule.grids:
         share.check(grid)
-    phases = schedule.phases
-    first_steps = np.asarray([phase.first_step for phase in phases], np.int64)
-    first_clips = np.asarray([phase.first_clip for phase in phases], np.int64)
-    batches = np.asarray([[g.batch_size for g in p.short_cycle] for p in phases], np.int64)
-    # Clips of one turn of the short cycle up to each of its steps, and up to and with it.
-    ends = np.cumsum(batches, axis=1)
-    starts = ends - batches
-    grids = np.asarray([[grid.shape[1:3] for grid in p.short_cycle] for p in phases], np.int64)
-
-    def own(clips):
-        return clips * share.count // share.total
+    table = _phase_table(schedule)
 
     def places_of(numbers: tf.Tensor) -> Places:
-        phase = tf.searchsorted(own(first_clips), numbers, side="right") - 1
-        own_ends = tf.gather(own(ends), phase)
-        turn, rest = _divide(numbers - tf.gather(own(first_clips), phase), own_ends[:, -1])
-        place = tf.reduce_sum(tf.cast(rest[:, None] >= own_ends, tf.int32), axis=1)
-        index = tf.stack([phase, place], axis=1)
-        batch_size = tf.gather_nd(batches // share.total, index)
-        first_of_step = (
-            tf.gather(first_clips, phase)
-            + turn * tf.gather(ends[:, -1], phase)
-            + tf.gather_nd(starts, index)
-        )
-        own_number = rest - tf.gather_nd(own(starts), index)
+        # Of every batch the worker reads the same share. So this clip of the stream, though it may
+        # be another worker's, is in the step that the worker's own clip is in.
+        clip = numbers * share.total // share.count
+        phase = table.at_clip(clip)
+        step = phase.step_of(clip)
+        first = phase.clips_before(step)
+        grid = phase.grid(step)
+        batch_size = grid.batch_size // share.total
+        own_number = numbers - first * share.count // share.total
         number = share.first * batch_size + own_number
-        step = tf.gather(first_steps, phase) + turn * ends.shape[1] + tf.cast(place, tf.int64)
         batch = step * share.count + own_number // batch_size
-        num_frames, crop_size = tf.unstack(tf.gather_nd(grids, index), axis=1)
-        return Places(first_of_step + number, number, batch, batch_size, num_frames, crop_size)
+        return Places(first + number, number, batch, batch_size, grid.num_frames, grid.crop_size)
 
     return places_of
 
@@ -126,22 +108,13 @@ def batch_bounds(
     There is a batch for each of its replicas in turn, in each step. The function takes a scalar
     int64 tensor and gives two: the number of the batch's first own clip, and its clips.
     """
-    phases = schedule.phases
-    first_steps = np.asarray([phase.first_step for phase in phases], np.int64)
-    first_clips = np.asarray([phase.first_clip for phase in phases], np.int64)
-    batches = np.asarray([[g.batch_size for g in p.short_cycle] for p in phases], np.int64)
-    batches //= share.total
-    # Own clips of one turn of the short cycle up to each of its steps, and up to its end.
-    starts = np.cumsum(np.c_[np.zeros_like(first_steps), batches], axis=1) * share.count
-    own_first_clips = first_clips * share.count // share.total
+    table = _phase_table(schedule)
 
     def bounds_of(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        step, replica = _divide(number, share.count)
-        phase = tf.searchsorted(first_steps, step[None], side="right")[0] - 1
-        turn, place = _divide(step - tf.gather(first_steps, phase), batches.shape[1])
-        own_starts = tf.gather(starts, phase)
-        size = tf.gather(batches, phase)[place]
-        first = tf.gather(own_first_clips, phase) + turn * own_starts[-1] + own_starts[place]
+        step, replica = number // share.count, number % share.count
+        phase = table.at(step)
+        first = phase.clips_before(step) * share.count // share.total
+        size = phase.grid(step).batch_size // share.total
         return first + replica * size, size
 
     return bounds_of
@@ -169,7 +142,7 @@ def evaluation_indices(grid: Grid, share: Share) -> Callable[[tf.Tensor], tf.Ten
     size = grid.batch_size // share.total
 
     def indices_of(number: tf.Tensor) -> tf.Tensor:
-        step, replica = _divide(number, share.count)
+        step, replica = number // share.count, number % share.count
         first = step * grid.batch_size + (share.first + replica) * size
         return first + tf.range(size, dtype=tf.int64)
 
@@ -182,5 +155,17 @@ def evaluation_number(index: int, grid: Grid, share: Share) -> int:
     return step * share.count + place // (grid.batch_size // share.total) - share.first
 
 
-def _divide(numbers: tf.Tensor, divisors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return numbers // divisors, numbers % divisors
+def _phase_table(schedule: MultigridSchedule) -> PhaseTable:
+    """The phases for int64 tensors. As constants of a graph they need no search in Python."""
+
+    def count(values, x):
+        return tf.reduce_sum(tf.cast(x[..., None] >= _int64(values), tf.int64), axis=-1)
+
+    def take(values, index):
+        return tf.gather(_int64(values), index)
+
+    return PhaseTable(schedule.phases, count, take)
+
+
+def _int64(values) -> tf.Tensor:
+    return tf.convert_to_tensor(values, tf.int64)
