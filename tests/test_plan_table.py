@@ -60,3 +60,13 @@ def test_one_device_sends_nothing():
     assert "GB/s  " not in text
     # 64 s a step: 261,659 and 896,011 of them.
     assert "194 days  the baseline's 664 days" in text
+
+
+def test_the_warning_names_the_groups_of_the_schedule():
+    four = dataclasses.replace(SHORT, clips_per_group=4)
+    plan = make_plan(MultigridLearningRate(four, 0.1), replicas=4)
+    assert [phase["groups"] for phase in plan["phases"]] == [1]
+    # 8 clips on 4 replicas: 2 replicas of 2 clips make a group of 4.
+    assert format_plan(plan).splitlines()[-1] == (
+        "warning: fewer than 4 clips a replica: statistics are those of 2 neighbours in phase 1"
+    )

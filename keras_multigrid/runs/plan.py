@@ -4,13 +4,12 @@ import collections
 import dataclasses
 import itertools
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from keras_multigrid.checks import check_integer, check_positive
 from keras_multigrid.learning_rate import MultigridLearningRate
 from keras_multigrid.schedule import Grid, MultigridSchedule, Phase
-from keras_multigrid.schedule.grid import check_count
 
 # Frames a second that one core reads, by frames of the clip: half of the least that two cores did
 # in docs/data.md (H.264 of 340 x 256, a key frame every 250 frames). Clips of few frames have long
@@ -18,7 +17,6 @@ from keras_multigrid.schedule.grid import check_count
 FRAMES_PER_CORE = {8: 160, 16: 215, 32: 320}
 
 _FLOAT_BYTES = 4
-_CLIPS_PER_GROUP = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,8 +39,8 @@ class Device:
     parameters: int
 
     def __post_init__(self):
-        _check_rate("clips_per_second", self.clips_per_second)
-        check_count("parameters", self.parameters)
+        check_positive("clips_per_second", self.clips_per_second)
+        check_integer("parameters", self.parameters)
 
 
 def make_plan(
@@ -91,7 +89,7 @@ def make_plan(
     >>> plan["totals"]["steps"], plan["totals"]["baseline_steps"]
     (261659, 896011)
     """
-    check_count("replicas", replicas)
+    check_integer("replicas", replicas)
     if learning_rate.schedule.replicas != replicas:
         learning_rate = learning_rate.on_replicas(replicas)
     schedule = learning_rate.schedule
@@ -130,8 +128,8 @@ def _plan_phase(phase: Phase, learning_rate, rates_of: Callable) -> dict[str, An
         "last_learning_rate": float(learning_rate(phase.end_step - 1)),
         "clips": _clips(steps_by_grid),
         "frames": _frames(steps_by_grid),
-        "groups": phase.groups(replicas, _CLIPS_PER_GROUP),
-        "synchronized_replicas": phase.synchronized_replicas(replicas, _CLIPS_PER_GROUP),
+        "groups": phase.groups(replicas),
+        "synchronized_replicas": phase.synchronized_replicas(replicas),
         "rates": rates_of(steps_by_grid),
     }
 
@@ -177,7 +175,7 @@ def _rates_function(
 ) -> Callable[[Mapping[Grid, int]], dict[str, float] | None]:
     """From steps by grid to their rates, or to None without a device."""
     if frames_per_core is not None:
-        _check_rate("frames_per_core", frames_per_core)
+        check_positive("frames_per_core", frames_per_core)
     if device is None:
         if frames_per_core is not None:
             raise ValueError(
@@ -243,7 +241,7 @@ def _warnings(schedule: MultigridSchedule, phases: Sequence[Mapping[str, Any]]) 
         )
     sharing = collections.defaultdict(list)
     for number, phase in enumerate(phases, start=1):
-        if phase["clips_per_replica"] < _CLIPS_PER_GROUP:
+        if phase["clips_per_replica"] < schedule.clips_per_group:
             sharing[phase["synchronized_replicas"]].append(number)
     if sharing:
         parts = [
@@ -251,7 +249,7 @@ def _warnings(schedule: MultigridSchedule, phases: Sequence[Mapping[str, Any]]) 
             for count, numbers in sorted(sharing.items())
         ]
         warnings.append(
-            f"fewer than {_CLIPS_PER_GROUP} clips a replica: statistics are those "
+            f"fewer than {schedule.clips_per_group} clips a replica: statistics are those "
             + "; ".join(parts)
         )
     return warnings
@@ -290,9 +288,3 @@ def _frames(steps_by_grid: Mapping[Grid, int]) -> int:
 
 def _voxels(steps_by_grid: Mapping[Grid, int]) -> int:
     return sum(grid.voxels * steps for grid, steps in steps_by_grid.items())
-
-
-def _check_rate(name: str, value: object) -> None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not 0 < value < math.inf:
-        raise ValueError(f"`{name}` must be a positive number. Received: {name}={value!r}.")
