@@ -2,6 +2,11 @@
 
 import dataclasses
 
+from keras_multigrid.checks import check_integer
+
+# Its name before it moved, for modules that still import it from here.
+check_count = check_integer
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Grid:
@@ -27,7 +32,7 @@ class Grid:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            check_count(field.name, getattr(self, field.name))
+            check_integer(field.name, getattr(self, field.name))
 
     @property
     def voxels(self) -> int:
@@ -41,9 +46,3 @@ class Grid:
 
     def __str__(self) -> str:
         return f"{self.batch_size} x {self.num_frames} x {self.crop_size}²"
-
-
-def check_count(name: str, value: object) -> None:
-    """Refuse what is not a positive integer."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")

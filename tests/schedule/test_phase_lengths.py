@@ -1,41 +1,12 @@
-import dataclasses
+"""How long the phases are, against the reference implementation and by hand."""
+
 import itertools
-import json
-import math
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import given
+from schedule_recipes import CHARADES, CYCLES, KINETICS, SMALL, TOY, random_schedules, schedules
 
-from keras_multigrid.schedule import LONG_CYCLE, SHORT_CYCLE, Grid, MultigridSchedule
-
-KINETICS = {
-    "base": Grid(batch_size=64, num_frames=32, crop_size=224),
-    "num_clips": 239_975,
-    "epochs": 239,
-    "boundaries": (94, 154, 196),
-}
-CHARADES = {
-    "base": Grid(batch_size=16, num_frames=64, crop_size=224),
-    "num_clips": 7_985,
-    "epochs": 57,
-    "boundaries": (41, 49),
-}
-TOY = {
-    "base": Grid(batch_size=16, num_frames=8, crop_size=112),
-    "num_clips": 239_975,
-    "epochs": 16,
-    "boundaries": (8, 12),
-}
-SMALL = {
-    "base": Grid(batch_size=4, num_frames=8, crop_size=32),
-    "num_clips": 500,
-    "epochs": 6,
-    "boundaries": (3, 5),
-}
+from keras_multigrid.schedule import SHORT_CYCLE, Grid, MultigridSchedule
 
 # What the reference implementation prints for its own settings. For each run the shapes of the long
 # cycle (batch, frames, crop and the (batch, crop) of the short cycle), then, for each phase, its
@@ -139,16 +110,6 @@ def test_exact_phases_end_at_the_nearest_step():
     assert [phase.end_step for phase in schedule.phases] == [round(step) for step in steps]
     assert schedule.total_steps == 261_764
     assert schedule.baseline_steps == 896_157  # 239 * 239,975 / 64
-
-
-CYCLES = {
-    "both": {},
-    "long only": {"short_cycle": ()},
-    "short only": {"long_cycle": ()},
-    "none": {"long_cycle": (), "short_cycle": ()},
-    "no boundaries": {"boundaries": ()},
-    "no boundaries, three times": {"boundaries": (), "long_cycles": 3},
-}
 
 
 @pytest.mark.parametrize("config", [KINETICS, CHARADES, TOY], ids=["kinetics", "charades", "toy"])
@@ -280,112 +241,16 @@ def test_phases_without_a_step_are_left_out():
     assert min(steps) > 0
 
 
-@pytest.mark.parametrize("round_to_epochs", [False, True], ids=["exact", "whole epochs"])
-@pytest.mark.parametrize("cycles", CYCLES)
-def test_grid_clips_and_phase_of_every_step(cycles, round_to_epochs):
-    schedule = MultigridSchedule(**{**SMALL, **CYCLES[cycles]}, round_to_epochs=round_to_epochs)
-    clips = 0
-    expected_phase = (phase for phase in schedule.phases for _ in range(phase.num_steps))
-    for step, phase in zip(range(schedule.total_steps), expected_phase, strict=True):
-        assert schedule.phase(step) is phase
-        assert schedule.clips_before(step) == clips
-        turn = (step - phase.first_step) % len(phase.short_cycle)
-        assert schedule.grid(step) == phase.short_cycle[turn]
-        clips += schedule.grid(step).batch_size
-    assert schedule.total_clips == clips
-    # Beyond the end the last phase goes on.
-    for step in range(schedule.total_steps, schedule.total_steps + 7):
-        assert schedule.phase(step) is schedule.phases[-1]
-        assert schedule.clips_before(step) == clips
-        clips += schedule.grid(step).batch_size
-
-
-def test_grids_are_listed_once_each_in_order_of_first_use():
-    assert [str(grid) for grid in MultigridSchedule(**SMALL).grids] == [
-        "64 x 2 x 16²",
-        "32 x 2 x 23²",
-        "32 x 4 x 16²",
-        "16 x 4 x 23²",
-        "8 x 4 x 32²",
-        "16 x 8 x 16²",
-        "8 x 8 x 23²",
-        "4 x 8 x 32²",
-    ]
-
-
 def test_short_crops_are_never_larger_than_the_base_grids():
     schedule = MultigridSchedule(**SMALL, short_cycle=(0.5, 0.9))
     assert [grid.crop_size for grid in schedule.phases[0].short_cycle] == [16, 23, 23]
     assert [grid.crop_size for grid in schedule.phases[3].short_cycle] == [16, 29, 32]
 
 
-@pytest.mark.parametrize("method", ["phase", "grid", "clips_before", "epoch", "progress"])
-def test_negative_step(method):
-    with pytest.raises(ValueError, match=r"`step` must not be negative. Received: step=-1"):
-        getattr(MultigridSchedule(**SMALL), method)(-1)
-
-
 @pytest.mark.parametrize("config", [KINETICS, CHARADES, TOY], ids=["kinetics", "charades", "toy"])
 def test_work_of_a_step_is_constant(config):
     for grid in MultigridSchedule(**config).grids:
         assert grid.voxels == pytest.approx(config["base"].voxels, rel=0.01)
-
-
-def test_grid():
-    grid = Grid(batch_size=2, num_frames=3, crop_size=5)
-    assert grid.voxels == 150
-    assert grid.shape == (2, 3, 5, 5, 3)
-    assert str(grid) == "2 x 3 x 5²"
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        grid.batch_size = 4
-    with pytest.raises(TypeError, match="positional"):
-        Grid(2, 3, 5)
-
-
-def test_schedule_is_frozen():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        MultigridSchedule(**SMALL).epochs = 3
-
-
-def test_lists_make_the_same_schedule_as_tuples():
-    lists = MultigridSchedule(
-        **{**SMALL, "boundaries": [3, 5]},
-        long_cycle=[list(shape) for shape in LONG_CYCLE],
-        short_cycle=list(SHORT_CYCLE),
-    )
-    assert lists == MultigridSchedule(**SMALL)
-    assert hash(lists) == hash(MultigridSchedule(**SMALL))
-    assert lists != MultigridSchedule(**SMALL, epoch_factor=1.0)
-
-
-@st.composite
-def schedules(draw):
-    epochs = draw(st.integers(1, 40))
-    boundaries = draw(st.lists(st.integers(1, epochs), unique=True, max_size=3).map(sorted))
-    boundaries = tuple(boundary for boundary in boundaries if boundary < epochs)
-    config = {
-        "base": Grid(
-            batch_size=draw(st.integers(1, 64)),
-            num_frames=draw(st.integers(4, 64)),
-            crop_size=draw(st.integers(8, 256)),
-        ),
-        "num_clips": draw(st.integers(1, 20_000)),
-        "epochs": epochs,
-        "boundaries": boundaries,
-        "epoch_factor": draw(st.floats(0.5, 3)),
-        "long_cycle": draw(st.sampled_from(((), LONG_CYCLE, ((0.5, 1.0), (1.0, 1.0))))),
-        "short_cycle": draw(st.sampled_from(((), SHORT_CYCLE, (0.6,), (0.3, 0.5, 1.0)))),
-        "round_to_epochs": draw(st.booleans()),
-        "long_cycles": 1 if boundaries else draw(st.integers(1, 3)),
-    }
-    try:
-        return MultigridSchedule(**config)
-    except ValueError as error:
-        assert "has no steps" in str(error) or "`round_to_epochs` needs" in str(error)
-        assume(False)
-
-
-random_schedules = settings(max_examples=100, deadline=None, database=None)
 
 
 @random_schedules
@@ -415,102 +280,6 @@ def test_any_schedules_phases_follow_one_another(schedule):
         assert phase.short_cycle[-1] == phase.base
 
 
-@random_schedules
-@given(schedules(), st.lists(st.floats(0, 1.2), min_size=2, max_size=20).map(sorted))
-def test_clips_epoch_and_progress_of_any_schedule_rise(schedule, shares):
-    steps = sorted({int(share * schedule.total_steps) for share in shares})
-    for step in steps:
-        batch = schedule.clips_before(step + 1) - schedule.clips_before(step)
-        assert batch == schedule.grid(step).batch_size
-        assert 0 <= schedule.progress(step) <= 1
-    for first, second in itertools.pairwise(steps):
-        assert schedule.clips_before(first) < schedule.clips_before(second)
-        assert schedule.epoch(first) < schedule.epoch(second)
-        assert schedule.progress(first) <= schedule.progress(second)
-
-
-@random_schedules
-@given(schedules())
-def test_any_schedule_comes_back_from_its_json(schedule):
-    copy = MultigridSchedule.from_config(json.loads(json.dumps(schedule.get_config())))
-    assert copy == schedule
-    assert hash(copy) == hash(schedule)
-    assert copy.phases == schedule.phases
-
-
-@pytest.mark.parametrize("name", ["batch_size", "num_frames", "crop_size"])
-@pytest.mark.parametrize("value", [0, -1, 1.5, 8.0, True, "8", None])
-def test_wrong_grid(name, value):
-    sizes = {"batch_size": 8, "num_frames": 8, "crop_size": 32, name: value}
-    with pytest.raises(ValueError, match=f"`{name}` must be a positive integer. Received: {name}="):
-        Grid(**sizes)
-
-
-WRONG = [
-    ("base", (64, 32, 224)),
-    ("base", None),
-    ("num_clips", 0),
-    ("num_clips", 100.0),
-    ("num_clips", True),
-    ("epochs", 0),
-    ("epochs", -3),
-    ("epochs", 6.5),
-    ("epochs", "6"),
-    ("boundaries", 5),
-    ("boundaries", None),
-    ("boundaries", "35"),
-    ("boundaries", (5, 3)),
-    ("boundaries", (3, 3)),
-    ("boundaries", (3, 6)),
-    ("boundaries", (3, 7)),
-    ("boundaries", (0, 3)),
-    ("boundaries", (3, "5")),
-    ("boundaries", (True, 3)),
-    ("boundaries", (3, math.nan)),
-    ("decay", 0),
-    ("decay", -0.1),
-    ("decay", math.inf),
-    ("decay", "0.1"),
-    ("epoch_factor", math.nan),
-    ("epoch_factor", 0.0),
-    ("epoch_factor", True),
-    ("epoch_factor", None),
-    ("long_cycles", 2),  # SMALL has boundaries.
-    ("long_cycles", 0),
-    ("long_cycles", 1.0),
-    ("long_cycle", ((0.25, 0.7), (0.5, 1.0))),
-    ("long_cycle", ((1.0, 1.0), (0.5, 1.0))),
-    ("long_cycle", ((0.5,), (1.0, 1.0))),
-    ("long_cycle", ((0.5, 0.5, 0.5), (1.0, 1.0))),
-    ("long_cycle", ((2.0, 1.0), (1.0, 1.0))),
-    ("long_cycle", ((0.0, 1.0), (1.0, 1.0))),
-    ("long_cycle", ((0.05, 1.0), (1.0, 1.0))),  # 0.4 frames.
-    ("long_cycle", ((0.5, 0.01), (1.0, 1.0))),  # 0.32 pixels.
-    ("long_cycle", ((0.5, math.nan), (1.0, 1.0))),
-    ("long_cycle", (("0.5", 1.0), (1.0, 1.0))),
-    ("long_cycle", (0.5, 1.0)),
-    ("long_cycle", 0.5),
-    ("long_cycle", True),
-    ("long_cycle", None),
-    ("short_cycle", (0.7, 0.5)),
-    ("short_cycle", (0.5, 1.5)),
-    ("short_cycle", (0, 0.5)),
-    ("short_cycle", (0.01,)),  # 0.32 pixels.
-    ("short_cycle", (True,)),
-    ("short_cycle", ("0.5",)),
-    ("short_cycle", 0.5),
-    ("short_cycle", False),
-    ("short_cycle", None),
-    ("round_to_epochs", "no"),
-]
-
-
-@pytest.mark.parametrize("name, value", WRONG, ids=[f"{name}={value}" for name, value in WRONG])
-def test_wrong_setting(name, value):
-    with pytest.raises(ValueError, match=rf"`{name}` .*\bReceived: "):
-        MultigridSchedule(**{**SMALL, name: value})
-
-
 def test_schedule_without_steps():
     with pytest.raises(ValueError, match=r"no steps: no phase lasts half .* Use more epochs"):
         MultigridSchedule(base=KINETICS["base"], num_clips=10, epochs=1)
@@ -519,32 +288,3 @@ def test_schedule_without_steps():
 def test_whole_epochs_need_a_step_each():
     with pytest.raises(ValueError, match=r"num_clips=10 at batches of 683 clips"):
         MultigridSchedule(base=KINETICS["base"], num_clips=10, epochs=1, round_to_epochs=True)
-
-
-def test_schedule_needs_the_standard_library_only():
-    code = (
-        "import sys, keras_multigrid.schedule; "
-        "print(sorted({'tensorflow', 'keras', 'numpy', 'absl'} & set(sys.modules)))"
-    )
-    root = Path(__file__).parents[1]
-    run = [sys.executable, "-c", code]
-    assert subprocess.run(run, cwd=root, capture_output=True, text=True).stdout == "[]\n"
-
-
-def test_first_steps_of_grids():
-    schedule = MultigridSchedule(**KINETICS, round_to_epochs=True)
-    first_steps = schedule.first_steps()
-    assert list(first_steps) == list(schedule.grids)
-    # The first phase ends at step 25,623.
-    assert list(first_steps.items())[:4] == [
-        (Grid(batch_size=1024, num_frames=8, crop_size=112), 0),
-        (Grid(batch_size=512, num_frames=8, crop_size=158), 1),
-        (Grid(batch_size=512, num_frames=16, crop_size=112), 25_623),
-        (Grid(batch_size=256, num_frames=16, crop_size=158), 25_624),
-    ]
-    # One step before the border, at the last grid of a turn.
-    assert list(schedule.first_steps(25_622).values())[:2] == [25_622, 25_623]
-    # A grid that does not come again is left out.
-    end = schedule.total_steps
-    assert schedule.first_steps(end - 1) == {schedule.base: end - 1}
-    assert schedule.first_steps(end) == {}

@@ -1,0 +1,207 @@
+"""From the settings of a schedule to its phases: their lengths by the published rule, rounded.
+
+The lengths are real numbers of epochs. They are rounded to whole steps, or, as the published
+schedules are, to whole epochs.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+
+from keras_multigrid.schedule.grid import Grid
+from keras_multigrid.schedule.phase import Phase
+from keras_multigrid.schedule.settings import ScheduleSettings
+
+
+def make_phases(settings: ScheduleSettings) -> tuple[Phase, ...]:
+    """All phases of a schedule, in order; those too short for a single step are left out."""
+    lengths = _phase_lengths(settings)
+    if settings.round_to_epochs:
+        return _whole_epochs(settings, lengths)
+    return _exact(settings, lengths)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Length:
+    """A phase before rounding: what it is and how long it lasts, in epochs."""
+
+    epochs: float
+    shape: tuple[float, float]
+    lr_stage: int
+    end_progress: float
+
+
+def _phase_lengths(settings: ScheduleSettings) -> list[_Length]:
+    """Real-valued phases; both ways of rounding start from this list."""
+    if settings.long_cycle:
+        return _long_cycle_lengths(settings)
+    factor = settings.epoch_factor if settings.short_cycle else 1.0
+    ends = (*settings.boundaries, settings.epochs)
+    return [
+        _Length(
+            epochs=(end - start) * factor,
+            shape=(1.0, 1.0),
+            lr_stage=stage,
+            end_progress=end / settings.epochs,
+        )
+        for stage, (start, end) in enumerate(itertools.pairwise((0, *ends)))
+    ]
+
+
+def _long_cycle_lengths(settings: ScheduleSettings) -> list[_Length]:
+    """Paper, section 3.3: all base grids of a stage get the same number of steps."""
+    means = [_mean_relative_batch(settings, shape) for shape in settings.long_cycle]
+    lengths = []
+    for stage, (start, end) in enumerate(_long_cycle_stages(settings)):
+        for index, (shape, mean) in enumerate(zip(settings.long_cycle, means, strict=True)):
+            progress = start + (end - start) * (index + 1) / len(means)
+            lengths.append(
+                _Length(
+                    epochs=(end - start) * mean / sum(means),
+                    shape=shape,
+                    lr_stage=stage if settings.boundaries else 0,
+                    end_progress=progress / settings.epochs,
+                )
+            )
+    lengths += _fine_tuning(settings, saving=sum(means) / len(means), mean=means[-1])
+    scale = settings.epochs * settings.epoch_factor / sum(length.epochs for length in lengths)
+    return [dataclasses.replace(length, epochs=length.epochs * scale) for length in lengths]
+
+
+def _long_cycle_stages(settings: ScheduleSettings) -> Iterator[tuple[float, float]]:
+    """First and end epoch of the baseline for every turn of the long cycle."""
+    if settings.boundaries:
+        return itertools.pairwise((0, *settings.boundaries))
+    turns = settings.long_cycles
+    return itertools.pairwise(settings.epochs * turn / turns for turn in range(turns + 1))
+
+
+def _fine_tuning(settings: ScheduleSettings, *, saving: float, mean: float) -> list[_Length]:
+    """The baseline's last stage at the last grid: half at the LR before the cut, half after it."""
+    if not settings.boundaries:
+        return []
+    stages, last = len(settings.boundaries), settings.boundaries[-1]
+    epochs = (settings.epochs - last) / saving * mean
+    middle = (last + settings.epochs) / 2
+    shape = settings.long_cycle[-1]
+    return [
+        _Length(epochs=epochs / 2, shape=shape, lr_stage=stage, end_progress=end / settings.epochs)
+        for stage, end in ((stages - 1, middle), (stages, settings.epochs))
+    ]
+
+
+def _mean_relative_batch(settings: ScheduleSettings, shape: tuple[float, float]) -> float:
+    """Mean clips over the short cycle relative to the baseline's, as published.
+
+    The short crops enter unrounded, the base grid's own rounded.
+    """
+    base = settings.base
+    frames, crop = _frames_and_crop(base, shape)
+    crops = [min(base.crop_size * share, crop) for share in settings.short_cycle] + [crop]
+    work = base.num_frames * base.crop_size**2
+    return sum(round(work / (frames * crop**2)) for crop in crops) / len(crops)
+
+
+def _frames_and_crop(base: Grid, shape: tuple[float, float]) -> tuple[int, int]:
+    return round(base.num_frames * shape[0]), round(base.crop_size * shape[1])
+
+
+def _base_grid(settings: ScheduleSettings, shape: tuple[float, float]) -> tuple[Grid, int]:
+    """Grid of a long-cycle shape and its clips relative to the baseline's."""
+    base = settings.baseline_grid
+    frames, crop = _frames_and_crop(base, shape)
+    relative = round(base.num_frames * base.crop_size**2 / (frames * crop**2))
+    grid = Grid(batch_size=relative * base.batch_size, num_frames=frames, crop_size=crop)
+    return grid, relative
+
+
+def _short_cycle(settings: ScheduleSettings, base: Grid) -> tuple[Grid, ...]:
+    """Paper, section 3.2: small crops with more clips, never larger than the base grid's crop."""
+    small = (round(settings.base.crop_size * share) for share in settings.short_cycle)
+    crops = [min(crop, base.crop_size) for crop in small] + [base.crop_size]
+    return tuple(
+        Grid(
+            batch_size=base.batch_size * round((base.crop_size / crop) ** 2),
+            num_frames=base.num_frames,
+            crop_size=crop,
+        )
+        for crop in crops
+    )
+
+
+def _exact(settings: ScheduleSettings, lengths: Sequence[_Length]) -> tuple[Phase, ...]:
+    """Phases that end at the nearest step."""
+    phases, epochs, steps = [], 0.0, 0.0
+    for length in lengths:
+        base, _ = _base_grid(settings, length.shape)
+        grids = _short_cycle(settings, base)
+        mean_batch = sum(grid.batch_size for grid in grids) / len(grids)
+        epochs += length.epochs
+        steps += length.epochs * settings.num_clips / mean_batch
+        _append(phases, settings, length, end_step=round(steps), end_epoch=epochs)
+    return tuple(phases)
+
+
+def _whole_epochs(settings: ScheduleSettings, lengths: Sequence[_Length]) -> tuple[Phase, ...]:
+    """Phases that end at whole epochs, each of as many whole steps as its clips fill."""
+    phases, end_step, end_epoch = [], 0, 0
+    for length, end in zip(lengths, _rounded_ends(settings, lengths), strict=True):
+        base, _ = _base_grid(settings, length.shape)
+        grids = _short_cycle(settings, base)
+        clips = sum(grid.batch_size for grid in grids)
+        steps_per_epoch = settings.num_clips * len(grids) // clips
+        if end > end_epoch and not steps_per_epoch:
+            raise ValueError(
+                f"`round_to_epochs` needs epochs of at least one step. Received: "
+                f"num_clips={settings.num_clips} at batches of {clips / len(grids):.0f} clips on "
+                "average. Use round_to_epochs=False or a smaller base batch."
+            )
+        end_step += (end - end_epoch) * steps_per_epoch
+        end_epoch = end
+        _append(phases, settings, length, end_step=end_step, end_epoch=end_epoch)
+    return tuple(phases)
+
+
+def _rounded_ends(settings: ScheduleSettings, lengths: Sequence[_Length]) -> list[int]:
+    """Whole epochs at which the phases end, by the published rules."""
+    ends = list(itertools.accumulate(length.epochs for length in lengths))
+    if not settings.long_cycle:
+        return [int(end) for end in ends]
+    ends = [round(end) for end in ends]
+    if settings.boundaries:
+        # Fine-tuning is rounded as one phase, then halved downwards.
+        ends[-2] = (ends[-3] + ends[-1]) // 2
+    return ends
+
+
+def _append(
+    phases: list[Phase],
+    settings: ScheduleSettings,
+    length: _Length,
+    *,
+    end_step: int,
+    end_epoch: float,
+) -> None:
+    """Add the phase that ends at `end_step`, unless rounding left it no step."""
+    last = phases[-1] if phases else None
+    first_step = last.end_step if last else 0
+    if end_step == first_step:
+        return
+    base, relative = _base_grid(settings, length.shape)
+    phases.append(
+        Phase(
+            first_step=first_step,
+            end_step=end_step,
+            first_epoch=last.end_epoch if last else 0,
+            end_epoch=end_epoch,
+            first_clip=last.clips_before(first_step) if last else 0,
+            base=base,
+            short_cycle=_short_cycle(settings, base),
+            lr_stage=length.lr_stage,
+            relative_batch_size=relative,
+            relative_learning_rate=settings.decay**length.lr_stage * relative,
+            first_progress=last.end_progress if last else 0.0,
+            end_progress=length.end_progress,
+            clips_per_group=settings.clips_per_group,
+        )
+    )

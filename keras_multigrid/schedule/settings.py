@@ -1,0 +1,116 @@
+"""The settings of a multigrid schedule, checked."""
+
+import dataclasses
+import itertools
+import math
+
+from keras_multigrid.checks import check_boolean, check_integer, check_positive
+from keras_multigrid.schedule.grid import Grid
+
+SQRT_HALF = math.sqrt(0.5)
+
+# Paper, section 3.2: frames and crop of the four base grids, as shares of the baseline's.
+LONG_CYCLE = ((0.25, SQRT_HALF), (0.5, SQRT_HALF), (0.5, 1.0), (1.0, 1.0))
+# Paper, section 3.2: the two small crops of the short cycle; the third is the base grid's own.
+SHORT_CYCLE = (0.5, SQRT_HALF)
+
+
+@dataclasses.dataclass(frozen=True)
+class ScheduleSettings:
+    """The settings of a `MultigridSchedule`; its docstring explains each of them."""
+
+    base: Grid
+    num_clips: int
+    epochs: int
+    boundaries: tuple[int, ...] = ()
+    decay: float = 0.1
+    epoch_factor: float = 1.5
+    long_cycle: tuple[tuple[float, float], ...] = LONG_CYCLE
+    short_cycle: tuple[float, ...] = SHORT_CYCLE
+    round_to_epochs: bool = False
+    long_cycles: int = 1
+    replicas: int = 1
+    clips_per_group: int = 8
+
+    def __post_init__(self):
+        _check_values(self)
+        _check_boundaries(self)
+        _check_cycles(self)
+        # gin and JSON give lists: a frozen value must be hashable.
+        object.__setattr__(self, "boundaries", tuple(self.boundaries))
+        object.__setattr__(self, "long_cycle", tuple(tuple(shape) for shape in self.long_cycle))
+        object.__setattr__(self, "short_cycle", tuple(self.short_cycle))
+
+    @property
+    def baseline_grid(self) -> Grid:
+        """`base`, with its clips rounded to the nearest multiple of `replicas` (half: upwards)."""
+        share = (2 * self.base.batch_size + self.replicas) // (2 * self.replicas)
+        return dataclasses.replace(self.base, batch_size=max(1, share) * self.replicas)
+
+
+def _check_values(settings: ScheduleSettings) -> None:
+    if not isinstance(settings.base, Grid):
+        raise ValueError(
+            f"`base` must be a Grid. Received: base={settings.base!r}. "
+            "Use Grid(batch_size=64, num_frames=32, crop_size=224)."
+        )
+    for name in ("num_clips", "epochs", "long_cycles", "replicas", "clips_per_group"):
+        check_integer(name, getattr(settings, name))
+    for name in ("decay", "epoch_factor"):
+        check_positive(name, getattr(settings, name))
+    check_boolean("round_to_epochs", settings.round_to_epochs)
+    for name in ("boundaries", "long_cycle", "short_cycle"):
+        value = getattr(settings, name)
+        if not isinstance(value, (tuple, list)):
+            raise ValueError(f"`{name}` must be a tuple, () for none. Received: {name}={value!r}.")
+
+
+def _check_boundaries(settings: ScheduleSettings) -> None:
+    for boundary in settings.boundaries:
+        check_positive("boundaries", boundary)
+    ends = (*settings.boundaries, settings.epochs)
+    if any(first >= second for first, second in itertools.pairwise(ends)):
+        raise ValueError(
+            "`boundaries` must rise and lie before the last epoch. "
+            f"Received: boundaries={tuple(settings.boundaries)}, epochs={settings.epochs}."
+        )
+    if settings.boundaries and settings.long_cycles != 1:
+        raise ValueError(
+            "`long_cycles` is for training without `boundaries`: with them the long cycle runs "
+            f"once in each learning-rate stage. Received: long_cycles={settings.long_cycles}, "
+            f"boundaries={tuple(settings.boundaries)}. Leave one of them out."
+        )
+
+
+def _check_cycles(settings: ScheduleSettings) -> None:
+    """Every share must give a grid of at least one frame, one pixel and one clip."""
+    for shape in settings.long_cycle:
+        if not isinstance(shape, (tuple, list)) or len(shape) != 2:
+            raise ValueError(
+                "`long_cycle` must hold pairs (share of frames, share of crop). "
+                f"Received: {shape!r}."
+            )
+        _check_share("long_cycle", shape[0], settings.base.num_frames)
+        _check_share("long_cycle", shape[1], settings.base.crop_size)
+    for share in settings.short_cycle:
+        _check_share("short_cycle", share, settings.base.crop_size)
+    if settings.long_cycle and tuple(settings.long_cycle[-1]) != (1.0, 1.0):
+        raise ValueError(
+            "`long_cycle` must end with the base grid, (1.0, 1.0), which training ends with. "
+            f"Received: long_cycle={settings.long_cycle}."
+        )
+    if list(settings.short_cycle) != sorted(settings.short_cycle):
+        raise ValueError(
+            "`short_cycle` must name the smallest crop first. "
+            f"Received: short_cycle={settings.short_cycle}."
+        )
+
+
+def _check_share(name: str, share: object, size: int) -> None:
+    check_positive(name, share)
+    if share > 1 or round(size * share) < 1:
+        raise ValueError(
+            f"`{name}` must hold shares of the baseline's size, at most 1 and large enough to "
+            f"leave one frame and one pixel. Received: {share!r} of {size}. "
+            "Use a larger base grid or a larger share."
+        )
