@@ -1,0 +1,319 @@
+"""What the package needs of the private names of Keras and TensorFlow: one test per function.
+
+A new release that changes one of them fails here. Runs on every backend.
+"""
+
+import ast
+import importlib.util
+import pathlib
+import sys
+import threading
+
+import keras
+import numpy as np
+import pytest
+
+from keras_multigrid import compat
+
+PACKAGE = pathlib.Path(compat.__file__).parent
+# All that compat.py may use.
+PRIVATE = {
+    "_compile_loss",
+    "_compile_metrics",
+    "_flatten_layers",
+    "_get_variable_index",
+    "_initial_epoch",
+    "_iterator_resource",
+    "_learning_rate",
+    "_maybe_symbolic_build",
+    "_symbolic_build",
+    "tensorflow.python.eager",
+}
+# Documented, in spite of their underscore: the standard library's.
+DOCUMENTED = {"_asdict", "_exit", "_fields", "_make", "_replace"}
+
+tensorflow_only = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="needs TensorFlow"
+)
+
+
+def make_model(optimizer="sgd"):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(optimizer, "mse", metrics=["mae"])
+    return model
+
+
+def fit(model, *callbacks, **settings):
+    x = np.ones((4, 1), "float32")
+    return model.fit(x, x, batch_size=2, verbose=0, callbacks=list(callbacks), **settings)
+
+
+# Models and optimizers.
+
+
+def test_layers_inside_of_layers_are_found():
+    inner = keras.Sequential([keras.layers.Dense(1, name="inner")])
+
+    class Block(keras.layers.Layer):
+        def __init__(self):
+            super().__init__(name="block")
+            self.own = keras.layers.Dense(1, name="own")
+
+        def call(self, x):
+            return self.own(x)
+
+    model = keras.Sequential([keras.Input((1,)), inner, Block()])
+    names = {layer.name for layer in compat.flatten_layers(model)}
+    assert {model.name, "inner", "block", "own"} <= names
+
+
+def test_the_learning_rate_is_the_schedule_itself():
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
+    optimizer = keras.optimizers.SGD(schedule)
+    assert compat.learning_rate_of(optimizer) is schedule
+    # As mixed precision wraps it.
+    scaled = keras.optimizers.LossScaleOptimizer(optimizer)
+    assert compat.learning_rate_of(scaled) is schedule
+    assert isinstance(compat.learning_rate_of(keras.optimizers.SGD(0.1)), keras.Variable)
+    assert compat.learning_rate_of(None) is None
+
+
+def test_slots_have_the_position_of_their_variable():
+    optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
+    variables = [keras.Variable(np.zeros(size)) for size in (2, 3)]
+    optimizer.build(variables)
+    for variable in variables:
+        slot = optimizer.momentums[compat.variable_index(optimizer, variable)]
+        assert slot.shape == variable.shape
+
+
+# Inside fit.
+
+
+def test_a_callback_reads_and_sets_variables_between_two_steps():
+    steps = []
+
+    class Halve(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            compat.sync_state(self.model)
+            steps.append(int(keras.ops.convert_to_numpy(self.model.optimizer.iterations)))
+            bias = self.model.layers[0].bias
+            bias.assign(bias * 0 + 7.0)
+
+    model = make_model(keras.optimizers.SGD(0.0))
+    fit(model, Halve())
+    assert steps == [1, 2]
+    np.testing.assert_array_equal(model.layers[0].bias, [7.0])
+    # Outside of fit there is nothing to do.
+    compat.sync_state(model)
+
+
+def test_jax_has_the_function_that_syncs():
+    # Tried above on JAX; a look at the source finds it renamed on any backend.
+    keras_folder = pathlib.Path(importlib.util.find_spec("keras").origin).parent
+    trainer = keras_folder / "src" / "backend" / "jax" / "trainer.py"
+    assert "def jax_state_sync(self):" in trainer.read_text(encoding="utf-8")
+
+
+def test_fit_begins_at_another_keras_epoch():
+    seen = []
+
+    class Begin(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            compat.set_initial_epoch(self.model, 2)
+
+        def on_epoch_begin(self, epoch, logs=None):
+            seen.append(epoch)
+
+        def on_train_end(self, logs=None):
+            compat.set_initial_epoch(self.model, None)
+
+    model = make_model()
+    fit(model, Begin(), epochs=4)
+    assert seen == [2, 3]
+    assert fit(model, epochs=1).epoch == [0]
+
+
+def test_fit_and_evaluate_are_seen_from_inside():
+    seen = []
+
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(compat.is_in_fit(sys._getframe()))
+
+        def on_test_batch_end(self, batch, logs=None):
+            seen.append(compat.is_in_fit(sys._getframe()))
+
+    model = make_model()
+    fit(model, Look())
+    model.evaluate(np.ones((2, 1)), np.ones((2, 1)), verbose=0, callbacks=[Look()])
+    assert seen == [True, True, True]
+    assert not compat.is_in_fit(sys._getframe())
+    assert not compat.is_in_fit(None)
+
+
+# Distribution strategies.
+
+
+@tensorflow_only
+def test_a_model_is_built_from_the_first_replica():
+    import tensorflow as tf
+
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    shapes = []
+
+    class Unbuilt(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(1)
+
+        def build(self, shape):
+            shapes.append(tuple(shape))
+            self.dense.build(shape)
+
+        def call(self, x):
+            return self.dense(x)
+
+    with strategy.scope():
+        model = Unbuilt()
+        model.compile("sgd", "mse", metrics=["mae"])
+    compat.build_from_first_replica(model)
+    build, calls = model._maybe_symbolic_build, []
+    model._maybe_symbolic_build = lambda **batch: (calls.append(list(batch)), build(**batch))
+    fit(model)
+    assert shapes == [(2, 1)]
+    assert model.optimizer.built
+    model.evaluate(np.ones((2, 1)), np.ones((2, 1)), verbose=0)
+    assert calls == [["iterator"], ["iterator"]]
+    # A model that is built reads no batch for it.
+    build(iterator=None)
+
+
+@tensorflow_only
+def test_a_replica_predicts_its_own_clips():
+    import tensorflow as tf
+
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    with strategy.scope():
+        model = make_model()
+    model.layers[0].set_weights([np.full((1, 1), 2.0), np.ones(1)])
+    batches = strategy.experimental_distribute_dataset(
+        tf.data.Dataset.from_tensors(np.array([[1.0], [3.0]], np.float32))
+    )
+    outputs = compat.predict_on_replicas(model, next(iter(batches)))
+    np.testing.assert_array_equal(outputs, [[3.0], [7.0]])
+
+
+# tf.data.
+
+
+@tensorflow_only
+def test_the_elements_of_an_iterator():
+    import tensorflow as tf
+
+    data = tf.data.Dataset.from_tensor_slices((np.arange(2), np.eye(2)))
+    iterator, cancellation = iter(data), compat.cancellation()
+    number, row = compat.next_element(iterator, cancellation)
+    assert number == 0
+    np.testing.assert_array_equal(row, [1.0, 0.0])
+    assert compat.next_element(iterator, cancellation)[0] == 1
+    with pytest.raises(tf.errors.OutOfRangeError):
+        compat.next_element(iterator, cancellation)
+
+
+@tensorflow_only
+def test_a_thread_that_waits_for_an_element_is_cancelled():
+    import tensorflow as tf
+
+    # A window that is never full.
+    endless = tf.data.Dataset.counter().filter(lambda number: number < 0)
+    iterator, cancellation = iter(tf.data.Dataset.zip((endless,))), compat.cancellation()
+    errors = []
+
+    def wait():
+        try:
+            compat.next_element(iterator, cancellation)
+        except tf.errors.CancelledError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    thread.join(0.3)
+    assert thread.is_alive()
+    assert not cancellation.is_cancelled
+    cancellation.start_cancel()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert cancellation.is_cancelled
+    assert len(errors) == 1
+
+
+# No other file uses private names.
+
+
+def defined(tree):
+    """Names that a file defines: functions, classes, variables, attributes of `self`."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            yield node.name
+        elif isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Store):
+            if isinstance(node, ast.Name):
+                yield node.id
+            elif is_self(node.value):
+                yield node.attr
+
+
+def used(tree):
+    """(name, whether it is an attribute of `self`) of attributes, by name or text, and modules."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            yield node.attr, is_self(node.value)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            if node.func.id in ("getattr", "hasattr", "setattr") and len(node.args) > 1:
+                yield str(getattr(node.args[1], "value", "")), False
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module, False
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, False) for alias in node.names)
+
+
+def is_self(node):
+    return isinstance(node, ast.Name) and node.id in ("self", "cls")
+
+
+def foreign_names(source, inherited=frozenset()):
+    """Private names in a file that neither it nor, for `self`, another file defines."""
+    tree = ast.parse(source)
+    own = DOCUMENTED.union(defined(tree))
+    return {
+        name
+        for name, is_own in used(tree)
+        if name.startswith(("keras.src", "tensorflow.python"))
+        or ((name.startswith("_") and not name.startswith("__"))
+        and name not in (own | inherited if is_own else own))
+    }
+
+
+def test_foreign_names_are_found():
+    source = (
+        "from tensorflow.python.eager import context\n"
+        "class A:\n"
+        "    def __init__(self, model):\n"
+        "        self._mine = model._theirs\n"
+        "        self._inherited(self._from_keras)\n"
+        "        model._set = getattr(model, '_named', None)\n"
+        "    def f(self): return self._mine, self.__class__, self._g()\n"
+        "    def _g(self): return os._exit(0)\n"
+    )
+    expected = {"tensorflow.python.eager", "_theirs", "_from_keras", "_set", "_named"}
+    assert foreign_names(source, {"_inherited"}) == expected
+
+
+def test_no_other_file_uses_private_names():
+    sources = {
+        str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8")
+        for path in PACKAGE.rglob("*.py")
+    }
+    inherited = {name for source in sources.values() for name in defined(ast.parse(source))}
+    found = {file: foreign_names(source, inherited) for file, source in sources.items()}
+    assert {file: names for file, names in found.items() if names} == {"compat.py": PRIVATE}
