@@ -15,19 +15,19 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
     """The baseline's learning rate, carried over to a multigrid schedule.
 
     The rate scales linearly with the clips of the long cycle's base grid (paper, section 3.3); the
-    short cycle never changes it. Any step can be asked for on its own, whole or fractional.
+    short cycle never changes it. The rate of a step, whole or fractional, depends on no other.
 
     Args:
         schedule: the `MultigridSchedule` to follow.
-        learning_rate: the baseline's. A float is cut by `schedule.decay` at every boundary of the
-            schedule, as published. A keras `LearningRateSchedule` (or the config of one) is read at
-            the baseline's step that the multigrid step stands for, between 0 and
+        learning_rate: the baseline's. A float is multiplied by `schedule.decay` at every boundary
+            of the schedule, as published. A keras `LearningRateSchedule` (or the config of one) is
+            evaluated at the baseline's step that the multigrid step stands for, between 0 and
             `schedule.baseline_steps`: give it the baseline's own `decay_steps`.
         warmup_epochs: epochs of this schedule over which the rate rises linearly to the one that
             follows the warm-up. Kept as the baseline has it, not rescaled.
         warmup_start: learning rate of step 0 when there is a warm-up.
         reference_batch_size: clips of the mini-batch that `learning_rate` and `warmup_start` are
-            stated for; None takes that of `schedule.base`. Both scale linearly to the clips of
+            given for; None takes that of `schedule.base`. Both scale linearly to the clips of
             `schedule.baseline_grid`.
 
     Raises:
@@ -65,10 +65,11 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         self._table = PhaseTable(schedule.phases, count=self._count, take=self._take)
 
     def __call__(self, step):
-        """The learning rate of `step`, a scalar tensor (float64; float32 on JAX).
+        """The learning rate of `step`: a tensor of its shape (float64; float32 on JAX).
 
         Args:
-            step: a scalar, the number of steps trained before this one.
+            step: the number of steps trained before this one: a scalar, or an array of them if
+                `learning_rate` is a float or a policy that takes arrays.
         """
         rate = self._unscaled(ops.cast(step, self._dtype))
         batch_size = self.schedule.baseline_grid.batch_size
@@ -88,7 +89,7 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         return ops.where(epoch < self.warmup_epochs, ramp, rate)
 
     def on_replicas(self, replicas: int) -> "MultigridLearningRate":
-        """The same for so many devices: see `MultigridSchedule.replicas`."""
+        """The same for another number of devices: see `MultigridSchedule.replicas`."""
         schedule = dataclasses.replace(self.schedule, replicas=replicas)
         return type(self).from_config({**self.get_config(), "schedule": schedule.get_config()})
 
@@ -150,7 +151,7 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def policy_of(model: keras.Model) -> MultigridLearningRate | None:
-    """The learning rate of a compiled model, if it is one of these."""
+    """The `MultigridLearningRate` of a compiled model, None if it has another learning rate."""
     # Mixed precision wraps the optimizer that holds the learning rate.
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     policy = getattr(optimizer, "_learning_rate", None)

@@ -269,6 +269,12 @@ def test_any_step_without_earlier_ones():
         assert float(fresh(step)) == in_order[step]
 
 
+def test_an_array_of_steps():
+    # Phases of 93 steps: the last of the first, the first of the second, one after the end.
+    rates = keras.ops.convert_to_numpy(_policy(0.1)(np.array([[92, 93], [371, 1000]])))
+    np.testing.assert_allclose(rates, [[0.8, 0.4], [0.1, 0.1]], rtol=1e-6)
+
+
 def test_traced_once():
     tf = pytest.importorskip("tensorflow")
     learning_rate = _policy(0.1, warmup_epochs=1)

@@ -1,11 +1,11 @@
-"""The positions of the stream of training clips that a worker reads, and the grid of each.
+"""Which positions of the stream of training clips a worker reads, and the grid of each.
 
     step         0                  1         ...
     position     0 1 2 3 4 5 6 7    8 9 10 11 ...
     replica      0 0 1 1 2 2 3 3    0 1 2  3  ...      4 replicas
 
-The clips of a step lie side by side, and so do those of each replica. Which they are follows from
-the step and the number of replicas: workers need not talk to agree.
+The clips of a step are consecutive, and so are those of each replica. They follow from the step and
+the number of replicas alone: workers agree without talking to each other.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from keras_multigrid.schedule import Grid, MultigridSchedule, PhaseTable
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Share:
-    """The replicas that a worker reads clips for: `count` of `total`, neighbours from `first` on.
+    """The replicas that a worker reads clips for: `count` of `total`, from `first` on.
 
     Example, the second of two workers with two devices each:
 
@@ -32,7 +32,7 @@ class Share:
 
     @classmethod
     def of(cls, context: tf.distribute.InputContext | None) -> "Share":
-        """The share of the worker that a distribution strategy asks a data set for."""
+        """The share of the worker for which a distribution strategy requests a data set."""
         if context is None:
             return cls()
         total = context.num_replicas_in_sync
@@ -49,7 +49,7 @@ class Share:
 
 
 class Places(NamedTuple):
-    """Where clips stand: int64 tensors (n,).
+    """Where clips are in the stream: int64 tensors (n,).
 
     Args:
         position: in the stream of all clips.
@@ -103,10 +103,10 @@ def places(schedule: MultigridSchedule, share: Share) -> Callable[[tf.Tensor], P
 def batch_bounds(
     schedule: MultigridSchedule, share: Share
 ) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """A function from the number of one of a worker's own batches to where its clips are.
+    """A function from the number of one of a worker's own batches to its range of own clips.
 
-    There is a batch for each of its replicas in turn, in each step. The function takes a scalar
-    int64 tensor and gives two: the number of the batch's first own clip, and its clips.
+    Each step has one batch for each of the worker's replicas, in order. The function takes a scalar
+    int64 tensor and returns two: the number of the batch's first own clip, and its size.
     """
     table = _phase_table(schedule)
 
@@ -133,11 +133,11 @@ def is_own(schedule: MultigridSchedule, share: Share) -> Callable[[tf.Tensor], t
 
 
 def evaluation_indices(grid: Grid, share: Share) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A function from the number of one of a worker's own batches to its videos, in a validation.
+    """A function from the number of one of a worker's own batches to its videos, for validation.
 
-    There is a batch for each of its replicas in turn, of `grid.batch_size // share.total` videos.
-    The function takes a scalar int64 tensor and gives int64 numbers (n,); those from the number of
-    videos on stand for no video.
+    Each step has one batch of `grid.batch_size // share.total` videos for each of the worker's
+    replicas, in order. The function takes a scalar int64 tensor and returns int64 numbers (n,);
+    numbers past the last video stand for padding.
     """
     size = grid.batch_size // share.total
 

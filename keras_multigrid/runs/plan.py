@@ -1,4 +1,4 @@
-"""What a schedule will do, before it does it: steps, shapes, what it needs, as plain values."""
+"""Plan a training before it starts: its steps, shapes and needs, as plain values."""
 
 import collections
 import dataclasses
@@ -11,9 +11,9 @@ from keras_multigrid.checks import check_integer, check_positive
 from keras_multigrid.learning_rate import MultigridLearningRate
 from keras_multigrid.schedule import Grid, MultigridSchedule, Phase
 
-# Frames a second that one core reads, by frames of the clip: half of the least that two cores did
+# Frames per second that one core reads, by frames of the clip: half the lowest rate of two cores
 # in docs/data.md (H.264 of 340 x 256, a key frame every 250 frames). Clips of few frames have long
-# strides: most of what is decoded is left out.
+# strides: most of the frames that are decoded for them are not used.
 FRAMES_PER_CORE = {8: 160, 16: 215, 32: 320}
 
 _FLOAT_BYTES = 4
@@ -21,14 +21,16 @@ _FLOAT_BYTES = 4
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Device:
-    """What one device does, as measured on it, and what it trains.
+    """The measured speed of one device, and the size of the network that it trains.
 
     Args:
-        clips_per_second: clips of the baseline's grid that it trains in a second, input left out.
-        parameters: numbers that the network learns; each device sends their gradients every step.
+        clips_per_second: clips of the baseline's grid that it trains on per second, not counting
+            the input pipeline.
+        parameters: trainable parameters of the network; each device sends their gradients in every
+            step.
 
     Raises:
-        ValueError: if one of them is not positive, or `parameters` no integer.
+        ValueError: if one of them is not positive, or `parameters` is not an integer.
 
     Example:
 
@@ -50,15 +52,15 @@ def make_plan(
     device: Device | None = None,
     frames_per_core: float | None = None,
 ) -> dict[str, Any]:
-    """The course of a training in advance, as values that `json.dumps` takes.
+    """Plan a training: its phases, totals and rates, as values that `json.dumps` accepts.
 
     Args:
         learning_rate: the learning rate of the training, which holds its schedule.
-        replicas: devices that share a mini-batch evenly. The plan is that of
+        replicas: devices that share a mini-batch evenly. The plan is made for
             `learning_rate.on_replicas(replicas)`: the baseline's clips are rounded to a multiple.
-        device: what one device does; without it the plan holds no rates.
-        frames_per_core: frames that one core reads in a second, decoded and scaled; by default
-            `FRAMES_PER_CORE`, by the frames of the clip.
+        device: speed of one device; without it the plan has no rates.
+        frames_per_core: frames that one core decodes and resizes per second; the default depends
+            on the frames of the clip, see `FRAMES_PER_CORE`.
 
     Returns:
         A dict of `settings` (the config of the learning rate, the schedule's in it), `replicas`,
@@ -68,11 +70,10 @@ def make_plan(
         baseline's, `rates` of the whole and of the baseline, and `warnings`, a list of sentences;
         `step_ratio` and `voxel_ratio` are how many times fewer than the baseline's.
 
-        Rates are None without `device`; else `seconds`, and by second, over all replicas: clips,
-        frames, bytes of decoded float32 clips, and the cores that read them. A step takes the
-        same `seconds_per_step` in all phases, as its voxels are the same.
-        `gradient_bytes_per_second` are those that each device sends (and receives) in a ring
-        all-reduce.
+        Rates are None without `device`. Otherwise they hold `seconds` and, over all replicas, the
+        clips, frames and bytes of decoded float32 clips per second, and the cores that read them.
+        A step takes the same `seconds_per_step` in all phases, as it has the same number of voxels.
+        `gradient_bytes_per_second` is what each device sends (and receives) in a ring all-reduce.
 
     Raises:
         ValueError: if `replicas` is not a positive integer, or `frames_per_core` not a positive
@@ -173,7 +174,7 @@ def _totals(schedule: MultigridSchedule) -> dict[str, Any]:
 def _rates_function(
     schedule: MultigridSchedule, device: Device | None, frames_per_core: float | None
 ) -> Callable[[Mapping[Grid, int]], dict[str, float] | None]:
-    """From steps by grid to their rates, or to None without a device."""
+    """A function from the steps of each grid to their rates, or to None without a device."""
     if frames_per_core is not None:
         check_positive("frames_per_core", frames_per_core)
     if device is None:
@@ -205,7 +206,8 @@ def _rates_function(
 def _whole_rates(schedule, device: Device, rates_of: Callable) -> dict[str, Any]:
     seconds_per_step = _seconds_per_step(schedule, device)
     replicas = schedule.replicas
-    # Ring all-reduce: sums travel once around, in as many parts as there are devices, then results.
+    # Ring all-reduce: partial sums travel around the ring once, then the results do, each time in
+    # as many parts as there are devices.
     sent = 2 * (replicas - 1) / replicas * _FLOAT_BYTES * device.parameters
     return {
         "device": dataclasses.asdict(device),
@@ -221,17 +223,17 @@ def _seconds_per_step(schedule: MultigridSchedule, device: Device) -> float:
 
 
 def _frames_per_core(num_frames: int) -> float:
-    """What one core reads of clips of so many frames, in frames a second."""
+    """Frames per second that one core reads for clips of `num_frames` frames."""
     measured = [rate for frames, rate in FRAMES_PER_CORE.items() if frames <= num_frames]
     if measured:
         return measured[-1]
-    # Shorter clips than were measured: as many clips a second, as what they span is decoded anyway.
+    # Clips shorter than those measured: the same clips per second, as their span must be decoded.
     shortest, rate = next(iter(FRAMES_PER_CORE.items()))
     return rate * num_frames / shortest
 
 
 def _warnings(schedule: MultigridSchedule, phases: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What so many replicas do to batches and to normalization statistics."""
+    """Sentences on what the number of replicas does to batches and normalization statistics."""
     warnings = []
     asked, replicas = schedule.base.batch_size, schedule.replicas
     if asked < replicas:

@@ -1,4 +1,4 @@
-"""A plan as a text for the terminal: its phases, rates and totals as tables."""
+"""Format a plan for the terminal: its phases, rates and totals as tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,10 +7,14 @@ from keras_multigrid.schedule import Grid
 
 
 def format_plan(plan: Mapping[str, Any]) -> str:
-    """A plan as a text for the terminal: a row for each phase, rates if there are, the totals.
+    """Format a plan for the terminal: a row for each phase, the rates if it has any, the totals.
 
     Args:
-        plan: what `plan.make_plan` returned.
+        plan: what `make_plan` returned.
+
+    Example:
+
+    >>> print(format_plan(make_plan(learning_rate, replicas=8)))
     """
     table = _phase_table(plan)
     rates = [] if plan["rates"] is None else _rate_table(plan)
@@ -127,7 +131,7 @@ def _rate_rows(plan: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _time_unit(seconds: float) -> tuple[str, float]:
-    """The unit for a training that takes so long, in words and seconds."""
+    """A readable unit for a duration, with its length in seconds."""
     units = (("days", 2 * 86400, 86400), ("hours", 3600, 3600), ("minutes", 0, 60))
     return next((name, unit) for name, least, unit in units if seconds >= least)
 
