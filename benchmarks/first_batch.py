@@ -162,9 +162,9 @@ def _run(**case) -> dict[str, float]:
 def _measure(
     step: int, path: str | None = None, validation: str | None = None, records: str | None = None
 ) -> dict[str, float]:
+    from keras_multigrid.data.input import training_batches
     from keras_multigrid.data.lists.path_lists import path_label_lists
-    from keras_multigrid.data.pipeline import training_batches
-    from keras_multigrid.data.records.recorded_videos import recorded_videos
+    from keras_multigrid.data.records.record_set import recorded_videos
     from keras_multigrid.schedule import Grid, MultigridSchedule
 
     begun = time.perf_counter()

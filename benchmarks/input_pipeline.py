@@ -44,12 +44,15 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from keras_multigrid.data.clips.sampling import Clip, ClipSampling, training_indices  # noqa: E402
+from keras_multigrid.data.clips.clip import Clip  # noqa: E402
+from keras_multigrid.data.clips.indices import training_indices  # noqa: E402
+from keras_multigrid.data.clips.sampling import ClipSampling  # noqa: E402
 from keras_multigrid.data.clips.windows import random_window  # noqa: E402
-from keras_multigrid.data.pipeline import drawn_clips, training_batches  # noqa: E402
+from keras_multigrid.data.input import training_batches  # noqa: E402
 from keras_multigrid.data.records.format import RecordFormat  # noqa: E402
 from keras_multigrid.data.records.preparing import prepare  # noqa: E402
-from keras_multigrid.data.records.recorded_videos import recorded_videos  # noqa: E402
+from keras_multigrid.data.records.record_set import recorded_videos  # noqa: E402
+from keras_multigrid.data.stream import drawn_clips  # noqa: E402
 from keras_multigrid.data.videos.decode import decode_frames  # noqa: E402
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet  # noqa: E402
 from keras_multigrid.schedule import Grid, MultigridSchedule  # noqa: E402

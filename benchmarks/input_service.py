@@ -23,7 +23,7 @@ import time
 
 import input_pipeline
 
-from keras_multigrid.data.pipeline import training_batches
+from keras_multigrid.data.input import training_batches
 from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.schedule import Grid, MultigridSchedule
 

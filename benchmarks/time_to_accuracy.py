@@ -125,10 +125,10 @@ def _run(seed: int, fold: int | None, method: Method, settings, cores: set[int])
     report = os.path.join(run_dir, "report.json")
     bindings = [
         f"RUN_DIR='{run_dir}'",
-        f"runs.train.seed={seed}",
-        f"runs.train.validations={settings.validations}",
-        f"runs.train.workers={len(cores)}",
-        "runs.train.still_control=False",
+        f"runs.Settings.seed={seed}",
+        f"runs.Logging.validations={settings.validations}",
+        f"runs.Data.workers={len(cores)}",
+        "runs.Logging.still_control=False",
         *method.bindings,
         *([f"LEARNING_RATE={method.rate}"] * (method.rate is not None)),
         *([f"FOLD={fold}"] * (fold is not None)),

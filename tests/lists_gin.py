@@ -4,10 +4,10 @@
 def lists_gin(folder):
     """Over those of an experiment: train.txt and val.txt, of videos in the folder."""
     return f"""from __gin__ import dynamic_registration
-from keras_multigrid.data.lists import annotations
-VIDEOS = @annotations.path_label_lists()
+from keras_multigrid.data import lists
+VIDEOS = @lists.path_label_lists()
 TRAIN_LIST = 'train.txt'
-annotations.path_label_lists:
+lists.path_label_lists:
   train = %TRAIN_LIST
   validation = 'val.txt'
   root = '{folder}'

@@ -1,5 +1,6 @@
 """Runs an experiment and writes what every step really did: see test_quickstart.py."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -23,8 +24,10 @@ def main() -> None:
     import tensorflow as tf
 
     from keras_multigrid.callbacks import multigrid
+    from keras_multigrid.data.input import Input
     from keras_multigrid.models import I3D
     from keras_multigrid.runs import training
+    from keras_multigrid.runs.settings import Settings
     from keras_multigrid.schedule import MultigridSchedule
 
     shapes, memory, traces = [], [], []
@@ -43,18 +46,20 @@ def main() -> None:
         tf.numpy_function(lambda shape: shapes.append(shape.tolist()), [tf.shape(clips)], [])
         return clips, labels
 
-    def recorded(videos, its_schedule, **settings):
-        batches = training_batches(videos, its_schedule, **settings)
+    def recorded(self, its_schedule, **settings):
+        batches = training_stream(self, its_schedule, **settings)
         # Precise statistics have batches of their own.
         return batches.map(record) if its_schedule.short_cycle else batches
 
-    training_batches = training.training_batches
-    training.training_batches = recorded
+    training_stream = Input.training
+    Input.training = recorded
     training.MultigridCallback = Probe
     configured = experiment.configured(I3D)
-    report = experiment.configured(training.train)(
-        model=lambda **settings: _with_class(configured(**settings), TracedI3D)
+    settings = experiment.configured(Settings)()
+    model = dataclasses.replace(
+        settings.model, model=lambda **settings: _with_class(configured(**settings), TracedI3D)
     )
+    report = training.train(dataclasses.replace(settings, model=model))
     schedule = experiment.configured(MultigridSchedule)()
     result = {
         "shapes": shapes[: report.steps],

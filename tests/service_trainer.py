@@ -17,9 +17,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 import tensorflow as tf
 
 from keras_multigrid.data.clips.sampling import ClipSampling
-from keras_multigrid.data.pipeline import evaluation_batches, training_batches
+from keras_multigrid.data.input import evaluation_batches, training_batches
 from keras_multigrid.data.records import serving
-from keras_multigrid.data.records.recorded_videos import recorded_videos
+from keras_multigrid.data.records.record_set import recorded_videos
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
 # Tests need not wait for long.

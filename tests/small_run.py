@@ -62,8 +62,9 @@ def run(settings: argparse.Namespace) -> None:
     from keras_multigrid import distribute
     from keras_multigrid.data.clips.sampling import ClipSampling
     from keras_multigrid.data.clips.views import Views
+    from keras_multigrid.data.input import Input
     from keras_multigrid.data.lists.folders import class_folders
-    from keras_multigrid.runs import evaluation, training
+    from keras_multigrid.runs import former, training
 
     # Once: a process can have one MirroredStrategy.
     strategy = distribute.find_strategy(settings.strategy, logical_cpus=settings.logical_cpus)
@@ -85,7 +86,7 @@ def run(settings: argparse.Namespace) -> None:
             super().on_train_end(logs)
             weights[:] = self.model.get_weights()
 
-    def recorded(videos, its_schedule, **keywords):
+    def recorded(self, its_schedule, **keywords):
         def see(batch):
             clips.append([zlib.crc32(clip.tobytes()) for clip in batch])
 
@@ -93,12 +94,12 @@ def run(settings: argparse.Namespace) -> None:
             tf.numpy_function(see, [batch], [])
             return batch, labels
 
-        batches = training_batches(videos, its_schedule, **keywords)
+        batches = training_stream(self, its_schedule, **keywords)
         # Precise statistics have batches of their own.
         return batches.map(record) if its_schedule.short_cycle else batches
 
-    training_batches = training.training_batches
-    training.training_batches = recorded
+    training_stream = Input.training
+    Input.training = recorded
     training.MultigridCallback = Probe
     common = {
         "run_dir": settings.run_dir,
@@ -107,7 +108,7 @@ def run(settings: argparse.Namespace) -> None:
         "sampling": ClipSampling(flip=False),
         "strategy": lambda: strategy,
     }
-    report = training.train(
+    report = former.train(
         optimizer=lambda: mg.ReferenceSGD(mg.MultigridLearningRate(schedule, 0.01), momentum=0.9),
         validations=4,
         log_every=3,
@@ -120,7 +121,7 @@ def run(settings: argparse.Namespace) -> None:
     told = {"steps": steps, "clips": clips, "curve": report.curve, "metrics": report.metrics}
     if settings.views:
         views = Views(clips=settings.views, crops=2)
-        result = evaluation.evaluate(grid=schedule.base, views=views, batch_size=3, **common)
+        result = former.evaluate(grid=schedule.base, views=views, batch_size=3, **common)
         told["views"] = [result.metrics, result.num_videos, result.views]
     np.savez(settings.out, *weights)
     pathlib.Path(f"{settings.out}.json").write_text(json.dumps(told))

@@ -289,8 +289,10 @@ def foreign_names(source, inherited=frozenset()):
         name
         for name, is_own in used(tree)
         if name.startswith(("keras.src", "tensorflow.python"))
-        or ((name.startswith("_") and not name.startswith("__"))
-        and name not in (own | inherited if is_own else own))
+        or (
+            (name.startswith("_") and not name.startswith("__"))
+            and name not in (own | inherited if is_own else own)
+        )
     }
 
 

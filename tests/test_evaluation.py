@@ -6,7 +6,7 @@ from grey_videos import GRID, PLAIN, brightness_model, write_videos
 
 from keras_multigrid.data.clips.views import Views
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
-from keras_multigrid.runs import evaluation
+from keras_multigrid.runs import former, run_folder
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,8 @@ def evaluate(videos, run_dir, *, multi_label=False, **settings):
     run_dir.mkdir(exist_ok=True)
     model.save_weights(run_dir / "mine.weights.h5")
     settings = {"weights": str(run_dir / "mine.weights.h5"), **settings}
-    evaluation.save_classes(video_set, str(run_dir))
-    return evaluation.evaluate(
+    run_folder.save_classes(video_set, str(run_dir))
+    return former.evaluate(
         run_dir=str(run_dir),
         videos=video_set,
         model=brightness_model,
@@ -84,16 +84,16 @@ def test_predictions_of_own_videos(videos, tmp_path):
         "grid": GRID,
         "crop_size": 8,
     }
-    result = evaluation.predict([videos[3].path], top=2, **settings)
+    result = former.predict([videos[3].path], top=2, **settings)
     (name, score), (second, _) = result[videos[3].path]
     assert (name, second) == ("half", "dark")
     assert score == pytest.approx(1 - 100 / 255, abs=0.03)
     with pytest.raises(FileNotFoundError, match=r"There is no video at '/none.mp4'"):
-        evaluation.predict(["/none.mp4"], **settings)
+        former.predict(["/none.mp4"], **settings)
     with pytest.raises(ValueError, match="Cannot decode"):
-        evaluation.predict([videos[1].path], **settings)
+        former.predict([videos[1].path], **settings)
     with pytest.raises(FileNotFoundError, match=r"no class names at .* Train first"):
-        evaluation.predict([videos[0].path], **{**settings, "run_dir": str(tmp_path)})
+        former.predict([videos[0].path], **{**settings, "run_dir": str(tmp_path)})
 
 
 def test_errors(videos, tmp_path):

@@ -19,6 +19,7 @@ from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.learning_rate import MultigridLearningRate
 from keras_multigrid.runs import training
 from keras_multigrid.runs.plan import make_plan
+from keras_multigrid.runs.settings import Model, Settings
 
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -54,7 +55,7 @@ def learning_rate(name, *bindings):
 
 def make_network(**arguments):
     """The network of the experiment that was parsed."""
-    settings = gin.get_bindings(training.train, resolve_references=False)
+    settings = gin.get_bindings(Model, resolve_references=False)
     # gin resolves references as it copies them; the others would look for data.
     return copy.deepcopy(settings["model"])(**arguments)
 
@@ -190,9 +191,9 @@ TINY = (
     "clips.ClipSampling.max_scale=44",
     "models.create.blocks=(1, 1, 1, 1)",
     "models.create.width=8",
-    "runs.train.validations=1",
+    "runs.Logging.validations=1",
     # Another function to trace, which tests/test_callbacks.py has.
-    "runs.train.precise_batches=0",
+    "runs.Optimization.precise_batches=0",
 )
 
 
@@ -252,7 +253,7 @@ def trained(name):
 @pytest.mark.filterwarnings("ignore:The classifier of")
 def test_three_steps(name, data_bindings, tmp_path):
     parse(name, *tiny_bindings(name, data_bindings, tmp_path))
-    report = gin.get_configurable(training.train)()
+    report = training.train(gin.get_configurable(Settings)())
     assert report.steps == 3
     assert not report.bad_videos
     assert 0 < report.metrics["loss"] < 100

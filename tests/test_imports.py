@@ -12,37 +12,40 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "keras_multigrid"
 
 # Part -> what it may import beside the standard library and itself. A folder stands for its files.
+def ours(*names: str) -> set[str]:
+    return {f"keras_multigrid.{name}" for name in names}
+
+
 KERAS = {"keras", "numpy"}
-SCHEDULE = {"keras_multigrid.schedule"}
-LEARNING_RATE = KERAS | SCHEDULE | {"keras_multigrid.learning_rate"}
-FILES = {"keras_multigrid.files", "keras_multigrid.remote_files"}
-CALLBACKS = LEARNING_RATE | FILES | {"h5py", "tensorboard", "PIL", "absl"}
-CALLBACKS |= {
-    f"keras_multigrid.{name}" for name in ("figures", "model_state", "monitor", "replicas")
-}
-DATA = {"tensorflow", "numpy", "av", "cv2", "PIL", "absl", "keras_multigrid.monitor"}
-DATA |= SCHEDULE | FILES
-LAZY = {"keras_multigrid.lazy"}
-RUNS = CALLBACKS | DATA | LAZY
-RUNS |= {f"keras_multigrid.{name}" for name in ("callbacks", "data", "distribute", "models")}
+SCHEDULE = ours("schedule", "checks")
+LEARNING_RATE = KERAS | SCHEDULE | ours("learning_rate", "compat")
+FILES = ours("files", "remote_files")
+CALLBACKS = LEARNING_RATE | FILES | ours("figures", "monitor", "replicas")
+CALLBACKS |= {"h5py", "tensorboard", "PIL", "absl"}
+DATA = {"tensorflow", "numpy", "av", "cv2", "PIL", "absl"}
+DATA |= SCHEDULE | FILES | ours("compat", "lazy", "monitor", "task")
+RUNS = CALLBACKS | DATA | ours("callbacks", "data", "distribute", "models")
 ALLOWED = {
     "__init__": {"keras_multigrid"},
     "lazy": set(),
     "moved": set(),
-    "schedule": set(),
-    "learning_rate": {"keras", "keras_multigrid.schedule"},
-    "optimizers": KERAS | SCHEDULE,
-    "layers": KERAS,
-    "models": KERAS | {"keras_multigrid.layers"},
-    "figures": LEARNING_RATE | {"matplotlib"},
+    "checks": set(),
     "monitor": set(),
-    "model_state": {"keras"},
+    "schedule": ours("checks"),
+    "compat": KERAS | {"tensorflow"},
+    "learning_rate": LEARNING_RATE,
+    "optimizers": LEARNING_RATE,
+    "layers": KERAS,
+    "models": KERAS | ours("checks", "compat", "layers"),
+    "measures": {"numpy"},
+    "task": KERAS | ours("measures"),
+    "figures": LEARNING_RATE | {"matplotlib"},
     "replicas": {"keras"},
     # TensorFlow for remote files alone: checkpoints work on every backend.
     "remote_files": {"tensorflow", "tensorflow_io", "absl"},
-    "files": {"keras_multigrid.remote_files"},
+    "files": ours("remote_files"),
     "callbacks": CALLBACKS,
-    "data": DATA | LAZY,
+    "data": DATA,
     "distribute": RUNS,
     "runs": RUNS,
 }

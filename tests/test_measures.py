@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from keras_multigrid.runs.measures import average_precision, confusion_matrix, top_k
+from keras_multigrid.measures import average_precision, confusion_matrix, top_k
 
 
 def test_top_k():

@@ -4,7 +4,7 @@ from grey_videos import GRID, PLAIN, brightness_model, write_video, write_videos
 
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.clips.views import Views
-from keras_multigrid.data.pipeline import view_batches
+from keras_multigrid.data.input import view_batches
 from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.models import I3D
 from keras_multigrid.runs.predictor import Predictor

@@ -219,6 +219,7 @@ def clips_away(path, folder):
     from keras_multigrid.data.reading import ClipReader
     from keras_multigrid.data.videos.video import VideoRecord, VideoSet
     from keras_multigrid.schedule import Grid
+    from keras_multigrid.task import SingleLabel
 
     grid = Grid(batch_size=1, num_frames=2, crop_size=16)
     bad_videos = BadVideos()
@@ -226,9 +227,9 @@ def clips_away(path, folder):
         VideoRecord(path=path, label=0),
         VideoRecord(path=os.path.dirname(path), label=0, frame_paths=(path,)),
     ):
-        reader = ClipReader([record], ClipSampling(), bad_videos=bad_videos)
+        reader = ClipReader([record], ClipSampling(), SingleLabel(()), bad_videos=bad_videos)
         with pytest.raises(files.StorageUnavailableError, match="Cannot read s3://"):
-            reader.centre(0, grid)
+            reader.centre_cut(0, grid)
     assert not bad_videos.errors
     videos = VideoSet(train=[record], validation=[], class_names=("one",))
     with pytest.raises(files.StorageUnavailableError, match="Cannot look at"):
@@ -259,18 +260,17 @@ def experiment(tmp_path_factory):
     path.write_text(
         """from __gin__ import dynamic_registration
 from keras_multigrid import learning_rate
-from keras_multigrid.runs import training
-from keras_multigrid.data.lists import annotations
-from keras_multigrid.data import reading
-from keras_multigrid.data.clips import sampling
-from keras_multigrid.models import i3d
+from keras_multigrid import models
+from keras_multigrid import runs
+from keras_multigrid.data import clips
+from keras_multigrid.data import lists
 
 include 'gin/experiment.gin'
 include 'gin/models/i3d_small.gin'
 
-VIDEOS = @annotations.class_folders()
-annotations.class_folders.root = %TRAIN
-annotations.class_folders.validation = %VALIDATION
+VIDEOS = @lists.class_folders()
+lists.class_folders.root = %TRAIN
+lists.class_folders.validation = %VALIDATION
 BATCH_SIZE = 4
 NUM_FRAMES = 8
 CROP_SIZE = 32
@@ -278,17 +278,17 @@ NUM_CLIPS = 24
 EPOCHS = 8
 BOUNDARIES = (4, 6)
 LEARNING_RATE = 0.01
-i3d.I3D.width = 4
-sampling.ClipSampling:
+models.I3D.width = 4
+clips.ClipSampling:
   min_scale = 36
   max_scale = 40
-reading.Views:
+clips.Views:
   clips = 1
   crops = 1
-training.train:
+runs.Logging:
   validations = 2
   log_every = 2
-  checkpoint_every = 3
+runs.Checkpoints.every = 3
 """
     )
     return path
@@ -401,7 +401,7 @@ def use(server, experiment, place):
     written = {"evaluation.json", "predictions.csv", "confusion.png"}
     assert written <= {pathlib.Path(name).name for name in server.names(run)}
     video = next(name for name in server.names("data/train/") if name.endswith(".mp4"))
-    param = {"runs.predict.weights": f"{run_dir}/model.keras"}
+    param = {"runs.MultiViewTest.weights": f"{run_dir}/model.keras"}
     process = start(
         "predict", experiment, *place, f"s3://{BUCKET}/{video}", env=server.env, **param
     )
@@ -460,7 +460,7 @@ def test_a_server_that_stays_away_ends_the_run(experiment, data, tmp_path):
     [
         {"RUN_DIR": "s3://bucket/run"},
         {"TRAIN": "s3://bucket/train"},
-        {"runs.train.checkpoint_dir": "s3://bucket/checkpoints"},
+        {"runs.Checkpoints.folder": "s3://bucket/checkpoints"},
     ],
 )
 def test_a_missing_file_system_is_told_first(params, experiment, tmp_path):
@@ -479,6 +479,7 @@ def test_every_remote_path_is_told():
     from keras_multigrid.data.lists import annotations, published_sets
     from keras_multigrid.data.reading import ClipReader
     from keras_multigrid.data.videos.video import VideoRecord
+    from keras_multigrid.task import SingleLabel
 
     path = "s3://bucket/file"
     record = VideoRecord(path=path, label=0)
@@ -494,7 +495,7 @@ def test_every_remote_path_is_told():
         lambda: published_sets.hmdb51(path, root=""),
         lambda: published_sets.kinetics(path, validation=path, root=""),
         lambda: published_sets.something_something(path, validation=path, labels=path, root=""),
-        lambda: ClipReader([record], ClipSampling()),
+        lambda: ClipReader([record], ClipSampling(), SingleLabel(())),
         lambda: EventFile(path, start_step=0),
     ):
         with pytest.raises(ValueError, match=r"no file system for s3:// here.*tensorflow-io"):

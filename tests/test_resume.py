@@ -34,8 +34,8 @@ def quickstart(data, folder):
     return [
         *(sys.executable, str(ROOT / "tools" / "train.py"), "--gin_file=gin/quickstart.gin"),
         *(f"--gin_param=DATA_DIR='{data}'", f"--gin_param=RUN_DIR='{folder / 'run'}'"),
-        *("--gin_param=runs.train.checkpoint_every=20",),
-        *("--gin_param=runs.train.still_control=False",),
+        *("--gin_param=runs.Checkpoints.every=20",),
+        *("--gin_param=runs.Logging.still_control=False",),
         # Read by a training step, unlike the quickstart's own.
         *("--gin_param=models.I3D.dropout=0.2",),
     ]

@@ -15,10 +15,10 @@ import tensorflow as tf
 from service_trainer import schedule, seen
 from test_tools import TINY
 
-from keras_multigrid.data.pipeline import training_batches
+from keras_multigrid.data.input import training_batches
 from keras_multigrid.data.records.format import RecordFormat
 from keras_multigrid.data.records.preparing import prepare
-from keras_multigrid.data.records.recorded_videos import recorded_videos
+from keras_multigrid.data.records.record_set import recorded_videos
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -157,7 +157,7 @@ def test_a_dispatcher_that_is_restarted_and_one_that_stays_away(root, tmp_path):
 
 
 def test_a_training_by_the_command_line_is_the_same(tmp_path):
-    params = (*TINY, f"DATA_DIR='{tmp_path}/data'", "runs.train.keep_decoded=False")
+    params = (*TINY, f"DATA_DIR='{tmp_path}/data'", "runs.Data.keep_decoded=False")
     files = ("--gin_file=gin/quickstart.gin", f"--gin_file={tmp_path}/records/records.gin")
     flags = [f"--gin_param={param}" for param in params]
     prepare = Process("tools/prepare.py", files[0], f"--out={tmp_path}/records", *flags)
@@ -168,7 +168,7 @@ def test_a_training_by_the_command_line_is_the_same(tmp_path):
         assert code == 0, errors
         trainers = []
         for name, service in (("here", None), ("there", f"grpc://localhost:{port}")):
-            own = (f"RUN_DIR='{tmp_path}/{name}'", f"runs.train.service={service!r}")
+            own = (f"RUN_DIR='{tmp_path}/{name}'", f"runs.Data.service={service!r}")
             own = [f"--gin_param={param}" for param in own]
             trainers.append(Process("tools/train.py", *files, *flags, *own))
         for trainer in trainers:

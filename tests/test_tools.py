@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from keras_multigrid import Grid, MultigridSchedule, models
+from keras_multigrid.data import lists
 from keras_multigrid.data.clips.sampling import ClipSampling
-from keras_multigrid.data.lists import annotations
 from keras_multigrid.data.synthetic import videos
 from keras_multigrid.runs import browsing
 
@@ -101,7 +101,7 @@ def test_browse_shows_the_clips_of_a_training(tmp_path):
     data = tmp_path / "data"
     videos.write_videos(data, num_train=24, num_validation=12, processes=1)
     page = tmp_path / "pages" / "clips.html"
-    params = (*TINY, f"DATA_DIR='{data}'", "runs.train.seed=3")
+    params = (*TINY, f"DATA_DIR='{data}'", "runs.Settings.seed=3")
     result = call(
         "browse.py", "--gin_file=gin/quickstart.gin", f"--out={page}", "--clips=2", params=params
     )
@@ -113,7 +113,7 @@ def test_browse_shows_the_clips_of_a_training(tmp_path):
         boundaries=(2, 3),
     )
     expected = browsing.browse(
-        videos=annotations.class_folders(data / "train", validation=data / "validation"),
+        videos=lists.class_folders(data / "train", validation=data / "validation"),
         schedule=schedule,
         sampling=ClipSampling(min_scale=36, max_scale=40, flip=False),
         seed=3,
@@ -153,7 +153,7 @@ def test_missing_data_is_named_with_its_layout():
         ("EPOCHES=3", "EPOCHES"),
         ("EPOCHS=%LENGTH", "LENGTH"),
         ("EPOCHS=0", "epochs"),
-        ("MODEL=@i3d.I4D", "I4D"),
+        ("MODEL=@models.I4D", "I4D"),
     ],
 )
 def test_misspelt_and_unset_names_are_named(param, part):

@@ -23,7 +23,7 @@ from keras_multigrid.data.synthetic.videos import write_videos
 from keras_multigrid.models import I3D
 from keras_multigrid.models.weights.published import published_shapes
 from keras_multigrid.runs import training
-from keras_multigrid.runs.training import train
+from keras_multigrid.runs.former import train
 
 SCHEDULE = MultigridSchedule(
     base=Grid(batch_size=4, num_frames=8, crop_size=32), num_clips=24, epochs=6, boundaries=(3, 5)

@@ -40,7 +40,7 @@ def main() -> None:
 
 def _seed_of_training() -> int:
     try:
-        return gin.query_parameter("runs.train.seed")
+        return gin.query_parameter("runs.Settings.seed")
     except ValueError:
         return 0
 

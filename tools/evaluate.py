@@ -2,7 +2,7 @@
 
 Views and weights are settings, too:
     --gin_param="clips.Views.clips = 1" --gin_param="clips.Views.crops = 3"
-    --gin_param="runs.evaluate.weights = 'SLOWFAST_8x8_R50.pkl'"
+    --gin_param="runs.MultiViewTest.weights = 'SLOWFAST_8x8_R50.pkl'"
 """
 
 import experiment

@@ -46,7 +46,31 @@ def parse(gin_files: list[str], bindings: list[str]) -> None:
     """Read gin files and bindings over them, and check that every macro is set and used."""
     gin.add_config_file_search_path(_ROOT)
     gin.parse_config_files_and_bindings(gin_files, bindings)
+    _bind_former_parameters()
     _check_macros(gin.config_str())
+
+
+def _bind_former_parameters() -> None:
+    """Bind the settings that parameters of version 0.1.0 have become."""
+    if not re.search(
+        r"\b(training\.train|evaluation\.(evaluate|predict))\.\w+ = ", gin.config_str()
+    ):
+        return
+    from keras_multigrid.runs import former
+
+    for function, places in (
+        ("training.train", former.TRAIN),
+        ("evaluation.evaluate", former.EVALUATE),
+        ("evaluation.predict", former.EVALUATE),
+    ):
+        for name, place in places.items():
+            try:
+                value = gin.query_parameter(f"{function}.{name}")
+            except ValueError:
+                continue
+            print(f"{function}.{name} is now runs.{place}", file=sys.stderr)
+            with gin.unlock_config():
+                gin.bind_parameter(f"runs.{place}", value)
 
 
 def _read_remote_gin_files() -> None:

@@ -65,17 +65,17 @@ def _device():
 
 def _count_parameters() -> int:
     """Those of the experiment's model, with a classifier of `_CLASSES`."""
-    from keras_multigrid.runs import training
+    from keras_multigrid.runs.settings import Model
 
     try:
-        settings = gin.get_bindings(training.train, resolve_references=False)
+        settings = gin.get_bindings(Model, resolve_references=False)
     except ValueError:
-        # The gin files do not name `train` at all: they are for a schedule alone.
+        # The gin files do not name `Model` at all: they are for a schedule alone.
         settings = {}
     if "model" not in settings:
         raise ValueError(
             "--clips_per_second needs the network, whose parameters it counts. Received: no "
-            "runs.train.model. Bind it in the gin file."
+            "runs.Model.model. Bind it in the gin file."
         )
     # gin resolves references as it copies them; the others would look for data.
     make_model = copy.deepcopy(settings["model"])

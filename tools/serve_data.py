@@ -5,7 +5,7 @@
 
 Trainers read from it by one binding, and must see the records at the same path as the workers:
 
-    python tools/train.py --gin_file=... --gin_param="runs.train.service='grpc://HOST:5050'"
+    python tools/train.py --gin_file=... --gin_param="runs.Data.service='grpc://HOST:5050'"
 
 Workers may come and go while trainers run. Ports are open to everyone who reaches them, and what
 trainers send is run: keep them inside your own network.

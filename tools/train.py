@@ -1,5 +1,7 @@
 """Train: python tools/train.py --gin_file=gin/quickstart.gin [--gin_param=NAME=VALUE ...]"""
 
+import dataclasses
+
 import experiment
 
 import gin
@@ -9,8 +11,11 @@ def main() -> None:
     experiment.load()
     experiment.check_schemes()
     from keras_multigrid.runs import training
+    from keras_multigrid.runs.settings import Settings
 
-    report = experiment.configured(training.train)(texts=_settings)
+    settings = experiment.configured(Settings)()
+    logging = dataclasses.replace(settings.logging, texts=_settings)
+    report = training.train(dataclasses.replace(settings, logging=logging))
     if report is not None:
         print(f"\n{report}")
 

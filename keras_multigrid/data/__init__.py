@@ -5,15 +5,17 @@ from keras_multigrid.lazy import public_names
 __getattr__, __dir__, __all__ = public_names(
     __name__,
     {
+        "BadVideos": "bad_videos",
         "ClipSampling": "clips",
+        "Input": "input",
         "VideoRecord": "videos",
         "VideoSet": "videos",
         "Views": "clips",
-        "evaluation_batches": "pipeline",
+        "evaluation_batches": "input",
         "recorded_videos": "records",
-        "resample": "pipeline",
-        "training_batches": "pipeline",
-        "view_batches": "pipeline",
+        "resample": "resampling",
+        "training_batches": "input",
+        "view_batches": "input",
     },
     modules=("check", "clips", "lists", "records", "synthetic", "videos"),
 )

@@ -84,7 +84,7 @@ class BadVideos:
         raise TooManyBadVideosError(
             f"{self.replaced_clips} of {self.clips} clips came from videos that cannot be read, "
             f"more than the share of {self.max_share:g} that is allowed. The first: {first}{where} "
-            "Mend or remove these files, or allow more: runs.train.max_bad_share."
+            "Mend or remove these files, or allow more: runs.Data.max_bad_share."
         )
 
 

@@ -6,8 +6,21 @@ __getattr__, __dir__, __all__ = public_names(
     __name__,
     {
         "Evaluation": "evaluation",
-        "Report": "training",
+        "Report": "report",
         "browse": "browsing",
+        **dict.fromkeys(
+            (
+                "Checkpoints",
+                "Data",
+                "Hardware",
+                "Logging",
+                "Model",
+                "Optimization",
+                "Settings",
+                "MultiViewTest",
+            ),
+            "settings",
+        ),
         "evaluate": "evaluation",
         "make_plan": "plan",
         "predict": "evaluation",

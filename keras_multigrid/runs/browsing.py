@@ -12,12 +12,13 @@ from PIL import Image, ImageDraw
 
 from keras_multigrid import figures
 from keras_multigrid.data.bad_videos import BadVideos
-from keras_multigrid.data.clips.sampling import Clip, ClipSampling
-from keras_multigrid.data.clips.windows import normalized, scaled
-from keras_multigrid.data.pipeline import training_clips
-from keras_multigrid.data.reading import ClipReader, Cut
+from keras_multigrid.data.clips.clip import Clip
+from keras_multigrid.data.clips.sampling import ClipSampling
+from keras_multigrid.data.input import Input
+from keras_multigrid.data.reading import Cut
 from keras_multigrid.data.videos.video import VideoSet
 from keras_multigrid.schedule import Grid, MultigridSchedule
+from keras_multigrid.task import Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,59 +86,42 @@ def browse(
     >>> pathlib.Path("clips.html").write_text(to_html(browse(
     ...     videos=videos, schedule=schedule, sampling=ClipSampling())))
     """
-    num_classes = videos.num_classes if videos.multi_label else None
     for grid, step in schedule.first_steps().items():
         # Faults of one grid are no reason to stop: they are what is looked for.
-        bad_videos = BadVideos(max_share=1.0)
-        clips = training_clips(
-            videos.train,
-            schedule,
-            step=step,
-            count=min(num_clips, grid.batch_size),
-            seed=seed,
-            sampling=sampling,
-            num_classes=num_classes,
-            bad_videos=bad_videos,
-        )
+        source = Input(videos=videos, sampling=sampling, bad_videos=BadVideos(max_share=1.0))
+        count = min(num_clips, grid.batch_size)
+        clips = source.training_clips(schedule, step=step, count=count, seed=seed)
         yield GridClips(
             title=f"{grid.batch_size} clips x {grid.num_frames} frames x {grid.crop_size}²",
             details=f"{_phases(schedule, grid)}. Shown: step {step:,}",
-            clips=[_training_clip(videos, sampling, bad_videos, *clip) for clip in clips],
+            clips=[_training_clip(source, *clip) for clip in clips],
         )
-    yield _validation_clips(videos, schedule.base, sampling, num_clips, num_classes)
+    source = Input(videos=videos, sampling=sampling, bad_videos=BadVideos(max_share=1.0))
+    yield _validation_clips(source, schedule.base, num_clips)
 
 
-def _training_clip(
-    videos: VideoSet,
-    sampling: ClipSampling,
-    bad_videos: BadVideos,
-    clip: Clip,
-    cut: Cut,
-    frames: np.ndarray,
-) -> ShownClip:
-    fault = None
+def _training_clip(source: Input, clip: Clip, cut: Cut, frames: np.ndarray) -> ShownClip:
+    videos, fault = source.videos.train, None
     if cut.video != clip.video:
-        path = videos.train[clip.video].path
-        fault = f"replaces {path}, which cannot be read: {bad_videos.errors[path]}"
+        path = videos[clip.video].path
+        fault = f"replaces {path}, which cannot be read: {source.bad_videos.errors[path]}"
     return ShownClip(
-        frames=_colours(frames, sampling),
+        frames=_colours(frames, source.sampling),
         region=outlined(cut),
-        label=_class_names(cut.label, videos),
-        path=videos.train[cut.video].path,
-        details=f"{_frames_in_words(sampling, clip.num_frames, clip.stride, clip.span)}, "
+        label=_label(cut, source.videos.task),
+        path=videos[cut.video].path,
+        details=f"{_frames_in_words(source.sampling, clip.num_frames, clip.stride, clip.span)}, "
         f"{_scale_in_words(clip.short_side)}, random crop {clip.crop_size}², "
         f"{'mirrored' if clip.flip else 'not mirrored'}",
         fault=fault,
     )
 
 
-def _validation_clips(videos, grid: Grid, sampling, num_clips: int, num_classes) -> GridClips:
+def _validation_clips(source: Input, grid: Grid, num_clips: int) -> GridClips:
     """Of videos spread over the list: neighbours are often of one class."""
-    total = len(videos.validation)
+    videos, sampling = source.videos.validation, source.sampling
+    total = len(videos)
     count = min(num_clips, total)
-    reader = ClipReader(
-        videos.validation, sampling, num_classes=num_classes, bad_videos=BadVideos(max_share=1.0)
-    )
     span = (grid.num_frames - 1) * sampling.stride + 1
     details = (
         f"{_frames_in_words(sampling, grid.num_frames, sampling.stride, span)}, "
@@ -146,16 +130,16 @@ def _validation_clips(videos, grid: Grid, sampling, num_clips: int, num_classes)
     )
     clips = []
     for index in (number * total // count for number in range(count)):
-        cut = reader.centre_cut(index, grid)
+        found = source.validation_clip(index, grid)
         # Validation leaves out what it cannot read.
-        if cut is not None:
-            frames = normalized(scaled(cut.cropped, grid.crop_size), sampling)
+        if found is not None:
+            cut, frames = found
             clips.append(
                 ShownClip(
-                    frames=_colours(frames.numpy(), sampling),
+                    frames=_colours(frames, sampling),
                     region=outlined(cut),
-                    label=_class_names(cut.label, videos),
-                    path=videos.validation[index].path,
+                    label=_label(cut, source.videos.task),
+                    path=videos[index].path,
                     details=details,
                 )
             )
@@ -218,9 +202,8 @@ def outlined(cut: Cut) -> np.ndarray:
     return np.asarray(picture)
 
 
-def _class_names(label: np.ndarray, videos: VideoSet) -> str:
-    classes = np.flatnonzero(label) if videos.multi_label else [label]
-    return ", ".join(videos.class_names[int(number)] for number in classes) or "no class"
+def _label(cut: Cut, task: Task) -> str:
+    return ", ".join(task.names(task.decode(cut.label))) or "no class"
 
 
 def _frames_in_words(sampling: ClipSampling, num_frames: int, stride: float, span: int) -> str:

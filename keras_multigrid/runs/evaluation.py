@@ -5,25 +5,25 @@ import dataclasses
 import io
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from keras_multigrid import distribute, files, replicas
+from keras_multigrid import files, replicas
 from keras_multigrid.callbacks.checkpoint_folder import load_checkpoint
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.clips.sampling import ClipSampling
-from keras_multigrid.data.pipeline import Views
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
-from keras_multigrid.models.weights.published import load_published_weights
-from keras_multigrid.runs.measures import average_precision, confusion_matrix, top_k
+from keras_multigrid.models.weights import load_published_weights
+from keras_multigrid.runs import run_folder
+from keras_multigrid.runs.building import make_network
 from keras_multigrid.runs.predictor import Predictor
-from keras_multigrid.schedule import Grid
+from keras_multigrid.runs.report import named
+from keras_multigrid.runs.settings import Data, Hardware, Model, MultiViewTest
+from keras_multigrid.task import Task
 
-CLASSES = "classes.json"
 _PUBLISHED = (".pyth", ".pt", ".pth", ".pkl")
 _WEIGHTS = (*_PUBLISHED, ".keras", ".h5")
 
@@ -49,59 +49,28 @@ class Evaluation:
     bad_videos: Mapping[str, str]
 
     def __str__(self) -> str:
-        named = ", ".join(f"{name} {value:.4f}" for name, value in self.metrics.items())
         lines = [
             f"{self.num_videos:,} videos, {self.views:,} views at {self.clips_per_second:.1f} a "
-            f"second: {named}"
+            f"second: {named(self.metrics)}"
         ]
         if self.bad_videos:
             lines.append(f"{len(self.bad_videos)} unreadable videos do not count")
-        measure = "average precision" if "mAP" in self.metrics else "top-1"
-        width = max(len(row["name"]) for row in self.per_class)
-        lines.append(f"{'class':<{width}}  videos  {measure}")
-        for row in self.per_class:
-            value = row.get("top1", row.get("average_precision"))
-            shown = "-" if value is None else f"{value:.4f}"
-            lines.append(f"{row['name']:<{width}}  {row['num_videos']:>6}  {shown:>{len(measure)}}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *_class_lines(self.per_class)])
 
 
 def evaluate(
-    *,
-    run_dir: str,
-    videos: VideoSet,
-    model: Callable[..., keras.Model],
-    sampling: ClipSampling,
-    grid: Grid,
-    weights: str | None = None,
-    views: Views = Views(),
-    combine: str = "mean",
-    crop_size: int | None = None,
-    batch_size: int = 8,
-    workers: int | None = None,
-    strategy: Callable[[], tf.distribute.Strategy] = distribute.find_strategy,
+    *, data: Data, model: Model, test: MultiViewTest, hardware: Hardware = Hardware()
 ) -> Evaluation:
     """Test a trained network on the validation videos.
 
-    Writes into `run_dir`: `evaluation.json`, the scores of every video in `predictions.csv`, and
-    for videos of one class each `confusion.png`.
+    Writes into the run's folder: `evaluation.json`, the scores of every video in `predictions.csv`,
+    and for videos of one class each `confusion.png`.
 
     Args:
-        run_dir: folder of the training run, local or remote.
-        videos: whose validation videos are tested.
-        model: makes the model; called with `classes` and `classifier_activation`.
-        sampling: the settings of the training: stride and colours.
-        grid: base grid of the training: frames, and the size that the network was trained on.
-        weights: `.weights.h5`, `.keras`, or a published `.pyth` or `.pkl` file; a folder of
-            checkpoints, whose last is taken; None for the run's last checkpoint, "best" for that of
-            its best validation.
-        views: clips and crops of each video: 10 x 3 by default, 1 x 1 for the centre alone.
-        combine: "mean" or "max" of the views' scores (Charades: max).
-        crop_size: height and width of the views; None for 256 / 224 of the training's. Where they
-            are larger than the training's, the network works fully convolutionally.
-        batch_size: views at a time on each device.
-        workers: clips read at a time; by default the number of cores.
-        strategy: finds the distribution strategy; devices share the views, and one worker writes.
+        data: whose validation videos are tested, with the settings of the training.
+        model: the network of the training.
+        test: how it is tested.
+        hardware: devices share the views, and one worker writes.
 
     Returns:
         The `Evaluation`.
@@ -110,27 +79,18 @@ def evaluate(
         ValueError: if settings do not fit, before any video is read.
         FileNotFoundError: if there are no weights.
     """
-    files.check_scheme(run_dir)
-    found = strategy()
-    with found.scope():
-        network = trained_model(
-            model,
-            videos.num_classes,
-            multi_label=videos.multi_label,
-            run_dir=run_dir,
-            weights=weights,
-        )
+    files.check_scheme(test.run_dir)
+    strategy = hardware.strategy()
+    videos = data.videos
+    with strategy.scope():
+        network = trained_network(model, videos.task, test)
     bad_videos = BadVideos(max_share=1.0)
     predictor = Predictor(
         network,
-        strategy=found,
-        sampling=sampling,
-        grid=grid,
-        views=views,
-        combine=combine,
-        crop_size=crop_size,
-        batch_size=batch_size,
-        workers=workers,
+        strategy=strategy,
+        sampling=data.sampling,
+        workers=data.workers,
+        **test.of_predictor(),
     )
     scores, seen = predictor.scores(videos.validation, bad_videos=bad_videos)
     records = [record for record, is_seen in zip(videos.validation, seen, strict=True) if is_seen]
@@ -139,36 +99,41 @@ def evaluate(
             f"None of the {len(videos.validation)} validation videos can be read. The first: "
             f"{next(iter(bad_videos.errors.values()))}"
         )
-    result = _evaluation(scores[seen], records, videos, predictor, bad_videos)
+    labels = [record.label for record in records]
+    metrics, rows = videos.task.measure(scores[seen], labels)
+    result = Evaluation(
+        metrics=metrics,
+        per_class=rows,
+        num_videos=len(records),
+        views=predictor.num_views,
+        clips_per_second=predictor.num_views / max(predictor.seconds, 1e-9),
+        bad_videos=dict(bad_videos.errors),
+    )
     if replicas.is_chief(network):
-        _write(result, scores[seen], records, videos, run_dir)
+        _write(result, scores[seen], records, videos, test.run_dir)
     return result
 
 
 def predict(
     paths: Sequence[str],
     *,
-    run_dir: str,
-    model: Callable[..., keras.Model],
+    model: Model,
+    test: MultiViewTest,
     sampling: ClipSampling,
-    grid: Grid,
-    weights: str | None = None,
     classes: str | None = None,
     top: int = 5,
-    views: Views = Views(),
-    combine: str = "mean",
-    crop_size: int | None = None,
-    batch_size: int = 8,
     workers: int | None = None,
 ) -> dict[str, list[tuple[str, float]]]:
     """The highest scores of any videos.
 
     Args:
         paths: video files, or folders of frame images, local or remote.
+        model, test: same as for `evaluate`.
+        sampling: the settings of the training: stride and colours.
         classes: file of the class names: a run's `classes.json`, or text with one name a line. None
             takes the run's.
         top: how many classes to give.
-        others: as of `evaluate`.
+        workers: clips read at a time; None takes the number of cores.
 
     Returns:
         Path to (class, score), the highest first.
@@ -183,68 +148,27 @@ def predict(
             raise FileNotFoundError(f"There is no video at '{path}'.")
     if not paths:
         raise ValueError("No videos were given. Name some: tools/predict.py ... my_video.mp4")
-    names, multi_label = _read_classes(classes or os.path.join(run_dir, CLASSES))
-    network = trained_model(
-        model, len(names), multi_label=multi_label, run_dir=run_dir, weights=weights
-    )
-    predictor = Predictor(
-        network,
-        sampling=sampling,
-        grid=grid,
-        views=views,
-        combine=combine,
-        crop_size=crop_size,
-        batch_size=batch_size,
-        workers=workers,
-    )
+    task = run_folder.read_task(classes or os.path.join(test.run_dir, run_folder.CLASSES))
+    network = trained_network(model, task, test)
+    predictor = Predictor(network, sampling=sampling, workers=workers, **test.of_predictor())
     bad_videos = BadVideos(max_share=1.0)
     records = [VideoRecord(path=path, label=0) for path in paths]
     scores, seen = predictor.scores(records, bad_videos=bad_videos)
     if not seen.all():
         raise ValueError("\n".join(bad_videos.errors.values()))
     return {
-        path: [(names[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]]
+        path: [(task.class_names[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]]
         for path, row in zip(paths, scores, strict=True)
     }
 
 
-def save_classes(videos: VideoSet, run_dir: str) -> None:
-    """Write the class names of a run, which `predict` reads."""
-    content = {"names": videos.class_names, "multi_label": videos.multi_label}
-    files.write(os.path.join(run_dir, CLASSES), json.dumps(content, indent=1))
-
-
-def _read_classes(path: str) -> tuple[Sequence[str], bool]:
-    content = files.read(path)
-    if content is None:
-        raise FileNotFoundError(
-            f"There are no class names at '{path}'. Train first, or name a file with one name a "
-            "line: runs.predict.classes = 'PATH'."
-        )
-    text = content.decode()
-    if path.endswith(".json"):
-        classes = json.loads(text)
-        return classes["names"], classes["multi_label"]
-    return [line.strip() for line in text.split("\n") if line.strip()], False
-
-
-def trained_model(
-    model: Callable[..., keras.Model],
-    num_classes: int,
-    *,
-    multi_label: bool,
-    run_dir: str,
-    weights: str | None = None,
-) -> keras.Model:
-    """The network of a run, or with published weights; arguments as of `evaluate`."""
-    network = model(
-        classes=num_classes, classifier_activation="sigmoid" if multi_label else "softmax"
-    )
-    path = weights
+def trained_network(model: Model, task: Task, test: MultiViewTest) -> keras.Model:
+    """The network of a run, or with other weights that `test` names."""
+    network = make_network(model, task)
+    path = test.weights
     if path in (None, "best"):
-        monitor = "val_mAP" if multi_label else "val_accuracy"
-        folder = os.path.join(run_dir, "checkpoints")
-        load_checkpoint(network, folder, best=monitor if path == "best" else None)
+        folder = os.path.join(test.run_dir, "checkpoints")
+        load_checkpoint(network, folder, best=task.monitor if path == "best" else None)
         return network
     if not path.endswith(_WEIGHTS) and files.is_folder(path):
         load_checkpoint(network, path)
@@ -255,7 +179,7 @@ def trained_model(
     except FileNotFoundError:
         raise FileNotFoundError(
             f"There are no weights at '{path}'. Train first, or name a file: "
-            "runs.evaluate.weights = 'PATH'."
+            "runs.MultiViewTest.weights = 'PATH'."
         ) from None
 
 
@@ -269,39 +193,19 @@ def _with_weights(network: keras.Model, path: str) -> keras.Model:
     return network
 
 
-def _evaluation(scores, records, videos: VideoSet, predictor, bad_videos) -> Evaluation:
-    rows = []
-    if videos.multi_label:
-        is_positive = _is_positive(records, videos.num_classes)
-        for number, name in enumerate(videos.class_names):
-            value = average_precision(scores[:, number], is_positive[:, number])
-            count = int(is_positive[:, number].sum())
-            value = None if count == 0 else value
-            rows.append({"name": name, "num_videos": count, "average_precision": value})
-        values = [row["average_precision"] for row in rows if row["num_videos"]]
-        metrics = {"mAP": float(np.mean(values))}
-    else:
-        labels = np.array([record.label for record in records])
-        metrics = {f"top{k}": top_k(scores, labels, k) for k in (1, 5)}
-        for number, name in enumerate(videos.class_names):
-            own = labels == number
-            value = top_k(scores[own], labels[own], 1) if own.any() else None
-            rows.append({"name": name, "num_videos": int(own.sum()), "top1": value})
-    return Evaluation(
-        metrics=metrics,
-        per_class=rows,
-        num_videos=len(records),
-        views=predictor.num_views,
-        clips_per_second=predictor.num_views / max(predictor.seconds, 1e-9),
-        bad_videos=dict(bad_videos.errors),
-    )
-
-
-def _is_positive(records: Sequence[VideoRecord], num_classes: int) -> np.ndarray:
-    is_positive = np.zeros((len(records), num_classes), bool)
-    for row, record in zip(is_positive, records, strict=True):
-        row[list(record.label)] = True
-    return is_positive
+def _class_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The results of each class as a table: name, videos, the last value of the row."""
+    if not rows:
+        return []
+    measure = [*rows[0]][-1]
+    title = {"top1": "top-1", "average_precision": "average precision"}.get(measure, measure)
+    width = max(len(row["name"]) for row in rows)
+    lines = [f"{'class':<{width}}  videos  {title}"]
+    for row in rows:
+        value = row[measure]
+        shown = "-" if value is None else f"{value:.4f}"
+        lines.append(f"{row['name']:<{width}}  {row['num_videos']:>6}  {shown:>{len(title)}}")
+    return lines
 
 
 def _write(result: Evaluation, scores, records, videos: VideoSet, run_dir: str) -> None:
@@ -311,14 +215,12 @@ def _write(result: Evaluation, scores, records, videos: VideoSet, run_dir: str) 
     table = csv.writer(text)
     table.writerow(["path", "label", *videos.class_names])
     for record, row in zip(records, scores, strict=True):
-        label = record.label
-        classes = label if isinstance(label, tuple) else (label,)
-        names = ";".join(videos.class_names[number] for number in classes)
+        names = ";".join(videos.task.names(record.label))
         table.writerow([record.path, names, *(f"{score:.6g}" for score in row)])
     files.write(os.path.join(run_dir, "predictions.csv"), text.getvalue())
-    if not videos.multi_label:
+    matrix = videos.task.confusion(scores, [record.label for record in records])
+    if matrix is not None:
         from keras_multigrid import figures
 
-        labels = np.array([record.label for record in records])
-        figure = figures.draw_confusion(confusion_matrix(scores, labels), videos.class_names)
+        figure = figures.draw_confusion(matrix, videos.class_names)
         files.write(os.path.join(run_dir, "confusion.png"), figures.to_png(figure))

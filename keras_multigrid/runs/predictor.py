@@ -11,7 +11,8 @@ import tensorflow as tf
 from keras_multigrid import distribute
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.clips.sampling import ClipSampling
-from keras_multigrid.data.pipeline import Views, view_batches
+from keras_multigrid.data.input import view_batches
+from keras_multigrid.data.pipeline import Views
 from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.schedule import Grid
 
@@ -21,7 +22,12 @@ COMBINATIONS = ("mean", "max")
 class Predictor:
     """Scores of whole videos, from several views of each.
 
-    Args: as of `evaluation.evaluate`.
+    Args:
+        network: the network.
+        sampling: the settings of the training: stride and colours.
+        grid, views, combine, crop_size, batch_size: same as for `runs.MultiViewTest`.
+        workers: clips read at a time; None takes the number of cores.
+        strategy: the distribution strategy; None takes the current one.
 
     Example:
 

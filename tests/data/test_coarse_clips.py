@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_multigrid.data.clips.sampling import Clip, ClipSampling, training_indices
+from keras_multigrid.data.clips.clip import Clip
+from keras_multigrid.data.clips.indices import training_indices
+from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.clips.windows import random_window
-from keras_multigrid.data.pipeline import drawn_clips, resample, training_batches
+from keras_multigrid.data.input import training_batches
+from keras_multigrid.data.resampling import resample
+from keras_multigrid.data.stream import drawn_clips
 from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.schedule import Grid, MultigridSchedule
 

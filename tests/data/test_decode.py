@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_multigrid.data.videos.decode import DecodeError, decode_frames, read_video
+from keras_multigrid.data.videos.decode import decode_frames, read_video
+from keras_multigrid.data.videos.open_video import DecodeError
 from keras_multigrid.data.videos.video import VideoRecord
 
 H264 = {"g": "12", "bf": "3", "sc_threshold": "0", "x264-params": "b-adapt=0"}

@@ -9,7 +9,7 @@ import tensorflow as tf
 from small_videos import CODECS, pictures, write_video
 
 from keras_multigrid.data.bad_videos import BadVideos
-from keras_multigrid.data.pipeline import training_batches
+from keras_multigrid.data.input import training_batches
 from keras_multigrid.data.videos.decode import read_video
 from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.schedule import Grid, MultigridSchedule

@@ -5,18 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_multigrid import monitor
 from keras_multigrid.data.bad_videos import BadVideos
-from keras_multigrid.data.clips import sampling as sampling_lib
+from keras_multigrid.data.clips.draws import video_indices
 from keras_multigrid.data.clips.sampling import ClipSampling
-from keras_multigrid.data.pipeline import (
-    evaluation_batches,
-    resample,
-    training_batches,
-    training_clips,
-)
+from keras_multigrid.data.input import Input, evaluation_batches, training_batches
+from keras_multigrid.data.resampling import resample
 from keras_multigrid.data.videos.decode import read_video
-from keras_multigrid.data.videos.video import VideoRecord
+from keras_multigrid.data.videos.video import VideoRecord, VideoSet
+from keras_multigrid.monitor import StreamMonitor
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
 NUM_VIDEOS = 24
@@ -286,7 +282,7 @@ def test_evaluation_leaves_out_what_cannot_be_read(videos, tmp_path):
 def test_resample_takes_the_clips_of_training_batches(decoded, whole):
     # The same order of the videos, so that all batches must be the same.
     clips = sum(len(labels) for _, labels in whole)
-    order = sampling_lib.video_indices(tf.range(clips, dtype=tf.int64), NUM_VIDEOS, 1).numpy()
+    order = video_indices(tf.range(clips, dtype=tf.int64), NUM_VIDEOS, 1).numpy()
     batches = take(ragged(decoded, order=order).apply(resample(SCHEDULE, seed=1)), NUM_STEPS)
     assert_same(batches, whole, atol=ROUNDING)
 
@@ -368,13 +364,18 @@ def test_resample_refuses_another_number_of_videos(decoded):
 def test_clips_to_look_at_are_those_of_training(videos):
     videos = [*videos]
     videos[3] = videos[4] = VideoRecord(path="none.mp4", label=3)
+    names = tuple(map(str, range(NUM_VIDEOS)))
+    source = Input(
+        videos=VideoSet(train=videos, validation=videos, class_names=names),
+        bad_videos=BadVideos(max_share=1.0),
+    )
     for step in SCHEDULE.first_steps().values():
         batches = training_batches(
             videos, SCHEDULE, start_step=step, bad_videos=BadVideos(max_share=1.0), seed=1
         )
         (batch,) = take(batches, 1)
         count = min(5, len(batch[0]))
-        shown = list(training_clips(videos, SCHEDULE, step=step, count=count, seed=1))
+        shown = list(source.training_clips(SCHEDULE, step=step, count=count, seed=1))
         for place, (clip, cut, frames) in enumerate(shown):
             np.testing.assert_array_equal(frames, batch[0][place])
             assert cut.label == batch[1][place] == videos[cut.video].label
@@ -385,26 +386,32 @@ def test_clips_to_look_at_are_those_of_training(videos):
 
 
 def test_the_first_clips_of_steps_that_are_asked_for(decoded):
+    monitor = StreamMonitor()
     monitor.ask_for_clips([4, 6])
-    batches = take(ragged(decoded).apply(resample(SCHEDULE, start_step=3)), 3)
+    with monitor.attached():
+        stream = ragged(decoded).apply(resample(SCHEDULE, start_step=3))
+        later = ragged(decoded).apply(resample(SCHEDULE, start_step=6))
+    batches = take(stream, 3)
     np.testing.assert_array_equal(monitor.take_clips(4), batches[1][0][:4])
     # Each once, and no others.
     assert [monitor.take_clips(step) for step in (3, 4, 5, 6)] == [None] * 4
-    take(ragged(decoded).apply(resample(SCHEDULE, start_step=6)), 1)
+    take(later, 1)
     monitor.ask_for_clips([])
     assert monitor.take_clips(6) is None
 
 
-def waited(batches, *, steps, pause):
+def waited(videos, *, steps, pause):
     """Seconds on the clock for some batches after the first."""
-    iterator = iter(batches)
+    monitor = StreamMonitor()
+    with monitor.attached():
+        iterator = iter(videos.apply(resample(PLAIN)))
     next(iterator)
     time.sleep(pause)
-    before = monitor.seconds()
+    before = monitor.seconds_waited
     for _ in range(steps):
         next(iterator)
         time.sleep(pause)
-    return monitor.seconds() - before
+    return monitor.seconds_waited - before
 
 
 def test_wait_is_long_where_the_pipeline_is_slow_and_short_where_batches_are_ready(decoded):
@@ -413,6 +420,6 @@ def test_wait_is_long_where_the_pipeline_is_slow_and_short_where_batches_are_rea
         return video, label
 
     videos = ragged(decoded).cache()
-    ready = waited(videos.apply(resample(PLAIN)), steps=8, pause=0.08)
-    short = waited(videos.map(slow).apply(resample(PLAIN)), steps=8, pause=0)
+    ready = waited(videos, steps=8, pause=0.08)
+    short = waited(videos.map(slow), steps=8, pause=0)
     assert 0 <= ready < short / 3

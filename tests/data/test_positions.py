@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from keras_multigrid import Grid, MultigridSchedule
 from keras_multigrid.data import positions
-from keras_multigrid.data.clips import sampling
+from keras_multigrid.data.clips import draws as random_draws
 from keras_multigrid.data.positions import Share
 
 # 7 steps of 32, 16, 8, 32, 16, 8 and 32 clips.
@@ -142,7 +142,7 @@ def test_an_epoch_takes_every_video_once(num_clips, replicas, epoch, seed):
         places = read(schedule, share, 0, 4 * num_clips // replicas + 600)
         mine = tf.boolean_mask(places.position, places.position // num_clips == epoch)
         if len(mine):
-            videos += list(sampling.video_indices(mine, num_clips, seed).numpy())
+            videos += list(random_draws.video_indices(mine, num_clips, seed).numpy())
     assert sorted(videos) == list(range(num_clips))
 
 
@@ -161,7 +161,7 @@ def test_own_positions_are_those_of_the_places(data, replicas):
 
 def test_random_numbers_of_scattered_positions():
     at = tf.constant([5, 6, 700, 701, 10**12], tf.int64)
-    found = sampling.draws_at(3, at, 6).numpy()
+    found = random_draws.draws_at(3, at, 6).numpy()
     for column, position in zip(found.T, at.numpy(), strict=True):
-        block = sampling.draws(3, tf.constant(position // 256), 6).numpy()
+        block = random_draws.draws(3, tf.constant(position // 256), 6).numpy()
         np.testing.assert_array_equal(column, block[:, position % 256])

@@ -15,7 +15,7 @@ from small_videos import write_video as write_encoded
 from keras_multigrid.data.records.folder import RecordFolder
 from keras_multigrid.data.records.format import MANIFEST, Manifest, RecordFormat
 from keras_multigrid.data.records.preparing import make_shards, prepare
-from keras_multigrid.data.records.recorded_videos import recorded_videos
+from keras_multigrid.data.records.record_set import recorded_videos
 from keras_multigrid.data.records.verifying import Fault, verify
 from keras_multigrid.data.videos.decode import read_video
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet

@@ -10,11 +10,14 @@ import tensorflow as tf
 
 import keras_multigrid
 from keras_multigrid.data.bad_videos import BadVideos, TooManyBadVideosError
-from keras_multigrid.data.clips.sampling import Clip, ClipSampling
-from keras_multigrid.data.pipeline import training_batches
+from keras_multigrid.data.clips.clip import Clip
+from keras_multigrid.data.clips.sampling import ClipSampling
+from keras_multigrid.data.clips.windows import scaled
+from keras_multigrid.data.input import training_batches
 from keras_multigrid.data.reading import ClipReader
 from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.schedule import Grid, MultigridSchedule
+from keras_multigrid.task import SingleLabel
 
 NUM_VIDEOS = 24
 GRID = Grid(batch_size=8, num_frames=4, crop_size=16)
@@ -55,11 +58,16 @@ def take(records, steps, **settings):
 
 
 def random_clip(reader, values):
-    """Frames and label of a single clip."""
-    clips = reader.random_clips(tf.data.Dataset.from_tensors(tf.cast(values, tf.int64)))
-    _, is_read, frames, label = clips.get_single_element()
-    assert is_read
+    """Frames and label of a single clip, read in a graph."""
+    drawn = tf.data.Dataset.from_tensors(tf.cast(values, tf.int64))
+    _, frames, label = reader._training_clips(drawn).get_single_element()
     return frames, label
+
+
+def centre(reader, index):
+    """Frames of the clip in the middle of a video."""
+    cut = reader.centre_cut(index, GRID)
+    return scaled(cut.cropped, GRID.crop_size).numpy()
 
 
 def clip_of(video, *, num_frames):
@@ -112,10 +120,14 @@ def test_whole_clips_of_a_partly_damaged_video_are_read_also_when_videos_are_kep
     for keep_decoded in (False, True):
         bad_videos = lenient()
         reader = ClipReader(
-            [record], ClipSampling(), bad_videos=bad_videos, keep_decoded=keep_decoded
+            [record],
+            ClipSampling(),
+            SingleLabel(()),
+            bad_videos=bad_videos,
+            keep_decoded=keep_decoded,
         )
         for _ in range(2):
-            frames, _ = reader.centre(0, GRID)
+            frames = centre(reader, 0)
             # Frames 2, 4, 6 and 8.
             means = frames.mean(axis=(1, 2, 3))
             np.testing.assert_allclose(means, [40, 80, 120, 160], atol=2)
@@ -139,7 +151,7 @@ def test_names_that_are_no_utf8_are_listed_and_told(videos, tmp_path):
 def test_bad_files_are_counted_each_time_and_listed_once(spoilt, bad_paths, tmp_path):
     list_path = tmp_path / "runs" / "bad_videos.txt"
     bad_videos = lenient(str(list_path))
-    reader = ClipReader(spoilt, ClipSampling(), bad_videos=bad_videos)
+    reader = ClipReader(spoilt, ClipSampling(), SingleLabel(()), bad_videos=bad_videos)
     for index in [3, 0, 8, 9, 20, 3, 1, 3]:
         frames, label = random_clip(reader, clip_of(index, num_frames=4))
         assert frames.shape[0] == 4
@@ -177,10 +189,10 @@ def test_the_pipeline_lists_every_bad_file_once(spoilt, bad_paths, tmp_path):
 
 def test_a_centre_clip_of_a_bad_video_or_of_none_is_told_apart(spoilt):
     bad_videos = lenient()
-    reader = ClipReader(spoilt, ClipSampling(), bad_videos=bad_videos)
+    reader = ClipReader(spoilt, ClipSampling(), SingleLabel(()), bad_videos=bad_videos)
     for index, is_readable in ((7, True), (8, False), (len(spoilt), False)):
         indices = tf.data.Dataset.from_tensors(tf.constant(index, tf.int64))
-        clips = reader.centre_clips(indices, GRID, num_parallel_calls=1)
+        clips = reader._centre_clips(indices, GRID)
         _, is_read, frames, _ = clips.get_single_element()
         assert bool(is_read) == is_readable
         assert frames.shape == (4, 16, 16, 3)
@@ -188,10 +200,10 @@ def test_a_centre_clip_of_a_bad_video_or_of_none_is_told_apart(spoilt):
 
 
 def test_still_clips_repeat_the_middle_frame(videos):
-    reader = ClipReader(videos, ClipSampling(still=True))
+    reader = ClipReader(videos, ClipSampling(still=True), SingleLabel(()))
     for frames, _ in (
         random_clip(reader, clip_of(16, num_frames=4)),
-        reader.centre(16, GRID),
+        (centre(reader, 16), None),
     ):
         assert frames.shape[0] == 4
         # Frame 10 of 20: 8 * 10 + 10 in green.
@@ -213,7 +225,7 @@ def test_too_many_bad_videos_stop_the_run():
         bad_videos.add("b.mp4", ValueError("Cannot decode 'b.mp4'"))
     assert str(error.value).startswith("11 of 20 clips came from videos that cannot be read, more ")
     assert "the share of 0.1 that is allowed. The first: Cannot decode 'a.mp4'" in str(error.value)
-    assert str(error.value).endswith("runs.train.max_bad_share.")
+    assert str(error.value).endswith("runs.Data.max_bad_share.")
 
 
 def test_a_share_within_the_limit_does_not_stop_the_run():
@@ -250,7 +262,7 @@ def test_nothing_but_bad_videos_is_a_clear_error(bad_paths):
 SCRIPT = """
     import sys
     from keras_multigrid.data.videos.video import VideoRecord
-    from keras_multigrid.data.pipeline import training_batches
+    from keras_multigrid.data.input import training_batches
     from keras_multigrid.schedule import Grid, MultigridSchedule
 
     videos = [VideoRecord(path=path, label=0) for path in sys.argv[3:]]

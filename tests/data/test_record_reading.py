@@ -12,12 +12,12 @@ from PIL import Image
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.check.videos import check_videos
 from keras_multigrid.data.clips.sampling import ClipSampling
-from keras_multigrid.data.pipeline import drawn_clips, evaluation_batches, training_batches
-from keras_multigrid.data.reading import ClipReader
+from keras_multigrid.data.input import evaluation_batches, training_batches
 from keras_multigrid.data.records.format import RecordFormat
 from keras_multigrid.data.records.preparing import prepare
 from keras_multigrid.data.records.reading import RecordReader
-from keras_multigrid.data.records.recorded_videos import recorded_videos
+from keras_multigrid.data.records.record_set import recorded_videos
+from keras_multigrid.data.stream import drawn_clips
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
@@ -112,16 +112,11 @@ def test_clips_and_their_classes_are_those_of_the_images_to_the_pixel(folders, r
 
 
 def test_every_clip_is_read_without_python(records):
-    class NoRepair:
-        label_type, label_shape = tf.float32, (4,)
-
-    reader = RecordReader(records.train, SAMPLING, NoRepair())
-    from keras_multigrid.data.pipeline import drawn_clips
-
+    reader = RecordReader(records.train, SAMPLING, records.task)
     drawn = drawn_clips(schedule(), SAMPLING, seed=3, start_step=0).take(100)
-    clips = reader.random_clips(drawn, num_parallel_calls=2)
+    clips = reader._training_clips(drawn)
     assert all(is_read for _, is_read, _, _ in clips.as_numpy_iterator())
-    centres = reader.centre_clips(tf.data.Dataset.range(NUM_VIDEOS), BASE, num_parallel_calls=2)
+    centres = reader._centre_clips(tf.data.Dataset.range(NUM_VIDEOS), BASE)
     assert [bool(is_read) for _, is_read, _, _ in centres] == [True] * NUM_VIDEOS
 
 
@@ -183,7 +178,7 @@ def damaged(records, tmp_path):
     root = tmp_path / "damaged"
     shutil.copytree(records.train.root, root)
     path = next((root / "full").glob("train-00000*.tfrecord"))
-    images = records.train[2].images(None)
+    images = records.train[2].open()._images
     content = bytearray(path.read_bytes())
     content[int(images._places[2]) + 100] ^= 1
     path.write_bytes(content)
@@ -248,8 +243,8 @@ def test_the_set_tells_its_videos(folders, records):
 
 
 def test_equal_sets_have_equal_digests_wherever_they_are(records, damaged, folders, tmp_path):
-    assert records.train.digest == damaged.train.digest != records.validation.digest
-    assert make(folders, tmp_path / "other", (30,)).train.digest != records.train.digest
+    assert records.train.fingerprint == damaged.train.fingerprint != records.validation.fingerprint
+    assert make(folders, tmp_path / "other", (30,)).train.fingerprint != records.train.fingerprint
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", '{"version": 2}', "[]"])
@@ -264,20 +259,17 @@ def test_what_is_no_finished_folder_of_records_is_refused(tmp_path, content):
 
 
 def test_what_others_cannot_see_is_read_here_with_a_warning(records, caplog):
+    theirs = training_batches(records.train, schedule(), seed=0, sampling=SAMPLING, num_classes=4)
+    theirs = list(theirs.take(2).as_numpy_iterator())
+    assert "could not be read" not in caplog.text
     elsewhere = copy.copy(records.train)
     elsewhere.root = "/elsewhere"
-    drawn = drawn_clips(schedule(), SAMPLING, seed=0, start_step=0).take(2)
-
-    def read(videos):
-        reader = RecordReader(videos, SAMPLING, ClipReader(records.train, SAMPLING, num_classes=4))
-        clips = reader.random_clips(drawn, num_parallel_calls=2).batch(2).map(reader.repaired)
-        return list(clips.as_numpy_iterator())
-
-    theirs = read(records.train)
-    assert "/elsewhere" not in caplog.text
-    assert_equal(read(elsewhere), theirs)
+    batches = training_batches(elsewhere, schedule(), seed=0, sampling=SAMPLING, num_classes=4)
+    # The graph is made; Python looks where the records are.
+    elsewhere.root = records.train.root
+    assert_equal(list(batches.take(2).as_numpy_iterator()), theirs)
     assert "could not be read at first" in caplog.text
-    assert "must see /elsewhere" in caplog.text
+    assert f"must see {records.train.root}" in caplog.text
 
 
 def test_a_check_of_videos_refuses_records_and_names_what_checks_them(records, tmp_path):

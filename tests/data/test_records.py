@@ -20,7 +20,8 @@ from keras_multigrid.data.records.format import (
     shard_files,
     write_video,
 )
-from keras_multigrid.data.videos.decode import DecodeError, all_frames, read_video
+from keras_multigrid.data.videos.decode import all_frames, read_video
+from keras_multigrid.data.videos.open_video import DecodeError
 from keras_multigrid.data.videos.video import VideoRecord
 
 CLASSES = ("run", "walk")

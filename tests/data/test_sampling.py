@@ -2,8 +2,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_multigrid.data.clips import draws as random_draws
+from keras_multigrid.data.clips import indices as frame_indices
 from keras_multigrid.data.clips import sampling
-from keras_multigrid.data.clips.sampling import BLOCK, Clip, ClipSampling
+from keras_multigrid.data.clips.clip import Clip
+from keras_multigrid.data.clips.draws import BLOCK
+from keras_multigrid.data.clips.sampling import ClipSampling
 
 LIBRARIES = pytest.mark.parametrize("xp", [np, tf], ids=["numpy", "tensorflow"])
 
@@ -45,7 +49,7 @@ def offsets(xp, num_frames):
 def test_random_indices(xp, video_frames, num_frames, stride, draw, expected):
     video_frames, stride, draw = integers(xp, video_frames, stride, draw)
     steps = offsets(xp, num_frames) * stride
-    indices = sampling.random_indices(video_frames, steps, reach=steps[-1], draw=draw, xp=xp)
+    indices = frame_indices.random_indices(video_frames, steps, reach=steps[-1], draw=draw)
     assert np.asarray(indices).tolist() == expected
     assert np.asarray(indices).dtype == np.int64
 
@@ -64,7 +68,7 @@ def test_random_indices(xp, video_frames, num_frames, stride, draw, expected):
 )
 def test_a_single_view_is_the_middle(video_frames, num_frames, stride, expected):
     sampled = ClipSampling(stride=stride)
-    indices = sampling.view_clip_indices(video_frames, num_frames, sampled)
+    indices = frame_indices.view_clip_indices(video_frames, num_frames, sampled)
     assert indices.tolist() == expected
 
 
@@ -79,9 +83,7 @@ def test_random_segment_indices(xp, video_frames, num_frames):
     seen = [set() for _ in range(num_frames)]
     for draw in range(0, 2**31 - 1, 2**31 // 400):
         (number,) = integers(xp, draw)
-        indices = sampling.random_segment_indices(
-            frames, offsets(xp, num_frames), draw=number, xp=xp
-        )
+        indices = frame_indices.random_segment_indices(frames, offsets(xp, num_frames), draw=number)
         assert np.asarray(indices).dtype == np.int64
         for place, index in enumerate(np.asarray(indices).tolist()):
             seen[place].add(index)
@@ -93,10 +95,10 @@ def test_random_segment_indices(xp, video_frames, num_frames):
 def test_segments_are_drawn_independently_and_alike_by_each_library():
     clips = []
     for draw in range(0, 2**31 - 1, 2**31 // 500):
-        clips.append(sampling.random_segment_indices(80, np.arange(8), draw=np.int64(draw)))
+        clips.append(frame_indices.random_segment_indices(80, np.arange(8), draw=np.int64(draw)))
         (frames, number) = integers(tf, 80, draw)
         if draw % 10 == 0:
-            indices = sampling.random_segment_indices(frames, offsets(tf, 8), draw=number, xp=tf)
+            indices = frame_indices.random_segment_indices(frames, offsets(tf, 8), draw=number)
             np.testing.assert_array_equal(indices, clips[-1])
     within = np.asarray(clips) - 10 * np.arange(8)
     assert np.abs(within.mean(axis=0) - 4.5).max() < 0.5
@@ -117,7 +119,7 @@ def test_segments_are_drawn_independently_and_alike_by_each_library():
 )
 def test_view_of_segments(video_frames, num_frames, number, count, expected):
     sampled = ClipSampling(segments=True)
-    indices = sampling.view_clip_indices(
+    indices = frame_indices.view_clip_indices(
         video_frames, num_frames, sampled, number=number, count=count
     )
     assert indices.tolist() == expected
@@ -177,7 +179,7 @@ def test_a_crop_longer_than_the_short_side_shows_all_of_it():
 @pytest.mark.parametrize(("video_frames", "middle"), [(10, 5), (9, 4), (2, 1), (1, 0)])
 def test_still_indices(xp, video_frames, middle):
     (video_frames,) = integers(xp, video_frames)
-    indices = sampling.still_indices(video_frames, offsets(xp, 3))
+    indices = frame_indices.still_indices(video_frames, offsets(xp, 3))
     assert np.asarray(indices).tolist() == [middle] * 3
 
 
@@ -219,7 +221,7 @@ def clip_frames(num_frames, duration, *, start, video_frames=300, xp=np, **setti
         video_frames = tf.constant(video_frames, tf.int64)
         values = {name: tf.constant(value, tf.int64) for name, value in values.items()}
     clip, sampled = Clip(**values), ClipSampling(**settings)
-    indices = np.asarray(sampling.training_indices(video_frames, clip, sampled, xp=xp)).tolist()
+    indices = np.asarray(frame_indices.training_indices(video_frames, clip, sampled)).tolist()
     assert indices[-1] - indices[0] + 1 == clip.span
     return indices
 
@@ -253,7 +255,7 @@ def test_a_published_coarse_clip_starts_wherever_it_fits(xp):
 
 def order(num_videos, *, seed, epoch=0):
     positions = tf.range(epoch * num_videos, (epoch + 1) * num_videos, dtype=tf.int64)
-    return sampling.video_indices(positions, num_videos, seed).numpy().tolist()
+    return random_draws.video_indices(positions, num_videos, seed).numpy().tolist()
 
 
 @pytest.mark.parametrize("num_videos", [1, 2, 3, 16, 17, 50])
@@ -276,14 +278,14 @@ def test_epochs_and_seeds_have_orders_of_their_own():
 
 def test_a_position_alone_has_the_video_it_has_among_others():
     positions = tf.range(95, 125, dtype=tf.int64)  # the end of an epoch of 50, and half the next
-    together = sampling.video_indices(positions, 50, 3).numpy()
-    alone = [sampling.video_indices(positions[i : i + 1], 50, 3).numpy()[0] for i in range(30)]
+    together = random_draws.video_indices(positions, 50, 3).numpy()
+    alone = [random_draws.video_indices(positions[i : i + 1], 50, 3).numpy()[0] for i in range(30)]
     assert together.tolist() == alone
 
 
 def test_a_billion_videos_cost_nothing():
     positions = tf.constant([0, 1, 999_999_999, 1_000_000_000], tf.int64)
-    taken = sampling.video_indices(positions, 10**9, 0).numpy().tolist()
+    taken = random_draws.video_indices(positions, 10**9, 0).numpy().tolist()
     assert len(set(taken)) == 4
     assert all(0 <= index < 10**9 for index in taken)
 
@@ -292,7 +294,7 @@ def test_a_billion_videos_cost_nothing():
 
 
 def draws(seed, block):
-    return sampling.draws(seed, tf.constant(block, tf.int64), 6).numpy()
+    return random_draws.draws(seed, tf.constant(block, tf.int64), 6).numpy()
 
 
 def test_draws_depend_on_seed_and_block_only():
@@ -300,7 +302,7 @@ def test_draws_depend_on_seed_and_block_only():
     tf.random.set_seed(5)
     for (seed, block), numbers in reversed(expected.items()):
         np.testing.assert_array_equal(draws(seed, block), numbers)
-    in_graph = tf.data.Dataset.range(2).map(lambda b: sampling.draws(1, b, 6))
+    in_graph = tf.data.Dataset.range(2).map(lambda b: random_draws.draws(1, b, 6))
     for block, numbers in enumerate(in_graph.as_numpy_iterator()):
         np.testing.assert_array_equal(numbers, expected[1, block])
     # Of nine times 1,536 numbers among 2**31, 0.04 pairs are equal on average.

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_multigrid.data.clips.sampling import Clip, ClipSampling
+from keras_multigrid.data.clips.clip import Clip
+from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.clips.windows import (
     Window,
     centre_window,
@@ -41,7 +42,7 @@ def window(height, width, xp=np, **given):
     """A random window, in integers."""
     if xp is tf:
         height, width = (tf.constant(n, tf.int64) for n in (height, width))
-    return tuple(map(int, random_window(height, width, clip_values(xp, **given), xp=xp)))
+    return tuple(map(int, random_window(height, width, clip_values(xp, **given))))
 
 
 def whole(frames):

@@ -9,8 +9,10 @@ import av
 import numpy as np
 
 from keras_multigrid import files
-from keras_multigrid.data.videos.decode import DecodeError, decode_frames, video_stream
+from keras_multigrid.data.videos.decode import decode_frames
+from keras_multigrid.data.videos.open_video import DecodeError
 from keras_multigrid.data.videos.video import IMAGE_SUFFIXES, VideoRecord
+from keras_multigrid.data.videos.video_file import video_stream
 
 # Images decoded at a time: all of a long video would not fit.
 _CHUNK = 16

@@ -11,7 +11,7 @@ from typing import NamedTuple, TextIO
 from keras_multigrid import files
 from keras_multigrid.data.check.video import Outcome, check_video, signature
 from keras_multigrid.data.isolation import Lost, isolated_map
-from keras_multigrid.data.records.recorded_videos import RecordedVideos
+from keras_multigrid.data.records.record_set import RecordedVideos
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 
 _PART_NAMES = {"train": "training", "validation": "validation"}

@@ -6,7 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_multigrid.data.clips.sampling import Clip, ClipSampling
+from keras_multigrid.data.clips.arrays import maximum, minimum
+from keras_multigrid.data.clips.clip import Clip
+from keras_multigrid.data.clips.sampling import ClipSampling
 
 
 class Window(NamedTuple):
@@ -17,7 +19,7 @@ class Window(NamedTuple):
     side: int
 
 
-def random_window(height, width, clip: Clip, *, xp=np) -> Window:
+def random_window(height, width, clip: Clip) -> Window:
     """Where a random crop lies.
 
     Cut before scaling: pixels outside the crop are never computed.
@@ -25,25 +27,23 @@ def random_window(height, width, clip: Clip, *, xp=np) -> Window:
     Args:
         height, width: of the video, in pixels.
         clip: its random numbers.
-        xp: the array library of the arguments, numpy or `tf`.
     """
-    side = _side(height, width, clip.region, clip.scale, xp)
+    side = _side(height, width, clip.region, clip.scale)
     # A share of the free pixels: the same place whatever size an image was decoded at.
     top = clip.top * (height - side + 1) // 2**31
     left = clip.left * (width - side + 1) // 2**31
     return Window(top, left, side)
 
 
-def centre_window(height, width, *, crop_size, scale, xp=np) -> Window:
+def centre_window(height, width, *, crop_size, scale) -> Window:
     """The square in the middle.
 
     Args:
         height, width: of the video, in pixels.
         crop_size: height and width of the clip to be, in pixels.
         scale: short side that the video is scaled to.
-        xp: the array library of the arguments, numpy or `tf`.
     """
-    side = _side(height, width, crop_size, scale, xp)
+    side = _side(height, width, crop_size, scale)
     return Window((height - side) // 2, (width - side) // 2, side)
 
 
@@ -118,7 +118,7 @@ def random_clip(video: tf.Tensor, indices: tf.Tensor, clip: Clip, sampling: Clip
         (t, crop_size, crop_size, 3) float32.
     """
     shape = tf.shape(video, tf.int64)
-    top, left, side = random_window(shape[1], shape[2], clip, xp=tf)
+    top, left, side = random_window(shape[1], shape[2], clip)
     frames = tf.gather(video, indices)[:, top : top + side, left : left + side]
     frames.set_shape((None, None, None, video.shape[-1] if video.shape.rank else 3))
     clips = _mirrored(_resized(frames, clip.crop_size), clip.flip)
@@ -152,9 +152,9 @@ def _finished(clips: tf.Tensor, sampling: ClipSampling) -> tf.Tensor:
     return clips
 
 
-def _side(height, width, region, scale, xp):
+def _side(height, width, region, scale):
     """Side of a region of `region` pixels at a short side of `scale`, in source pixels."""
-    scale = xp.maximum(scale, region)
+    scale = maximum(scale, region)
     # Rounded in integers, so that every library gives the same.
-    side = (2 * region * xp.minimum(height, width) + scale) // (2 * scale)
-    return xp.maximum(side, 1)
+    side = (2 * region * minimum(height, width) + scale) // (2 * scale)
+    return maximum(side, 1)

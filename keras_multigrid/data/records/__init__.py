@@ -6,9 +6,9 @@ __getattr__, __dir__, __all__ = public_names(
     __name__,
     {
         "RecordFormat": "format",
-        "RecordedVideos": "recorded_videos",
+        "RecordedVideos": "record_set",
         "prepare": "preparing",
-        "recorded_videos": "recorded_videos",
+        "recorded_videos": "record_set",
         "verify": "verifying",
     },
 )

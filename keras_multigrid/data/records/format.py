@@ -27,7 +27,8 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from keras_multigrid.data.videos.decode import DecodeError, all_frames
+from keras_multigrid.data.videos.decode import all_frames
+from keras_multigrid.data.videos.open_video import DecodeError
 from keras_multigrid.data.videos.video import VideoRecord
 
 MANIFEST = "manifest.json"

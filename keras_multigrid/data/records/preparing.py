@@ -13,7 +13,7 @@ from keras_multigrid.data.records.format import (
     Manifest,
     RecordFormat,
 )
-from keras_multigrid.data.records.recorded_videos import RecordedVideos
+from keras_multigrid.data.records.record_set import RecordedVideos
 from keras_multigrid.data.records.shards import make_shards
 from keras_multigrid.data.videos.video import VideoSet
 

@@ -16,7 +16,7 @@ from keras_multigrid import files
 from keras_multigrid.data.isolation import Lost, isolated_map
 from keras_multigrid.data.records.folder import Piece, RecordFolder, ShardRange
 from keras_multigrid.data.records.format import Names, RecordFormat, write_video
-from keras_multigrid.data.videos.decode import DecodeError
+from keras_multigrid.data.videos.open_video import DecodeError
 from keras_multigrid.data.videos.video import VideoRecord
 
 

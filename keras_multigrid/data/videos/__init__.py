@@ -5,10 +5,12 @@ from keras_multigrid.lazy import public_names
 __getattr__, __dir__, __all__ = public_names(
     __name__,
     {
-        "DecodeError": "decode",
+        "DecodeError": "open_video",
+        "OpenVideo": "open_video",
         "VideoRecord": "video",
         "VideoSet": "video",
         "decode_frames": "decode",
+        "opened": "decode",
         "read_video": "decode",
     },
 )

@@ -2,23 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
+
+from keras_multigrid import files
+from keras_multigrid.data.videos.open_video import OpenVideo
+from keras_multigrid.data.videos.pictures import IMAGE_SUFFIXES, ImageFiles, Pictures
+from keras_multigrid.data.videos.video_file import VideoFile
+from keras_multigrid.task import MultiLabel, Task, classification
+
+__all__ = ["IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "VideoRecord", "VideoSet"]
 
 VIDEO_SUFFIXES = (
     ".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"
 )  # fmt: skip
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-
-
-class Images(Protocol):
-    """Encoded frames of a video, read when they are asked for."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> bytes: ...
-
-    def name(self, index: int) -> str:
-        """What to call a frame in errors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +23,8 @@ class VideoRecord:
 
     Args:
         path: video file, or folder of frame images.
-        label: class index; a tuple of class indices where a video may show several classes.
+        label: class index; a tuple of class indices where a video may show several classes; for a
+            task of your own whatever its `encode` takes.
         frame_paths: frame images in order; empty: `path` is decoded.
         frame_labels: class indices of each frame, as many as `frame_paths`; empty: not known.
 
@@ -38,23 +35,33 @@ class VideoRecord:
     """
 
     path: str
-    label: int | tuple[int, ...]
+    label: Any
     frame_paths: tuple[str, ...] = ()
     frame_labels: tuple[tuple[int, ...], ...] = ()
 
-    def images(self, detail: int | None) -> Images | None:
-        """Encoded frames, if they are neither in files of their own nor in a video file.
+    def open(self, detail: int | None = None) -> OpenVideo:
+        """Open the video to read from it.
 
         Args:
-            detail: short side of the smallest copy that will do, in pixels; None takes the largest.
-        """
-        return None
+            detail: short side of the smallest copy that will do, in pixels, of videos that have
+                copies of several sizes; None takes the largest.
 
-    def classes(self, first: int, last: int) -> tuple[int, ...]:
-        """All that goes on in these frames; in the whole video, if that is not known."""
-        if not self.frame_labels:
-            return self.label
-        return tuple(sorted(set().union(*self.frame_labels[first : last + 1])))
+        Raises:
+            OSError, DecodeError, av.FFmpegError: it cannot be read.
+        """
+        labels = self.label, self.frame_labels
+        if self.frame_paths:
+            return Pictures(ImageFiles(self.frame_paths), self.path, *labels)
+        if _is_folder(self.path):
+            return Pictures(ImageFiles.in_folder(self.path), self.path, *labels)
+        return VideoFile(self.path, *labels)
+
+
+def _is_folder(path: str) -> bool:
+    # A remote file system takes as long to answer as to send a small file: the name must do.
+    if files.is_remote(path) and path.lower().endswith(VIDEO_SUFFIXES):
+        return False
+    return files.is_folder(path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +73,8 @@ class VideoSet:
         validation: validation videos.
         class_names: name of each class; a label is a position in it.
         multi_label: labels are tuples of classes.
+        task: what the model learns to say about them. None stands for `SingleLabel(class_names)`,
+            or `MultiLabel(class_names)` where labels are tuples of classes.
 
     Example:
 
@@ -76,8 +85,17 @@ class VideoSet:
 
     train: Sequence[VideoRecord]
     validation: Sequence[VideoRecord]
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...] = ()
     multi_label: bool = False
+    task: Task | None = None
+
+    def __post_init__(self):
+        task, names = self.task, self.class_names
+        if task is None:
+            task = classification(names, multi_label=self.multi_label)
+        object.__setattr__(self, "task", task)
+        object.__setattr__(self, "multi_label", isinstance(task, MultiLabel))
+        object.__setattr__(self, "class_names", tuple(names) or task.class_names)
 
     @property
     def num_classes(self) -> int:

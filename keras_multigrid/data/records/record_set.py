@@ -12,8 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_multigrid import files, remote_files
+from keras_multigrid.data.clips.arrays import count_nonzero, maximum, minimum, reshape
 from keras_multigrid.data.records.format import MANIFEST, PARTS, Manifest, shard_name
+from keras_multigrid.data.videos.pictures import Pictures
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
+from keras_multigrid.task import classification
 
 
 def recorded_videos(root: str) -> VideoSet:
@@ -85,7 +88,7 @@ class RecordedVideos(Sequence[VideoRecord]):
         self.root = root
         self.form = manifest.form
         self.part = part
-        self.multi_label = manifest.multi_label
+        self.task = classification(manifest.class_names, multi_label=manifest.multi_label)
         self.num_shards = len(shards)
         # Videos up to each shard, and up to the end.
         self.starts = np.cumsum([0, *(shard.num_videos for shard in shards)])
@@ -105,13 +108,14 @@ class RecordedVideos(Sequence[VideoRecord]):
         shard = int(np.searchsorted(self.starts, index, side="right")) - 1
         row = index - int(self.starts[shard])
         path, label = _names(self.root, shard_name(self.part, shard, self.num_shards))[row]
-        label = tuple(label) if self.multi_label else label
+        label = tuple(label) if isinstance(label, list) else label
         return RecordedVideo(path=path, label=label, videos=self, shard=shard, row=row)
 
     @functools.cached_property
-    def digest(self) -> str:
-        """Tells sets apart, wherever they are."""
-        return hashlib.sha256(json.dumps(self._checksums).encode()).hexdigest()
+    def fingerprint(self) -> str:
+        """A text that differs for other sets, and is the same wherever this one is."""
+        digest = hashlib.sha256(json.dumps(self._checksums).encode()).hexdigest()
+        return f"{len(self)} recorded videos, {digest[:16]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,13 +132,19 @@ class RecordedVideo(VideoRecord):
     shard: int
     row: int
 
-    def images(self, detail: int | None) -> "RecordedImages":
-        return RecordedImages(self, detail)
+    def open(self, detail: int | None = None) -> "RecordedFrames":
+        return RecordedFrames(RecordedImages(self, detail), self.path, self.label)
 
-    def classes(self, first: int, last: int) -> tuple[int, ...]:
-        frames = RecordedImages(self, None)
-        found = [frames.classes(index) for index in range(first, last + 1)]
-        return self.label if None in found else tuple(sorted(set().union(*found)))
+
+class RecordedFrames(Pictures):
+    """A video in records: its pictures, and what goes on in each of them, if that is known."""
+
+    def label(self, first, last):
+        # Records between those that hold the frames of a clip would be read for nothing.
+        if not isinstance(self.whole_label, tuple):
+            return self.whole_label
+        found = [self._images.classes(index) for index in range(first, last + 1)]
+        return self.whole_label if None in found else tuple(sorted(set().union(*found)))
 
 
 class RecordedImages:
@@ -192,25 +202,24 @@ class Placed:
     places: np.ndarray | tf.Tensor
 
     @classmethod
-    def of(cls, numbers, row, num_copies: int, *, xp=np) -> "Placed":
+    def of(cls, numbers, row, num_copies: int) -> "Placed":
         """Of a video's place in the shard and the numbers of the index.
 
         Args:
             numbers: those of `records.index_content`.
             row: the video's place in the shard.
             num_copies: copies that there are.
-            xp: the array library of the arguments, numpy or `tf`.
         """
         entry = numbers[numbers[row] : numbers[row + 1]]
-        copies = xp.reshape(entry[1:], (num_copies, -1))
+        copies = reshape(entry[1:], (num_copies, -1))
         return cls(num_frames=entry[0], sizes=copies[:, :2], places=copies[:, 2:])
 
-    def copy(self, detail, *, xp=np):
+    def copy(self, detail):
         """Number of the smallest copy whose short side is `detail` at least; 0 if none is."""
-        shortest = xp.minimum(self.sizes[:, 0], self.sizes[:, 1])
+        shortest = minimum(self.sizes[:, 0], self.sizes[:, 1])
         # They fall.
-        count = (tf.math if xp is tf else np).count_nonzero(shortest >= detail)
-        return xp.maximum(count - 1, 0)
+        count = count_nonzero(shortest >= detail)
+        return maximum(count - 1, 0)
 
 
 @functools.lru_cache(maxsize=8)

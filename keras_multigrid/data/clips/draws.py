@@ -1,0 +1,58 @@
+"""The random numbers of clips, and the order of the videos.
+
+They come from (seed, position) alone: any worker can draw them, in any order.
+"""
+
+import tensorflow as tf
+
+# Positions whose random numbers are drawn at once. Another number gives other clips.
+BLOCK = 256
+
+
+def draws(seed: int, block: tf.Tensor, count: int) -> tf.Tensor:
+    """Random numbers of the positions BLOCK * block, ..., BLOCK * (block + 1) - 1.
+
+    Returns:
+        int64 (count, BLOCK), in [0, 2**31 - 1).
+    """
+    numbers = tf.random.stateless_uniform(
+        (count, BLOCK),
+        seed=tf.stack([tf.constant(seed, tf.int64), block]),
+        maxval=2**31 - 1,
+        dtype=tf.int32,
+        # The same numbers on every device.
+        alg="philox",
+    )
+    return tf.cast(numbers, tf.int64)
+
+
+def draws_at(seed: int, positions: tf.Tensor, count: int) -> tf.Tensor:
+    """Random numbers of any int64 (n,) positions: int64 (count, n), as of `draws`."""
+    blocks, place = tf.unique(positions // BLOCK)
+    # Positions are runs of neighbours: few blocks.
+    numbers = tf.map_fn(lambda block: draws(seed, block, count), blocks)
+    return tf.gather_nd(
+        tf.transpose(numbers, (1, 0, 2)),
+        tf.tile(
+            tf.stack([place, tf.cast(positions % BLOCK, tf.int32)], axis=1)[None], (count, 1, 1)
+        ),
+        batch_dims=1,
+    )
+
+
+def video_indices(positions: tf.Tensor, num_videos: int, seed: int) -> tf.Tensor:
+    """The videos that the clips at int64 `positions` (n,) come from: int64 (n,).
+
+    Each epoch, `num_videos` positions, takes every video once in an order of its own.
+    """
+    epochs = positions // num_videos
+    # Shuffle indices, not clips: a buffer of clips would not fit, and would be state. The raw
+    # operation, as tf.random.experimental.index_shuffle mistakes the axis of several seeds; the
+    # large first number is the one it puts in: small numbers alone give orders that are alike.
+    first, seeds = (tf.fill(tf.shape(epochs), tf.constant(n, tf.int64)) for n in (498247692, seed))
+    return tf.raw_ops.RandomIndexShuffle(
+        index=positions % num_videos,
+        seed=tf.stack([first, seeds, epochs], axis=1),
+        max_index=tf.constant(num_videos - 1, tf.int64),
+        rounds=4,
+    )

@@ -1,0 +1,287 @@
+"""What a model is fed with: videos, how clips are taken from them, and who reads them."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from keras_multigrid.data.bad_videos import BadVideos
+from keras_multigrid.data.clips.clip import Clip
+from keras_multigrid.data.clips.sampling import ClipSampling
+from keras_multigrid.data.clips.views import Views
+from keras_multigrid.data.clips.windows import normalized, scaled
+from keras_multigrid.data.positions import Share
+from keras_multigrid.data.reading import ClipReader, Cut
+from keras_multigrid.data.records.reading import make_reader
+from keras_multigrid.data.stream import (
+    check_num_videos,
+    drawn_clips,
+    training_stream,
+    validation_stream,
+    views_stream,
+)
+from keras_multigrid.data.videos.video import VideoRecord, VideoSet
+from keras_multigrid.schedule import Grid, MultigridSchedule
+from keras_multigrid.task import MultiLabel, SingleLabel, Task
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Input:
+    """Streams of batches from a set of videos.
+
+    Args:
+        videos: training and validation videos, and what the model learns to say about them.
+        sampling: how clips are taken from videos.
+        bad_videos: counts and lists files that cannot be read; None makes a new one.
+        keep_decoded: keep every decoded video in memory: for sets that fit, in frames x height x
+            width x 3 bytes per video.
+        workers: clips read at a time; None takes the number of cores.
+        service: address of an input service whose workers read the clips, grpc://HOST:PORT
+            (tools/serve_data.py); the videos must be records. The batches are the same.
+
+    Example:
+
+    >>> source = Input(videos=videos, sampling=ClipSampling(stride=8))
+    >>> model.fit(
+    ...     source.training(schedule, seed=0),
+    ...     steps_per_epoch=schedule.total_steps,
+    ...     validation_data=source.validation(schedule.base),
+    ...     callbacks=[MultigridCallback()])
+    """
+
+    videos: VideoSet
+    sampling: ClipSampling = dataclasses.field(default_factory=ClipSampling)
+    bad_videos: BadVideos | None = None
+    keep_decoded: bool = False
+    workers: int | None = None
+    service: str | None = None
+
+    def __post_init__(self):
+        if self.bad_videos is None:
+            object.__setattr__(self, "bad_videos", BadVideos())
+
+    def training(
+        self,
+        schedule: MultigridSchedule,
+        *,
+        seed: int,
+        start_step: int = 0,
+        input_context: tf.distribute.InputContext | None = None,
+    ) -> tf.data.Dataset:
+        """An infinite data set with one batch per step, of the step's grid.
+
+        Args:
+            schedule: gives every step its grid; made for the number of training videos.
+            seed: with the step, decides everything.
+            start_step: the step to begin at; nothing before it is computed.
+            input_context: of `Strategy.distribute_datasets_from_function`: gives the clips of one
+                worker alone, a batch for each of its devices in turn. All workers together give
+                the batches that one would, in order, whatever their number.
+
+        Returns:
+            A data set of (clips, labels): float32 (batch, frames, crop, crop, 3), and labels as
+            the task encodes them.
+
+        Raises:
+            ValueError: if the number of videos is not the schedule's, the devices cannot share its
+                batches evenly, or an input service cannot read the videos.
+        """
+        check_num_videos(len(self.videos.train), schedule)
+        return training_stream(
+            self._reader(self.videos.train),
+            schedule,
+            self.sampling,
+            seed=seed,
+            start_step=start_step,
+            share=Share.of(input_context),
+        )
+
+    def validation(
+        self, grid: Grid, *, input_context: tf.distribute.InputContext | None = None
+    ) -> tf.data.Dataset:
+        """Every validation video once: the clip in its middle, cropped in the centre.
+
+        Videos that cannot be read are left out and counted: their batches are smaller, and so is
+        the last one.
+
+        Args:
+            grid: shape of the batches. Use the schedule's `base` at all phases, so that their
+                figures can be compared.
+            input_context: same as for `training`. With one, a batch may be empty, so that all
+                devices get as many: `distribute.prepare` makes models pass over it.
+
+        Returns:
+            A finite data set of (clips, labels).
+        """
+        reader = self._reader(self.videos.validation)
+        return validation_stream(reader, grid, self.sampling, Share.of(input_context))
+
+    def views(
+        self, grid: Grid, views: Views, *, input_context: tf.distribute.InputContext | None = None
+    ) -> tf.data.Dataset:
+        """All views of every validation video for a test, the short side scaled to the crop.
+
+        Args:
+            grid: views at a time, their frames and size. The last batch may be smaller.
+            views: clips and crops of each video.
+            input_context: same as for `training`.
+
+        Returns:
+            A finite data set of (clips, numbers): float32 (batch, frames, crop, crop, 3), and int64
+            (batch,) positions in `videos.validation`; -1 for what is no view, as of a video that
+            cannot be read.
+        """
+        reader = self._python_reader(self.videos.validation)
+        return views_stream(reader, grid, views, self.sampling, Share.of(input_context))
+
+    def still(self) -> "Input":
+        """The same with one frame repeated in every clip: what do looks alone tell?"""
+        return dataclasses.replace(self, sampling=dataclasses.replace(self.sampling, still=True))
+
+    def training_clips(
+        self, schedule: MultigridSchedule, *, step: int, count: int, seed: int
+    ) -> Iterator[tuple[Clip, Cut, np.ndarray]]:
+        """The first clips of the batch that `training` gives at a step, to look at.
+
+        Args:
+            schedule, seed: same as for `training`.
+            step: the step.
+            count: how many clips.
+
+        Yields:
+            What was drawn for the clip; what was read for it, of another video than `Clip.video`
+            where that one is unreadable; the clip, float32 (frames, crop, crop, 3), as the model
+            gets it.
+        """
+        check_num_videos(len(self.videos.train), schedule)
+        reader = self._python_reader(self.videos.train)
+        drawn = drawn_clips(schedule, self.sampling, seed=seed, start_step=step)
+        for values in drawn.take(count):
+            clip = Clip.unpacked(values.numpy().tolist())
+            cut = reader.training_cut(clip)
+            frames = scaled(cut.cropped, clip.crop_size, clip.flip)
+            yield clip, cut, normalized(frames, self.sampling).numpy()
+
+    def validation_clip(self, index: int, grid: Grid) -> tuple[Cut, np.ndarray] | None:
+        """The clip of a video in `validation`, to look at; None if it cannot be read.
+
+        Returns:
+            What was read for it; the clip, float32 (frames, crop, crop, 3).
+        """
+        cut = self._python_reader(self.videos.validation).centre_cut(index, grid)
+        if cut is None:
+            return None
+        return cut, normalized(scaled(cut.cropped, grid.crop_size), self.sampling).numpy()
+
+    def _reader(self, videos: Sequence[VideoRecord]) -> ClipReader:
+        return make_reader(
+            videos,
+            self.sampling,
+            self.videos.task,
+            bad_videos=self.bad_videos,
+            keep_decoded=self.keep_decoded,
+            workers=self.workers,
+            service=self.service,
+        )
+
+    def _python_reader(self, videos: Sequence[VideoRecord]) -> ClipReader:
+        return ClipReader(
+            videos,
+            self.sampling,
+            self.videos.task,
+            bad_videos=self.bad_videos,
+            workers=self.workers,
+        )
+
+
+def training_batches(
+    videos: Sequence[VideoRecord],
+    schedule: MultigridSchedule,
+    *,
+    seed: int,
+    start_step: int = 0,
+    num_classes: int | None = None,
+    input_context: tf.distribute.InputContext | None = None,
+    **settings,
+) -> tf.data.Dataset:
+    """An infinite data set with one batch per step: `Input.training` for a list of videos.
+
+    Args:
+        videos: the training videos, as many as `schedule.num_clips`.
+        schedule, seed, start_step, input_context: same as for `Input.training`.
+        num_classes: length of the labels of videos with several classes; None for one class each.
+        settings: `sampling`, `bad_videos`, `keep_decoded`, `workers` and `service`, same as for
+            `Input`.
+
+    Returns:
+        A data set of (clips, labels): float32 (batch, frames, crop, crop, 3), and int32 (batch,)
+        or, with `num_classes`, float32 (batch, num_classes).
+
+    Raises:
+        ValueError: same as for `Input.training`.
+
+    Example:
+
+    >>> batches = training_batches(videos.train, schedule, seed=0)
+    >>> next(iter(batches))[0].shape == schedule.grid(0).shape
+    True
+    """
+    source = Input(videos=_set(train=videos, num_classes=num_classes), **settings)
+    return source.training(schedule, seed=seed, start_step=start_step, input_context=input_context)
+
+
+def evaluation_batches(
+    videos: Sequence[VideoRecord],
+    grid: Grid,
+    *,
+    num_classes: int | None = None,
+    input_context: tf.distribute.InputContext | None = None,
+    **settings,
+) -> tf.data.Dataset:
+    """Every video once: `Input.validation` for a list of videos.
+
+    Args:
+        videos: the videos.
+        grid, input_context: same as for `Input.validation`.
+        num_classes, settings: same as for `training_batches`.
+
+    Returns:
+        A finite data set of (clips, labels), as in `training_batches`.
+    """
+    source = Input(videos=_set(validation=videos, num_classes=num_classes), **settings)
+    return source.validation(grid, input_context=input_context)
+
+
+def view_batches(
+    videos: Sequence[VideoRecord],
+    grid: Grid,
+    *,
+    views: Views,
+    input_context: tf.distribute.InputContext | None = None,
+    **settings,
+) -> tf.data.Dataset:
+    """All views of every video for a test: `Input.views` for a list of videos.
+
+    Args:
+        videos: the videos. Those that cannot be read are left out and counted.
+        grid, views, input_context: same as for `Input.views`.
+        settings: `sampling`, `bad_videos` and `workers`, same as for `Input`.
+
+    Returns:
+        A finite data set of (clips, numbers), as in `Input.views`.
+    """
+    source = Input(videos=_set(validation=videos), **settings)
+    return source.views(grid, views, input_context=input_context)
+
+
+def _set(
+    *,
+    train: Sequence[VideoRecord] = (),
+    validation: Sequence[VideoRecord] = (),
+    num_classes: int | None = None,
+) -> VideoSet:
+    task: Task = SingleLabel(())
+    if num_classes is not None:
+        task = MultiLabel(tuple(map(str, range(num_classes))))
+    return VideoSet(train=train, validation=validation, task=task)

@@ -1,0 +1,98 @@
+"""Multigrid batches of any data set of decoded videos."""
+
+import os
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from keras_multigrid.data import positions as positions_lib
+from keras_multigrid.data.clips.clip import Clip
+from keras_multigrid.data.clips.indices import training_indices
+from keras_multigrid.data.clips.sampling import ClipSampling
+from keras_multigrid.data.clips.windows import random_clip
+from keras_multigrid.data.positions import Share
+from keras_multigrid.data.stream import (
+    bucketed,
+    by_blocks,
+    check_num_videos,
+    drawn_clips,
+    measured,
+)
+from keras_multigrid.schedule import MultigridSchedule
+
+
+def resample(
+    schedule: MultigridSchedule,
+    *,
+    seed: int = 0,
+    start_step: int = 0,
+    sampling: ClipSampling = ClipSampling(),
+    workers: int | None = None,
+    input_context: tf.distribute.InputContext | None = None,
+) -> Callable[[tf.data.Dataset], tf.data.Dataset]:
+    """A transformation of any data set of decoded videos to multigrid batches.
+
+    Args:
+        schedule: gives every step its grid.
+        seed: of the random crops, strides and mirroring.
+        start_step: the step to begin at. Exact if the data set has the same order each epoch.
+        sampling: how clips are taken from videos. Colours of uint8 videos are normalized; those of
+            float videos are left as they are.
+        workers: clips resampled at a time; by default the number of cores.
+        input_context: same as for `training_batches`. Each worker goes through all
+            videos of the data set and resamples its own.
+
+    Returns:
+        A function for `tf.data.Dataset.apply`. It takes a data set of (video, label), one video an
+        element, (frames, height, width, 3) uint8 or float, each of its own length and size, and
+        gives an infinite one of (clips, labels), with one batch per step.
+
+    Example:
+
+    >>> batches = videos.apply(resample(schedule))
+    >>> model.fit(batches, steps_per_epoch=schedule.total_steps, callbacks=[MultigridCallback()])
+    """
+    share = Share.of(input_context)
+    clips = drawn_clips(schedule, sampling, seed=seed, start_step=start_step, share=share)
+    is_own = by_blocks(positions_lib.is_own(schedule, share), schedule.clips_before(start_step))
+
+    def load(values, video, label):
+        clip = Clip.unpacked(values)
+        num_frames = tf.shape(video, tf.int64)[0]
+        indices = training_indices(num_frames, clip, sampling)
+        return values, random_clip(video, indices, clip, sampling), label
+
+    def transform(videos: tf.data.Dataset) -> tf.data.Dataset:
+        _check_decoded_videos(videos, schedule)
+        seen = schedule.clips_before(start_step) % schedule.num_clips
+        stream = videos.repeat().skip(seen)
+        if share.total > 1:
+            stream = tf.data.Dataset.zip((is_own, stream)).filter(lambda is_own, _: is_own)
+            stream = stream.map(lambda _, video: video)
+        resampled = tf.data.Dataset.zip((clips, stream)).map(
+            lambda values, video: load(values, *video),
+            num_parallel_calls=workers or os.cpu_count(),
+            deterministic=True,
+        )
+        batches = bucketed(resampled).map(lambda values, clips, labels: (clips, labels))
+        return measured(batches.prefetch(2), start_step, share)
+
+    return transform
+
+
+def _check_decoded_videos(videos: tf.data.Dataset, schedule: MultigridSchedule) -> None:
+    spec = videos.element_spec
+    if not isinstance(spec, tuple) or len(spec) != 2 or _rank(spec[0]) not in (4, None):
+        raise ValueError(
+            "The data set must give (video, label), one video an element, a video being (frames, "
+            f"height, width, 3). Received: element_spec={spec}. Take `.batch()` away, and map "
+            "other forms: `videos.map(lambda example: (example['video'], example['label']))`."
+        )
+    num_videos = int(videos.cardinality())
+    if num_videos >= 0:
+        check_num_videos(num_videos, schedule)
+
+
+def _rank(spec: object) -> int | None:
+    """Number of axes of an element's part; 0 for what is no tensor."""
+    return spec.shape.rank if isinstance(spec, (tf.TensorSpec, tf.RaggedTensorSpec)) else 0

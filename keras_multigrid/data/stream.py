@@ -1,0 +1,252 @@
+"""The stream of batches: a pure function of (videos, schedule, seed, step).
+
+    positions ─> grids, videos, random numbers ─> decoded frames ─> clips ─> batches
+
+Clips of a step lie side by side in the order of positions. So a parallel map over positions, whose
+order is kept, followed by windows of each step's batch size, gives every step its batch, and work
+goes on across the borders of batches.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from keras_multigrid import monitor
+from keras_multigrid.data import positions as positions_lib
+from keras_multigrid.data.clips.clip import Clip
+from keras_multigrid.data.clips.draws import BLOCK, draws_at, video_indices
+from keras_multigrid.data.clips.sampling import (
+    ClipSampling,
+    choose_duration,
+    choose_region,
+    scale_at,
+)
+from keras_multigrid.data.clips.views import Views
+from keras_multigrid.data.clips.windows import normalized
+from keras_multigrid.data.positions import Share
+from keras_multigrid.data.reading import BatchNumbers, ClipReader
+from keras_multigrid.schedule import Grid, MultigridSchedule
+
+_NO_END = np.iinfo(np.int64).max
+
+
+def training_stream(
+    reader: ClipReader,
+    schedule: MultigridSchedule,
+    sampling: ClipSampling,
+    *,
+    seed: int,
+    start_step: int,
+    share: Share,
+) -> tf.data.Dataset:
+    """An infinite data set with one batch per step and device, of the step's grid.
+
+    Args:
+        reader: reads the clips.
+        schedule: gives every step its grid.
+        sampling: how clips are taken from videos.
+        seed: with the step, decides everything.
+        start_step: the step to begin at; nothing before it is computed.
+        share: the devices that the batches are for.
+
+    Returns:
+        A data set of (clips, labels): float32 (b, t, crop, crop, 3), and encoded labels.
+    """
+    draw = clip_draws(schedule, sampling, seed=seed, share=share)
+    bounds = positions_lib.batch_bounds(schedule, share)
+
+    def drawn_of(number):
+        first, size = bounds(number)
+        return tf.data.Dataset.from_tensor_slices(draw(first + tf.range(size)))
+
+    numbers = BatchNumbers(
+        first=start_step * share.count,
+        end=_NO_END,
+        number_of=lambda values: Clip.unpacked(values[0].tolist()).batch,
+    )
+    batches = _normalized(reader.training(drawn_of, bucketed, numbers), reader, sampling)
+    return _untuned(measured(batches.prefetch(2), start_step, share))
+
+
+def validation_stream(
+    reader: ClipReader, grid: Grid, sampling: ClipSampling, share: Share
+) -> tf.data.Dataset:
+    """Every video once: the clip in its middle, cropped in the centre.
+
+    Videos that cannot be read are left out: their batches are smaller, and so is the last one. With
+    several devices a batch may be empty, so that all devices get as many.
+
+    Returns:
+        A finite data set of (clips, labels), as in `training_stream`.
+    """
+    share.check(grid)
+    num_videos, batch_size = reader.num_videos, grid.batch_size // share.total
+    indices = positions_lib.evaluation_indices(grid, share)
+
+    def indices_of(number):
+        own = tf.data.Dataset.from_tensor_slices(indices(number))
+        return own.filter(lambda index: index < num_videos) if share.total == 1 else own
+
+    numbers = BatchNumbers(
+        first=0,
+        end=-(-num_videos // grid.batch_size) * share.count,
+        number_of=lambda own: positions_lib.evaluation_number(int(own[0]), grid, share),
+    )
+    batches = reader.centres(indices_of, lambda clips: clips.batch(batch_size), grid, numbers)
+    batches = batches.map(
+        lambda is_read, *batch: tuple(tf.boolean_mask(tensor, is_read) for tensor in batch),
+        num_parallel_calls=reader.workers,
+    )
+    if share.total == 1:
+        batches = batches.filter(lambda clips, labels: tf.shape(clips)[0] > 0)
+    return _untuned(_normalized(batches, reader, sampling).prefetch(2))
+
+
+def views_stream(
+    reader: ClipReader, grid: Grid, views: Views, sampling: ClipSampling, share: Share
+) -> tf.data.Dataset:
+    """All views of every video for a test, the short side scaled to the crop.
+
+    Returns:
+        A finite data set of (clips, numbers): float32 (b, t, crop, crop, 3), and int64 (b,)
+        positions in the list of videos; -1 for what is no view, as of a video that cannot be read.
+    """
+    share.check(grid)
+    count = reader.num_videos * views.clips
+
+    def load(position):
+        index = tf.where(position < count, position // views.clips, reader.num_videos)
+        is_read, crops = reader.views(index, position % views.clips, views, grid)
+        return crops, tf.fill(tf.shape(crops)[:1], tf.where(is_read, index, -1))
+
+    batch_size = grid.batch_size // share.total
+    num_views = -(-count * share.count // share.total) * views.crops
+    if share.total > 1:
+        # As many batches for each device.
+        num_views = -(-num_views // (share.count * batch_size)) * share.count * batch_size
+    own = tf.data.Dataset.counter(share.first // share.count, share.total // share.count)
+    crops = own.map(load, num_parallel_calls=reader.workers).unbatch().take(num_views)
+    return _untuned(_normalized(crops.batch(batch_size), reader, sampling).prefetch(2))
+
+
+def drawn_clips(
+    schedule: MultigridSchedule,
+    sampling: ClipSampling,
+    *,
+    seed: int,
+    start_step: int,
+    share: Share = Share(),
+) -> tf.data.Dataset:
+    """The packed `Clip`s of a worker from a step on, without end: int64 (fields,) each."""
+    draw = clip_draws(schedule, sampling, seed=seed, share=share)
+    return by_blocks(draw, positions_lib.clips_before(schedule, start_step, share))
+
+
+def clip_draws(
+    schedule: MultigridSchedule, sampling: ClipSampling, *, seed: int, share: Share
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A function from int64 (n,) numbers of a worker's own clips to packed `Clip`s (n, fields)."""
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ValueError(f"`seed` must be an integer in [0, 2**32). Received: seed={seed!r}.")
+    places_of = positions_lib.places(schedule, share)
+    shortest, _ = sampling.scales(schedule.base.crop_size)
+
+    def clips_of(numbers: tf.Tensor) -> tf.Tensor:
+        positions, _, batch, batch_size, num_frames, crop_size = places_of(numbers)
+        stride, scale, start, top, left, flip = tf.unstack(draws_at(seed, positions, 6))
+        crops = {"crop_size": crop_size, "base_crop_size": schedule.base.crop_size}
+        frames = {"num_frames": num_frames, "base_frames": schedule.base.num_frames}
+        scale, region = choose_region(scale, sampling, **crops)
+        return Clip(
+            video=video_indices(positions, schedule.num_clips, seed),
+            batch=batch,
+            batch_size=batch_size,
+            num_frames=num_frames,
+            crop_size=crop_size,
+            detail=tf.maximum(scale_at(shortest, **crops), crop_size),
+            duration=choose_duration(stride, sampling, **frames),
+            scale=scale,
+            region=region,
+            start=start,
+            top=top,
+            left=left,
+            flip=flip % 2 if sampling.flip else tf.zeros_like(flip),
+        ).packed()
+
+    return clips_of
+
+
+def by_blocks(values_of: Callable, first: int) -> tf.data.Dataset:
+    """Values of the numbers from `first` on, without end, by a function of many numbers."""
+    # A block at a time: the arithmetic of one costs as much as that of one clip.
+    blocks = tf.data.Dataset.range(first // BLOCK, _NO_END // BLOCK)
+    numbers = blocks.map(lambda block: BLOCK * block + tf.range(BLOCK, dtype=tf.int64))
+    return numbers.map(values_of).unbatch().skip(first % BLOCK)
+
+
+def bucketed(clips: tf.data.Dataset) -> tf.data.Dataset:
+    """Batches of (packed `Clip`, ...) elements, each batch of its own size.
+
+    Steps come one after the other, so the batch size is key enough: a window is full before the
+    next step's first clip arrives.
+    """
+    return clips.group_by_window(
+        key_func=lambda values, *_: Clip.unpacked(values).batch_size,
+        reduce_func=lambda batch_size, window: window.batch(batch_size),
+        window_size_func=lambda batch_size: batch_size,
+    )
+
+
+def measured(batches: tf.data.Dataset, start_step: int, share: Share) -> tf.data.Dataset:
+    """The same batches; the wait for each, and the first clips of some, go to a `StreamMonitor`."""
+    stream = monitor.open_monitor()
+    add_batch = stream.weak_add_batch()
+
+    def report(number, asked, batch):
+        waited = tf.timestamp() - asked
+        # Of a step's batches, one per device, the first is shown.
+        step = tf.where(number % share.count == 0, start_step + number // share.count, -1)
+        # The slice is a view: clips that nobody asked for are not copied.
+        shown = batch[0][: monitor.SHOWN_CLIPS]
+        tf.numpy_function(add_batch, [step, waited, shown], [])
+        return batch
+
+    # zip asks its inputs in turn: the clock is read when a batch is asked for.
+    clock = tf.data.Dataset.counter().map(lambda number: (number, tf.timestamp()))
+    reported = tf.data.Dataset.zip((clock, batches)).map(lambda clock, batch: report(*clock, batch))
+    options = tf.data.Options()
+    # A prefetch put in behind the clock would hide the wait.
+    options.experimental_optimization.inject_prefetch = False
+    reported = reported.with_options(options)
+    # Data sets keep the ones they are made of, and so this one the monitor.
+    reported.monitor = stream
+    return reported
+
+
+def check_num_videos(num_videos: int, schedule: MultigridSchedule) -> None:
+    """Refuse a schedule that was made for another number of videos."""
+    if num_videos != schedule.num_clips:
+        raise ValueError(
+            "The schedule must be made for the number of training videos. "
+            f"Received: {num_videos} videos, schedule.num_clips={schedule.num_clips}. "
+            f"Set MultigridSchedule.num_clips = {num_videos} (NUM_CLIPS in gin files)."
+        )
+
+
+def _normalized(batches, reader: ClipReader, sampling: ClipSampling) -> tf.data.Dataset:
+    return batches.map(
+        lambda clips, others: (normalized(clips, sampling), others),
+        num_parallel_calls=reader.workers,
+    )
+
+
+def _untuned(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """The same batches without TensorFlow's tuning thread, for which every size here is set.
+
+    A finished iterator waits for that thread, whose wake-up call can get lost: a validation then
+    ends up to 4 s late.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.with_options(options)

@@ -1,0 +1,96 @@
+"""The network of a run: made, compiled, frozen in part, given weights to begin with."""
+
+import os
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_multigrid import files
+from keras_multigrid.models.weights import inflate_weights, load_published_weights
+from keras_multigrid.runs.settings import Model, Optimization
+from keras_multigrid.schedule import MultigridSchedule
+from keras_multigrid.task import Task
+
+_NO_WEIGHTS = (
+    "`initial_weights` must be a file of weights. Received: {!r}, which is not a file. Set "
+    "runs.Model.initial_weights to where the checkpoint is."
+)
+
+
+def make_network(settings: Model, task: Task) -> keras.Model:
+    """The network, not compiled: with its own classifier, or with `settings.head`."""
+    if settings.head is None:
+        network = settings.model(classes=task.num_outputs, classifier_activation=task.activation)
+    else:
+        body = settings.model(include_top=False, pooling="avg")
+        network = keras.Model(body.inputs, settings.head(body.outputs[0]), name=body.name)
+        if hasattr(body, "check_clip_size"):
+            network.check_clip_size = body.check_clip_size
+    _freeze(network, settings.frozen)
+    return network
+
+
+def compiled_network(
+    model: Model, optimization: Optimization, task: Task, schedule: MultigridSchedule
+) -> keras.Model:
+    """The network, compiled with the optimizer, loss and metrics, all variables made."""
+    network = make_network(model, task)
+    optimizer = optimization.optimizer(learning_rate=optimization.learning_rate(schedule))
+    loss = task.loss() if optimization.loss is None else optimization.loss
+    metrics = task.metrics() if optimization.metrics is None else list(optimization.metrics)
+    # XLA would compile each grid anew.
+    network.compile(optimizer, loss=loss, metrics=metrics, jit_compile=False)
+    # A step that made the variables of the optimizer or of metrics would be traced twice; and under
+    # a strategy, Keras would read a batch to build them from.
+    network.optimizer.build(network.trainable_variables)
+    outputs = keras.tree.map_structure(
+        lambda output: np.zeros((1, *output.shape[1:]), np.float32), network.output
+    )
+    labels = np.zeros((1, *task.label_shape), task.label_dtype)
+    strategy = tf.distribute.get_strategy()
+    strategy.run(lambda: network.compute_metrics(None, labels, outputs))
+    strategy.run(lambda: network.compute_loss(None, labels, outputs))
+    network.reset_metrics()
+    return network
+
+
+def load_initial_weights(network: keras.Model, settings: Model) -> None:
+    """Give a new run the weights that it begins with, if any are set.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: they do not fit the network.
+    """
+    path = settings.initial_weights
+    if not path:
+        return
+    if not files.is_remote(path) and not os.path.isfile(path):
+        raise FileNotFoundError(_NO_WEIGHTS.format(path))
+    try:
+        with files.local_copy(path) as file:
+            if settings.inflate:
+                inflate_weights(network, file)
+            elif path.endswith(".weights.h5"):
+                network.load_weights(file)
+            else:
+                load_published_weights(network, file, skip_head=None)
+    except FileNotFoundError:
+        raise FileNotFoundError(_NO_WEIGHTS.format(path)) from None
+
+
+def _freeze(network: keras.Model, frozen) -> None:
+    if isinstance(frozen, Callable):
+        chosen = [layer for layer in network.layers if frozen(layer)]
+    else:
+        names = {layer.name for layer in network.layers}
+        unknown = sorted(set(frozen) - names)
+        if unknown:
+            raise ValueError(
+                f"`frozen` must name layers of the network. Received: {unknown}, which it does not "
+                f"have. Its layers: {', '.join(layer.name for layer in network.layers)}."
+            )
+        chosen = [layer for layer in network.layers if layer.name in frozen]
+    for layer in chosen:
+        layer.trainable = False

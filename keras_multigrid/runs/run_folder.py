@@ -1,0 +1,100 @@
+"""The files of a run's folder, local or remote."""
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from keras_multigrid import files
+from keras_multigrid.data.videos.video import VideoSet
+from keras_multigrid.runs.report import Report
+from keras_multigrid.task import SingleLabel, Task, classification
+
+CLASSES = "classes.json"
+CURVE = "curve.json"
+MODEL = "model.keras"
+_REPORT = "report.json"
+
+
+def save_texts(texts: Mapping[str, str], run_dir: str) -> None:
+    """Write texts by their file names."""
+    for name, text in texts.items():
+        files.write(os.path.join(run_dir, name), text)
+
+
+def read_json(run_dir: str, name: str) -> Any:
+    """The content of a JSON file; None if there is none.
+
+    Raises:
+        StorageError: if it is damaged.
+    """
+    path = os.path.join(run_dir, name)
+    content = files.read(path)
+    try:
+        return None if content is None else json.loads(content)
+    except ValueError as error:
+        raise files.StorageError(
+            f"{path} must be JSON ({error}). Delete it: the run then goes on without it."
+        ) from None
+
+
+def save_report(report: Report, run_dir: str) -> None:
+    """Write the report of a finished run."""
+    save_texts({_REPORT: json.dumps(dataclasses.asdict(report), indent=1)}, run_dir)
+
+
+def read_report(run_dir: str) -> Report | None:
+    """The report of a finished run; None if there is none."""
+    content = read_json(run_dir, _REPORT)
+    return None if content is None else Report(**content)
+
+
+def save_model(network: keras.Model, run_dir: str) -> None:
+    """Write the whole network, which `keras.models.load_model` reads."""
+    path = os.path.join(run_dir, MODEL)
+    if not files.is_remote(path):
+        network.save(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = os.path.join(folder, MODEL)
+        network.save(file)
+        files.upload(file, path)
+
+
+def save_classes(videos: VideoSet, run_dir: str) -> None:
+    """Write the class names of a run, which predictions need."""
+    content = {"names": videos.class_names, "multi_label": videos.multi_label}
+    files.write(os.path.join(run_dir, CLASSES), json.dumps(content, indent=1))
+
+
+def read_task(path: str) -> Task:
+    """The task of a run's `classes.json`, or of a text file with one class name per line.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    content = files.read(path)
+    if content is None:
+        raise FileNotFoundError(
+            f"There are no class names at '{path}'. Train first, or name a file with one name a "
+            "line: runs.predict.classes = 'PATH'."
+        )
+    text = content.decode()
+    if path.endswith(".json"):
+        classes = json.loads(text)
+        return classification(classes["names"], multi_label=classes["multi_label"])
+    return SingleLabel(tuple(line.strip() for line in text.split("\n") if line.strip()))
+
+
+def refuse_earlier_version(run_dir: str) -> None:
+    """Refuse a folder whose run this version cannot go on with."""
+    # No run of that version was remote.
+    if os.path.exists(os.path.join(run_dir, "checkpoint.weights.h5")):
+        raise ValueError(
+            f"{run_dir} holds a run of an earlier version, which this one does not go on with. Use "
+            "another RUN_DIR."
+        )
