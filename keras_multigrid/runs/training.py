@@ -16,7 +16,7 @@ from keras_multigrid import distribute, files, replicas
 from keras_multigrid.callbacks import (
     MultigridCallback,
     MultigridCheckpoint,
-    PreciseBatchNormalization,
+    PreciseBatchStatistics,
 )
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.input import Input
@@ -196,7 +196,7 @@ class _Run:
             batches = self._batches(
                 lambda context: self._source.training(plain, seed=seed, input_context=context)
             )
-            callbacks.append(PreciseBatchNormalization(batches, num_precise))
+            callbacks.append(PreciseBatchStatistics(batches, num_precise))
         return keras.callbacks.CallbackList(
             [*callbacks, self._curve, self._checkpoint],
             add_history=True,
