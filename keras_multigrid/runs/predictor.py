@@ -11,8 +11,8 @@ import tensorflow as tf
 from keras_multigrid import distribute
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.clips.sampling import ClipSampling
-from keras_multigrid.data.input import view_batches
 from keras_multigrid.data.clips.views import Views
+from keras_multigrid.data.input import view_batches
 from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.schedule import Grid
 
