@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "keras_multigrid"
 
+
 # Part -> what it may import beside the standard library and itself. A folder stands for its files.
 def ours(*names: str) -> set[str]:
     return {f"keras_multigrid.{name}" for name in names}

@@ -1,7 +1,6 @@
-"""What streams report, each to its own monitor."""
+"""Several streams, each with its own monitor; what one reports is in data/test_pipeline.py."""
 
 import gc
-import time
 
 import numpy as np
 import pytest
@@ -35,19 +34,6 @@ def make_batches(seed=0, start_step=0):
 
 def take(batches, count):
     return list(batches.take(count).as_numpy_iterator())
-
-
-def test_the_first_clips_of_steps_that_are_asked_for(stream):
-    with stream.attached():
-        batches = make_batches(start_step=3)
-    stream.ask_for_clips([4, 6])
-    expected = take(batches, 3)
-    np.testing.assert_array_equal(stream.take_clips(4), expected[1][0][:4])
-    # Each once, and no others.
-    assert [stream.take_clips(step) for step in (3, 4, 5, 6)] == [None] * 4
-    take(batches, 4)
-    stream.ask_for_clips([])
-    assert stream.take_clips(6) is None
 
 
 def test_streams_report_to_their_own_monitor():
@@ -110,28 +96,3 @@ def test_a_replaced_clip_is_reported_to_all_open_streams(stream):
     assert stream.replaced_clips == 1
     assert [s.replaced_clips for s in monitor.open_monitors()] == [n + 1 for n in counts]
     del batches, others
-
-
-def waited(videos, *, steps, pause):
-    """Seconds on the clock for some batches after the first."""
-    stream = monitor.StreamMonitor()
-    with stream.attached():
-        iterator = iter(videos.apply(resample(SCHEDULE)))
-    next(iterator)
-    time.sleep(pause)
-    before = stream.seconds_waited
-    for _ in range(steps):
-        next(iterator)
-        time.sleep(pause)
-    return stream.seconds_waited - before
-
-
-def test_wait_is_long_where_the_pipeline_is_slow_and_short_where_batches_are_ready():
-    def slow(video, label):
-        tf.numpy_function(lambda: time.sleep(0.04), [], [])
-        return video, label
-
-    videos = make_videos().cache()
-    ready = waited(videos, steps=8, pause=0.08)
-    short = waited(videos.map(slow), steps=8, pause=0)
-    assert 0 <= ready < short / 3

@@ -1,7 +1,7 @@
 """What a model is fed with: videos, how clips are taken from them, and who reads them."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -36,6 +36,11 @@ class Input:
         bad_videos: counts and lists files that cannot be read; None makes a new one.
         keep_decoded: keep every decoded video in memory: for sets that fit, in frames x height x
             width x 3 bytes per video.
+        augment: changes each training batch before it is normalized. It takes clips, float32 (b, t,
+            s, s, 3) in [0, 1]; labels; numbers, float32 (b, k), uniform in [0, 1), as many as its
+            attribute `num_numbers` says (16 without it); and the work of a clip, t * s^2 / (T *
+            S^2). It returns clips and labels, and draws nothing itself: the numbers come from the
+            seed and each clip's position, so that a run that goes on gets the same.
         workers: clips read at a time; None takes the number of cores.
         service: address of an input service whose workers read the clips, grpc://HOST:PORT
             (tools/serve_data.py); the videos must be records. The batches are the same.
@@ -54,6 +59,7 @@ class Input:
     sampling: ClipSampling = dataclasses.field(default_factory=ClipSampling)
     bad_videos: BadVideos | None = None
     keep_decoded: bool = False
+    augment: Callable | None = None
     workers: int | None = None
     service: str | None = None
 
@@ -95,6 +101,7 @@ class Input:
             seed=seed,
             start_step=start_step,
             share=Share.of(input_context),
+            augment=self.augment,
         )
 
     def validation(

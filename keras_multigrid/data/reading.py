@@ -121,10 +121,10 @@ class ClipReader:
             numbers: the batches.
 
         Returns:
-            A data set of (clips, labels): uint8 (b, t, crop, crop, 3), and encoded labels.
+            A data set of (packed clips, clips, labels): int64 (b, fields), uint8 (b, t, crop, crop,
+            3), and encoded labels.
         """
-        clips = self._training_clips(numbers.dataset().flat_map(drawn_of))
-        return group(clips).map(lambda values, clips, labels: (clips, labels))
+        return group(self._training_clips(numbers.dataset().flat_map(drawn_of)))
 
     def centres(self, indices_of: Callable, group: Callable, grid: Grid, numbers: BatchNumbers):
         """Batches of the clips in the middle of videos.

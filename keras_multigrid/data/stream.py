@@ -7,6 +7,7 @@ order is kept, followed by windows of each step's batch size, gives every step i
 goes on across the borders of batches.
 """
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -15,7 +16,7 @@ import tensorflow as tf
 from keras_multigrid import monitor
 from keras_multigrid.data import positions as positions_lib
 from keras_multigrid.data.clips.clip import Clip
-from keras_multigrid.data.clips.draws import BLOCK, draws_at, video_indices
+from keras_multigrid.data.clips.draws import BLOCK, draws_at, uniform_at, video_indices
 from keras_multigrid.data.clips.sampling import (
     ClipSampling,
     choose_duration,
@@ -29,6 +30,8 @@ from keras_multigrid.data.reading import BatchNumbers, ClipReader
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
 _NO_END = np.iinfo(np.int64).max
+# Random numbers of each clip for an augmentation that does not say how many it needs.
+NUM_NUMBERS = 16
 
 
 def training_stream(
@@ -39,6 +42,7 @@ def training_stream(
     seed: int,
     start_step: int,
     share: Share,
+    augment: Callable | None = None,
 ) -> tf.data.Dataset:
     """An infinite data set with one batch per step and device, of the step's grid.
 
@@ -49,6 +53,7 @@ def training_stream(
         seed: with the step, decides everything.
         start_step: the step to begin at; nothing before it is computed.
         share: the devices that the batches are for.
+        augment: same as for `Input`.
 
     Returns:
         A data set of (clips, labels): float32 (b, t, crop, crop, 3), and encoded labels.
@@ -65,8 +70,25 @@ def training_stream(
         end=_NO_END,
         number_of=lambda values: Clip.unpacked(values[0].tolist()).batch,
     )
-    batches = _normalized(reader.training(drawn_of, bucketed, numbers), reader, sampling)
+
+    def finished(values, clips, labels):
+        if augment is not None:
+            clips, labels = augmented(clips, labels, values)
+        return normalized(clips, sampling), labels
+
+    augmented = functools.partial(_augmented, augment, schedule.base, seed)
+    batches = reader.training(drawn_of, bucketed, numbers)
+    batches = batches.map(finished, num_parallel_calls=reader.workers)
     return _untuned(measured(batches.prefetch(2), start_step, share))
+
+
+def _augmented(augment: Callable, base: Grid, seed: int, clips, labels, values):
+    """Colours in [0, 1] and labels of a batch, augmented; `values` are its packed clips."""
+    positions = Clip.unpacked(values).position
+    numbers = uniform_at(seed, positions, getattr(augment, "num_numbers", NUM_NUMBERS))
+    frames, size = tf.unstack(tf.cast(tf.shape(clips)[1:3], tf.float32))
+    work = frames * size**2 / (base.num_frames * base.crop_size**2)
+    return augment(tf.cast(clips, tf.float32) / 255, labels, numbers, work)
 
 
 def validation_stream(
@@ -172,6 +194,7 @@ def clip_draws(
             top=top,
             left=left,
             flip=flip % 2 if sampling.flip else tf.zeros_like(flip),
+            position=positions,
         ).packed()
 
     return clips_of

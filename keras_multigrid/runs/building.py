@@ -24,7 +24,7 @@ def make_network(settings: Model, task: Task) -> keras.Model:
     if settings.head is None:
         network = settings.model(classes=task.num_outputs, classifier_activation=task.activation)
     else:
-        body = settings.model(include_top=False, pooling="avg")
+        body = settings.model(include_top=False)
         network = keras.Model(body.inputs, settings.head(body.outputs[0]), name=body.name)
         if hasattr(body, "check_clip_size"):
             network.check_clip_size = body.check_clip_size
@@ -45,9 +45,11 @@ def compiled_network(
     # A step that made the variables of the optimizer or of metrics would be traced twice; and under
     # a strategy, Keras would read a batch to build them from.
     network.optimizer.build(network.trainable_variables)
-    outputs = keras.tree.map_structure(
-        lambda output: np.zeros((1, *output.shape[1:]), np.float32), network.output
-    )
+    outputs = np.zeros((1, task.num_outputs), np.float32)
+    if hasattr(network, "output"):
+        outputs = keras.tree.map_structure(
+            lambda output: np.zeros((1, *output.shape[1:]), np.float32), network.output
+        )
     labels = np.zeros((1, *task.label_shape), task.label_dtype)
     strategy = tf.distribute.get_strategy()
     strategy.run(lambda: network.compute_metrics(None, labels, outputs))

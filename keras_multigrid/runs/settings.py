@@ -25,6 +25,7 @@ class Data:
         videos: training and validation videos.
         sampling: how clips are taken from them.
         keep_decoded: keep decoded videos in memory.
+        augment: changes each training batch, same as for `Input`.
         workers: clips read at a time; None takes the number of cores.
         service: address of an input service that reads the clips, grpc://HOST:PORT
             (tools/serve_data.py); the videos must be records.
@@ -34,6 +35,7 @@ class Data:
     videos: VideoSet
     sampling: ClipSampling = dataclasses.field(default_factory=ClipSampling)
     keep_decoded: bool = False
+    augment: Callable | None = None
     workers: int | None = None
     service: str | None = None
     max_bad_share: float = 0.05
@@ -45,6 +47,7 @@ class Data:
             sampling=self.sampling,
             bad_videos=bad_videos,
             keep_decoded=self.keep_decoded,
+            augment=self.augment,
             workers=self.workers,
             service=self.service,
         )
@@ -56,7 +59,7 @@ class Model:
 
     Args:
         model: makes the network. Called with `classes` and `classifier_activation`; where `head` is
-            set, with `include_top=False` and `pooling="avg"`.
+            set, with `include_top=False`, which leaves out the classifier.
         head: a function from the network's features, (batch, channels), to its outputs, instead of
             the classifier of `model`.
         initial_weights: what a new run begins with: a published checkpoint (`.pyth`, `.pkl`) or the

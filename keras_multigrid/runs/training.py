@@ -237,10 +237,27 @@ def _make_checkpoint(settings: Settings, network: keras.Model) -> MultigridCheck
             "sampling": dataclasses.asdict(data.sampling),
             "validations": settings.logging.validations,
             "precise_batches": settings.optimization.precise_batches,
+            **_named_settings(settings),
         },
         allow_changes=checkpoints.allow_changes,
         former_settings={f"sampling.{name}": value for name, value in _FORMER_SAMPLING.items()},
     )
+
+
+def _named_settings(settings: Settings) -> dict[str, str]:
+    """Names of the functions and objects that a run was given; nothing for defaults."""
+    given = {
+        "augment": settings.data.augment,
+        "loss": settings.optimization.loss,
+        "class_weight": settings.optimization.class_weight,
+    }
+    return {name: _name(value) for name, value in given.items() if value is not None}
+
+
+def _name(value: object) -> str:
+    if isinstance(value, (str, dict)):
+        return str(value)
+    return getattr(value, "__qualname__", type(value).__qualname__)
 
 
 def _data_as_begun(settings: Settings, checkpoint: MultigridCheckpoint) -> Data:

@@ -24,6 +24,7 @@ class Clip(NamedTuple):
         start, top, left: random integers in [0, 2**31 - 1); with the size of the video they give
             the first frame and the place of the crop.
         flip: 1 to mirror it, else 0.
+        position: in the stream of all clips.
     """
 
     video: tf.Tensor
@@ -39,6 +40,7 @@ class Clip(NamedTuple):
     top: tf.Tensor
     left: tf.Tensor
     flip: tf.Tensor
+    position: tf.Tensor
 
     @classmethod
     def unpacked(cls, values) -> "Clip":

@@ -40,6 +40,16 @@ def draws_at(seed: int, positions: tf.Tensor, count: int) -> tf.Tensor:
     )
 
 
+def uniform_at(seed: int, positions: tf.Tensor, count: int) -> tf.Tensor:
+    """`count` random numbers of each of int64 (n,) positions: float32 (n, count) in [0, 1).
+
+    They are independent of those of `draws_at`.
+    """
+    numbers = draws_at(seed + 2**32, positions, count)
+    # 23 bits, all of which a float32 has.
+    return tf.transpose(tf.cast(numbers // 2**8, tf.float32)) / 2**23
+
+
 def video_indices(positions: tf.Tensor, num_videos: int, seed: int) -> tf.Tensor:
     """The videos that the clips at int64 `positions` (n,) come from: int64 (n,).
 

@@ -131,12 +131,14 @@ def normalized(clips: tf.Tensor, sampling: ClipSampling) -> tf.Tensor:
     """Clips as the model takes them.
 
     Args:
-        clips: uint8 (..., t, height, width, 3).
+        clips: (..., t, height, width, 3), uint8, or float32 in [0, 1].
         sampling: the settings.
 
     Returns:
         The same as float32.
     """
+    if clips.dtype != tf.uint8:
+        return _finished(clips * (1 / sampling.std) - sampling.mean / sampling.std, sampling)
     black, white = ((colour - sampling.mean) / sampling.std for colour in (0, 1))
     # One pass over the pixels: a cast, a product and a difference would be three, and take longer
     # than all the scaling.

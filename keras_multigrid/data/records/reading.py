@@ -120,11 +120,12 @@ class RecordReader(ClipReader):
                 self._warn_of_second_reading()
             return scaled(cut.cropped, clip.crop_size, clip.flip).numpy(), cut.label
 
+        def repaired(values, is_read, clips, labels):
+            _, clips, labels = self._repaired(again, values, is_read, clips, labels)
+            return values, clips, labels
+
         batches = self._fetched(batches_of, numbers)
-        batches = batches.map(
-            functools.partial(self._repaired, again), num_parallel_calls=self.workers
-        )
-        return batches.map(lambda is_read, clips, labels: (clips, labels))
+        return batches.map(repaired, num_parallel_calls=self.workers)
 
     def centres(self, indices_of: Callable, group: Callable, grid: Grid, numbers: BatchNumbers):
         def batches_of(numbers):

@@ -1,0 +1,60 @@
+"""What the two tasks make of labels, in literals."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_multigrid import MultiLabel, SingleLabel, VideoRecord, VideoSet
+
+NAMES = ("run", "walk", "jump")
+LIBRARIES = pytest.mark.parametrize("xp", [np, tf.experimental.numpy], ids=["numpy", "tensorflow"])
+
+
+@LIBRARIES
+@pytest.mark.parametrize("label", [2, np.int64(2), np.array([2])])
+def test_one_class_is_its_number(xp, label):
+    encoded = np.asarray(SingleLabel(NAMES).encode(label, xp))
+    assert encoded.shape == SingleLabel(NAMES).label_shape == ()
+    assert encoded == 2
+
+
+@LIBRARIES
+@pytest.mark.parametrize(
+    ("label", "expected"), [((0, 2), [1, 0, 1]), ((), [0, 0, 0]), ((1, 1), [0, 1, 0])]
+)
+def test_several_classes_are_ones(xp, label, expected):
+    task = MultiLabel(NAMES)
+    encoded = np.asarray(task.encode(np.array(label, np.int64), xp))
+    assert encoded.astype(task.label_dtype).tolist() == expected
+    assert encoded.shape == task.label_shape == (3,)
+    assert task.decode(encoded) == tuple(sorted(set(label)))
+
+
+def test_results_of_one_class_each():
+    scores = np.array([[0.6, 0.3, 0.1], [0.1, 0.2, 0.7], [0.5, 0.4, 0.1]])
+    metrics, rows = SingleLabel(NAMES).measure(scores, [0, 2, 1])
+    assert metrics == {"top1": pytest.approx(2 / 3), "top5": 1.0}
+    assert [row["top1"] for row in rows] == [1.0, 0.0, 1.0]
+    assert SingleLabel(NAMES).confusion(scores, [0, 2, 1]).tolist() == [
+        [1, 0, 0],
+        [1, 0, 0],
+        [0, 0, 1],
+    ]
+
+
+def test_results_of_several_classes():
+    scores = np.array([[0.9, 0.1, 0.0], [0.8, 0.7, 0.0], [0.1, 0.2, 0.0]])
+    metrics, rows = MultiLabel(NAMES).measure(scores, [(0,), (1,), (0, 1)])
+    # Class 0: hits at ranks 1 and 3. Class 1: at ranks 1 and 2. Class 2: no video.
+    assert [row["average_precision"] for row in rows] == [pytest.approx(5 / 6), 1.0, None]
+    assert metrics == {"mAP": pytest.approx(11 / 12)}
+    assert MultiLabel(NAMES).confusion(scores, [(0,), (1,), (0, 1)]) is None
+
+
+def test_the_task_of_a_set():
+    records = [VideoRecord(path="a.mp4", label=0)]
+    parts = {"train": records, "validation": records}
+    assert VideoSet(**parts, class_names=NAMES).task == SingleLabel(NAMES)
+    assert VideoSet(**parts, class_names=NAMES, multi_label=True).task == MultiLabel(NAMES)
+    videos = VideoSet(**parts, task=MultiLabel(NAMES))
+    assert videos.class_names == NAMES and videos.multi_label
