@@ -72,7 +72,7 @@ def test_a_later_start_and_other_workers_get_the_same_numbers(videos):
 
 def test_records_get_the_same_numbers(videos, tmp_path):
     root = str(tmp_path / "records")
-    prepare(videos=videos, out=root, form=RecordFormat(short_sides=(None,)), workers=1)
+    prepare(videos, root=root, form=RecordFormat(short_sides=(None,)), workers=1)
     recorded = take(recorded_videos(root), augment=Recorder())
     for (clips, seen), (other, others_seen) in zip(
         take(videos, augment=Recorder()), recorded, strict=True
