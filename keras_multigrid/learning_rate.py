@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_multigrid import compat
 from keras_multigrid.checks import check_integer, check_not_negative, is_number
 from keras_multigrid.schedule import MultigridSchedule, Phase, PhaseTable
 
@@ -152,9 +153,7 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
 
 def policy_of(model: keras.Model) -> MultigridLearningRate | None:
     """The `MultigridLearningRate` of a compiled model, None if it has another learning rate."""
-    # Mixed precision wraps the optimizer that holds the learning rate.
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    policy = getattr(optimizer, "_learning_rate", None)
+    policy = compat.learning_rate_of(model.optimizer)
     return policy if isinstance(policy, MultigridLearningRate) else None
 
 

@@ -192,7 +192,7 @@ TINY = (
     "models.create.blocks=(1, 1, 1, 1)",
     "models.create.width=8",
     "runs.Logging.validations=1",
-    # Another function to trace, which tests/test_callbacks.py has.
+    # Another function to trace, which tests/callbacks/test_batch_statistics.py has.
     "runs.Optimization.precise_batches=0",
 )
 

@@ -63,10 +63,10 @@ def main() -> None:
 def _gin(files, videos) -> str:
     """Settings that put the lists in the place of an experiment's own data."""
     if files.are_frame_lists and not videos.multi_label:
-        module, reader = "published_sets", "something_something"
+        reader = "something_something"
         settings = {"frame_lists": (files.train, files.validation)}
     else:
-        module, reader = "annotations", "path_label_lists"
+        reader = "path_label_lists"
         settings = {"train": files.train, "validation": files.validation}
         if files.are_frame_lists:
             reader = "charades_frame_lists"
@@ -75,11 +75,11 @@ def _gin(files, videos) -> str:
             settings["class_names"] = files.class_names
     lines = [
         "from __gin__ import dynamic_registration",
-        f"from keras_multigrid.data import {module}",
+        "from keras_multigrid.data import lists",
         # A scope of their own: the experiment's settings, and the names that they use, stay.
-        f"VIDEOS = @cleaned/{module}.{reader}()",
+        f"VIDEOS = @cleaned/lists.{reader}()",
         f"NUM_CLIPS = {len(videos.train)}",
-        *(f"cleaned/{module}.{reader}.{name} = {value!r}" for name, value in settings.items()),
+        *(f"cleaned/lists.{reader}.{name} = {value!r}" for name, value in settings.items()),
     ]
     return "\n".join(lines) + "\n"
 

@@ -114,7 +114,7 @@ def _gin(root, manifest) -> str:
         root = os.path.abspath(root)
     lines = [
         "from __gin__ import dynamic_registration",
-        "from keras_multigrid.data import recorded_videos",
+        "from keras_multigrid.data import records",
         # A scope of its own: the experiment's settings, and the names that they use, stay.
         "VIDEOS = @prepared/records.recorded_videos()",
         f"NUM_CLIPS = {sum(shard.num_videos for shard in manifest.shards['train'])}",

@@ -258,7 +258,8 @@ class ClipReader:
             return None
         frames, label = found
         window = excerpt.window(*frames[0].shape[:2])
-        return Cut(frames, window, np.asarray(label, self._task.label_dtype), index)
+        label = np.asarray(self._task.encode(label), self._task.label_dtype)
+        return Cut(frames, window, label, index)
 
     def _read(self, index: int, excerpt: Excerpt) -> tuple[Sequence[np.ndarray], Any] | None:
         """Frames and label of a video; None if it is not there or cannot be read."""
@@ -274,7 +275,7 @@ class ClipReader:
             self._bad_videos.add(self._videos[index].path, error)
             return None
         self._bad_videos.count_clips(1)
-        return frames, self._task.encode(label)
+        return frames, label
 
     def _opened(self, index: int, detail: int):
         if self._kept is None:
