@@ -122,7 +122,7 @@ def test_the_command_line(tmp_path):
     assert bad.startswith(f"{tmp_path}/bad.mp4\ttrain\tCannot decode")
     assert (tmp_path / "records" / "records.gin").read_text().splitlines() == [
         "from __gin__ import dynamic_registration",
-        "from keras_multigrid.data import recorded_videos",
+        "from keras_multigrid.data import records",
         "VIDEOS = @prepared/records.recorded_videos()",
         "NUM_CLIPS = 2",
         "prepared/records.recorded_videos.root = '%s'" % (tmp_path / "records"),

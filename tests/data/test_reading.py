@@ -74,7 +74,7 @@ def clip_of(video, *, num_frames):
     """The values of a clip."""
     clip = Clip(
         video=video, batch=0, batch_size=8, num_frames=num_frames, crop_size=16, detail=18,
-        duration=2 * num_frames, scale=18, region=16, start=7, top=5, left=3, flip=0,
+        duration=2 * num_frames, scale=18, region=16, start=7, top=5, left=3, flip=0, position=0,
     )  # fmt: skip
     return tf.constant(clip, tf.int64)
 
