@@ -5,7 +5,7 @@ PYTHON ?= python3
 EXTRAS ?= cpu,io,onnx,test
 LATEST_EXTRAS ?= cpu,onnx,test
 GIN_FILE ?= gin/quickstart.gin
-# As tools/experiment.py sets them: no notes, and fast convolutions on every processor.
+# As keras_multigrid/cli/command.py sets them: no notes, and fast convolutions on every processor.
 TF_CPP_MIN_LOG_LEVEL ?= 3
 TF_ENABLE_ONEDNN_OPTS ?= 1
 export TF_CPP_MIN_LOG_LEVEL TF_ENABLE_ONEDNN_OPTS

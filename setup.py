@@ -28,7 +28,11 @@ setup(
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Topic :: Scientific/Engineering :: Image Recognition",
     ],
-    packages=find_packages(include=["keras_multigrid*"]),
+    # The experiments of gin/ are installed with the package.
+    packages=[*find_packages(include=["keras_multigrid*"]), "keras_multigrid.experiments"],
+    package_dir={"keras_multigrid.experiments": "gin"},
+    package_data={"keras_multigrid.experiments": ["*.csv", "*.gin", "*/*.gin"]},
+    entry_points={"console_scripts": ["multigrid = keras_multigrid.cli.command:main"]},
     python_requires=">=3.10",
     # TensorFlow is an extra, not a requirement: `tensorflow` and `tensorflow-cpu` are two wheels of
     # one library, and requiring either would overwrite the files of the other.

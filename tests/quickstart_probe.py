@@ -6,10 +6,11 @@ import os
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tools"))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-import experiment
 from absl import flags
+
+from keras_multigrid.cli import command, experiments
 
 flags.DEFINE_string("out", None, "JSON file to write.")
 
@@ -20,7 +21,7 @@ def resident_bytes() -> int:
 
 
 def main() -> None:
-    experiment.load()
+    experiments.load()
     import tensorflow as tf
 
     from keras_multigrid.callbacks import multigrid
@@ -54,13 +55,13 @@ def main() -> None:
     training_stream = Input.training
     Input.training = recorded
     training.MultigridCallback = Probe
-    configured = experiment.configured(I3D)
-    settings = experiment.configured(Settings)()
+    configured = experiments.configured(I3D)
+    settings = experiments.configured(Settings)()
     model = dataclasses.replace(
         settings.model, model=lambda **settings: _with_class(configured(**settings), TracedI3D)
     )
     report = training.train(dataclasses.replace(settings, model=model))
-    schedule = experiment.configured(MultigridSchedule)()
+    schedule = experiments.configured(MultigridSchedule)()
     result = {
         "shapes": shapes[: report.steps],
         "expected": [list(schedule.grid(step).shape) for step in range(report.steps)],
@@ -79,4 +80,4 @@ def _with_class(model, model_class):
 
 
 if __name__ == "__main__":
-    experiment.run(main)
+    command.run(main)

@@ -49,6 +49,7 @@ ALLOWED = {
     "data": DATA,
     "distribute": RUNS,
     "runs": RUNS,
+    "cli": RUNS | ours("runs") | {"absl", "gin"},
 }
 # What single files may import, too: a backend, an extra.
 FILES_ALLOWED = {

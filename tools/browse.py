@@ -1,49 +1,11 @@
-"""Look at clips as the model will see them at each grid, before training.
-
-    python tools/browse.py --gin_file=gin/quickstart.gin --out=clips.html
-
-A page with moving clips, or, with --out=clips.png, a sheet of film strips.
-"""
+"""The command `browse`: see keras_multigrid/cli/browse.py, or --help."""
 
 import pathlib
+import sys
 
-import experiment
-from absl import app, flags
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-import gin
-
-flags.DEFINE_string("out", "clips.html", "The local file to write, which ends in .html or .png.")
-flags.DEFINE_integer("clips", 4, "Clips of each grid.", lower_bound=1)
-flags.DEFINE_integer("seed", None, "Seed of the training; by default the experiment's.")
-FLAGS = flags.FLAGS
-
-
-def main() -> None:
-    out = pathlib.Path(FLAGS.out)
-    if out.suffix not in (".html", ".png"):
-        raise app.UsageError(f"--out must end in .html or .png. Received: {FLAGS.out}")
-    experiment.check_local("out")
-    experiment.load()
-    experiment.check_schemes()
-    from keras_multigrid.runs import browsing
-
-    seed = _seed_of_training() if FLAGS.seed is None else FLAGS.seed
-    grids = experiment.configured(browsing.browse)(seed=seed, num_clips=FLAGS.clips)
-    if out.suffix == ".png":
-        data = browsing.to_png(grids)
-    else:
-        data = browsing.to_html(grids).encode("utf-8", "backslashreplace")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(data)
-    print(f"wrote {out}")
-
-
-def _seed_of_training() -> int:
-    try:
-        return gin.query_parameter("runs.Settings.seed")
-    except ValueError:
-        return 0
-
+from keras_multigrid.cli import command
 
 if __name__ == "__main__":
-    experiment.run(main)
+    command.main("browse")

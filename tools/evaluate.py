@@ -1,20 +1,11 @@
-"""Test a trained network: python tools/evaluate.py --gin_file=gin/quickstart.gin [--gin_param=...]
+"""The command `evaluate`: see keras_multigrid/cli/evaluate.py, or --help."""
 
-Views and weights are settings, too:
-    --gin_param="clips.Views.clips = 1" --gin_param="clips.Views.crops = 3"
-    --gin_param="runs.MultiViewTest.weights = 'SLOWFAST_8x8_R50.pkl'"
-"""
+import pathlib
+import sys
 
-import experiment
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-
-def main() -> None:
-    experiment.load()
-    experiment.check_schemes()
-    from keras_multigrid.runs import evaluation
-
-    print(f"\n{experiment.configured(evaluation.evaluate)()}")
-
+from keras_multigrid.cli import command
 
 if __name__ == "__main__":
-    experiment.run(main)
+    command.main("evaluate")

@@ -1,98 +1,11 @@
-"""Preview a training, without data: python tools/plan.py --gin_file=gin/quickstart.gin [--json]
+"""The command `plan`: see keras_multigrid/cli/plan.py, or --help."""
 
-On a cluster, with what one device trains in a second, measured on it:
-    --replicas=128 --clips_per_second=30
-"""
-
-import copy
-import json
 import pathlib
 import sys
 
-import experiment
-from absl import app, flags
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-import gin
-
-flags.DEFINE_bool("json", False, "Print the whole plan as JSON instead of a table.")
-flags.DEFINE_string("png", None, "Also draw the schedule into this file.")
-flags.DEFINE_integer("replicas", 1, "Devices that will share a mini-batch.")
-flags.DEFINE_float(
-    "clips_per_second",
-    None,
-    "Clips of the baseline's grid that one device trains in a second, as measured: shows time, "
-    "input and network. The network's parameters are counted with 400 classes.",
-)
-flags.DEFINE_float(
-    "frames_per_core",
-    None,
-    "Frames that one core decodes in a second. By default what was measured, in docs/data.md, for "
-    "H.264 of 340 x 256, by the frames of the clip: 160 of 8, 215 of 16, 320 of 32.",
-)
-FLAGS = flags.FLAGS
-
-# The number of classes is that of the data, which a plan does without: Kinetics has as many.
-_CLASSES = 400
-
-
-def main() -> None:
-    experiment.load()
-    from keras_multigrid.learning_rate import MultigridLearningRate
-    from keras_multigrid.runs.plan import make_plan
-    from keras_multigrid.runs.plan_table import format_plan
-
-    learning_rate = experiment.configured(MultigridLearningRate)()
-    plan = make_plan(
-        learning_rate,
-        replicas=FLAGS.replicas,
-        device=_device(),
-        frames_per_core=FLAGS.frames_per_core,
-    )
-    print(json.dumps(plan, indent=2) if FLAGS.json else format_plan(plan))
-    if FLAGS.png is not None:
-        _draw(learning_rate.on_replicas(FLAGS.replicas), pathlib.Path(FLAGS.png))
-
-
-def _device():
-    if FLAGS.clips_per_second is None:
-        if FLAGS.frames_per_core is not None:
-            raise app.UsageError("--frames_per_core is for rates: set --clips_per_second, too.")
-        return None
-    from keras_multigrid.runs.plan import Device
-
-    return Device(clips_per_second=FLAGS.clips_per_second, parameters=_count_parameters())
-
-
-def _count_parameters() -> int:
-    """Those of the experiment's model, with a classifier of `_CLASSES`."""
-    from keras_multigrid.runs.settings import Model
-
-    try:
-        settings = gin.get_bindings(Model, resolve_references=False)
-    except ValueError:
-        # The gin files do not name `Model` at all: they are for a schedule alone.
-        settings = {}
-    if "model" not in settings:
-        raise ValueError(
-            "--clips_per_second needs the network, whose parameters it counts. Received: no "
-            "runs.Model.model. Bind it in the gin file."
-        )
-    # gin resolves references as it copies them; the others would look for data.
-    make_model = copy.deepcopy(settings["model"])
-    network = make_model(classes=_CLASSES, classifier_activation="softmax")
-    if hasattr(network, "parameter_count"):
-        return network.parameter_count
-    return network.count_params()
-
-
-def _draw(learning_rate, path: pathlib.Path) -> None:
-    from keras_multigrid import figures
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(figures.to_png(figures.draw_schedule(learning_rate)))
-    # Standard output may be JSON for another program.
-    print(f"wrote {path}", file=sys.stderr)
-
+from keras_multigrid.cli import command
 
 if __name__ == "__main__":
-    experiment.run(main)
+    command.main("plan")

@@ -1,29 +1,11 @@
-"""What a trained network sees in videos of your own, the highest scores first.
+"""The command `predict`: see keras_multigrid/cli/predict.py, or --help."""
 
-    python tools/predict.py --gin_file=gin/quickstart.gin my_video.mp4 another.mov
+import pathlib
+import sys
 
-The experiment names the network and its training; its classes are those that the run saved, so its
-data need not be there.
-"""
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-import experiment
-from absl import flags
-
-flags.DEFINE_integer("top", 5, "Classes to show of each video.")
-FLAGS = flags.FLAGS
-
-
-def main(paths: list[str]) -> None:
-    experiment.load()
-    experiment.check_schemes()
-    from keras_multigrid.runs import evaluation
-
-    predictions = experiment.configured(evaluation.predict)(paths=paths, top=FLAGS.top)
-    for path, classes in predictions.items():
-        print(path)
-        for name, score in classes:
-            print(f"  {score:.4f}  {name}")
-
+from keras_multigrid.cli import command
 
 if __name__ == "__main__":
-    experiment.run(main, takes_paths=True)
+    command.main("predict")

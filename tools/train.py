@@ -1,32 +1,11 @@
-"""Train: python tools/train.py --gin_file=gin/quickstart.gin [--gin_param=NAME=VALUE ...]"""
+"""The command `train`: see keras_multigrid/cli/train.py, or --help."""
 
-import dataclasses
+import pathlib
+import sys
 
-import experiment
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-import gin
-
-
-def main() -> None:
-    experiment.load()
-    experiment.check_schemes()
-    from keras_multigrid.runs import training
-    from keras_multigrid.runs.settings import Settings
-
-    settings = experiment.configured(Settings)()
-    logging = dataclasses.replace(settings.logging, texts=_settings)
-    report = training.train(dataclasses.replace(settings, logging=logging))
-    if report is not None:
-        print(f"\n{report}")
-
-
-def _settings() -> dict[str, str]:
-    """Everything that was set, and everything that was used, defaults included."""
-    return {
-        "config.gin": gin.config_str(),
-        "operative_config.gin": gin.operative_config_str(),
-    }
-
+from keras_multigrid.cli import command
 
 if __name__ == "__main__":
-    experiment.run(main)
+    command.main("train")

@@ -1,0 +1,1 @@
+"""The commands, and the only modules that know of gin and flags."""

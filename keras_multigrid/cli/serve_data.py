@@ -1,0 +1,111 @@
+"""An input service: processes, on machines of their own, that read clips of records for trainers.
+
+    python tools/serve_data.py dispatcher --port=5050          one, which knows who reads what
+    python tools/serve_data.py worker --dispatcher=HOST:5050   as many as it takes, anywhere
+
+Trainers read from it by one binding, and must see the records at the same path as the workers:
+
+    python tools/train.py --gin_file=... --gin_param="runs.Data.service='grpc://HOST:5050'"
+
+Workers may come and go while trainers run. Ports are open to everyone who reaches them, and what
+trainers send is run: keep them inside your own network.
+"""
+
+import contextlib
+import os
+import queue
+import signal
+import socket
+
+from absl import app, flags
+
+flags.DEFINE_integer(
+    "port", None, "Port to listen at; 0, a worker's default, takes a free one.", 0, 65535
+)
+flags.DEFINE_string("dispatcher", None, "Of a worker: HOST:PORT of its dispatcher.")
+flags.DEFINE_string("host", None, "Of a worker: the name that trainers reach it by; its own.")
+FLAGS = flags.FLAGS
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command."""
+    if arguments == ["dispatcher"]:
+        _dispatcher()
+    elif arguments == ["worker"]:
+        _worker()
+    else:
+        raise app.UsageError(f"Name what to start: dispatcher or worker. Received: {arguments}.")
+
+
+def _dispatcher() -> None:
+    if FLAGS.port is None or FLAGS.dispatcher or FLAGS.host:
+        raise app.UsageError("A dispatcher takes --port, such as --port=5050, and nothing else.")
+    import tensorflow as tf
+
+    service = tf.data.experimental.service
+    try:
+        server = service.DispatchServer(service.DispatcherConfig(port=FLAGS.port))
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"The dispatcher cannot listen at port {FLAGS.port}: {error}. Is it in use?"
+        ) from None
+    port = server.target.rpartition(":")[2]
+    print(f"dispatcher: service='grpc://{socket.gethostname()}:{port}'", flush=True)
+    _signals().get()
+    _end()
+
+
+def _worker() -> None:
+    if not FLAGS.dispatcher:
+        raise app.UsageError("A worker takes --dispatcher=HOST:PORT, and --port and --host.")
+    import tensorflow as tf
+
+    from keras_multigrid import remote_files
+    from keras_multigrid.data.records import serving
+
+    address = FLAGS.dispatcher.removeprefix("grpc://")
+    try:
+        serving.check_address(f"grpc://{address}")
+    except ValueError:
+        raise app.UsageError(
+            f"--dispatcher must be HOST:PORT, such as localhost:5050. Received: {FLAGS.dispatcher}."
+        ) from None
+    # What the dispatcher sends may read from any of them.
+    remote_files.load()
+    host = FLAGS.host or socket.gethostname()
+    service = tf.data.experimental.service
+    config = service.WorkerConfig(
+        dispatcher_address=address,
+        worker_address=f"{host}:%port%",
+        port=FLAGS.port or 0,
+        dispatcher_timeout_ms=round(1000 * remote_files.retry_seconds()),
+        heartbeat_interval_ms=1000,
+    )
+    events = _signals()
+
+    def wait(seconds: float) -> None:
+        with contextlib.suppress(queue.Empty):
+            events.get(timeout=seconds)
+            _end()
+
+    print(f"waits for {FLAGS.dispatcher}", flush=True)
+    serving.wait_until_it_answers(f"grpc://{address}", wait)
+    # Serves as long as it is referred to.
+    server = service.WorkerServer(config)  # noqa: F841
+    print(f"worker of {FLAGS.dispatcher}, as {host}", flush=True)
+    events.get()
+    _end()
+
+
+def _signals() -> queue.SimpleQueue:
+    """A queue that gets each SIGTERM and SIGINT."""
+    events = queue.SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: events.put(number))
+    return events
+
+
+def _end() -> None:
+    print("stopped", flush=True)
+    # Without a farewell, for which a server may wait for ever: trainers read what it had begun.
+    os._exit(0)
