@@ -10,15 +10,17 @@ A horizontal flip turns left into right and clockwise into counterclockwise: tra
 import dataclasses
 import functools
 import math
+from typing import NamedTuple
 
 import numpy as np
+
+from keras_multigrid.checks import check_choice
 
 # Raised whenever the same seed would give other pixels.
 GENERATOR_VERSION = 2
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Motion:
+class _Motion(NamedTuple):
     """Direction of each motion. y points down, so a growing angle is clockwise on the screen."""
 
     x: float = 0.0
@@ -114,18 +116,9 @@ class Poses:
 def draw_scene(class_name: str, *, seed: int | tuple[int, ...]) -> Scene:
     """Draws a video's size, length, frame rate, starting pose and speeds.
 
-    Args:
-        class_name: one of `CLASS_NAMES`. It takes no part in the draws.
-        seed: a non-negative integer, or a tuple of them.
-
-    Raises:
-        ValueError: if the class is unknown.
+    Arguments and errors: same as for `render_video`. The class takes no part in the draws.
     """
-    if class_name not in _MOTIONS:
-        raise ValueError(
-            f"`class_name` must be one of {', '.join(CLASS_NAMES)}. "
-            f"Received: class_name={class_name!r}."
-        )
+    check_choice("class_name", class_name, CLASS_NAMES)
     rng = np.random.default_rng(seed)
     short = 2 * int(rng.integers(32, 49))
     # Rounding down keeps the aspect ratio within 4:3; H.264 with 4:2:0 colour needs even sides.
