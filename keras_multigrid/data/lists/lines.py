@@ -1,9 +1,8 @@
-"""Text lists, read line by line, and all their bad lines told at once."""
+"""Text lists, read line by line; one error names all their bad lines."""
 
 import contextlib
 import csv
 import io
-import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
@@ -87,9 +86,12 @@ def refuse_bad_lines() -> Iterator[None]:
 
 
 def numbered_lines(
-    file: Path, *, setting: str, layout: str, comments: bool = True
+    file: Path, *, setting: str, layout: str, comments: bool = False
 ) -> Iterator[tuple[int, str]]:
-    """Number and text of each line that is not blank nor, with `comments`, begins with "#"."""
+    """Number and text of each line that is not blank and, with `comments`, does not begin with "#".
+
+    Args and errors: those of `open_text`.
+    """
     with open_text(file, setting=setting, kind="text file", layout=layout) as lines:
         for number, line in enumerate(lines, 1):
             line = line.strip()
@@ -101,7 +103,7 @@ def open_text(file: Path, *, setting: str, kind: str, layout: str) -> TextIO:
     """A text file opened for reading, wherever it is.
 
     Raises:
-        FileNotFoundError: there is no such file; it names the setting and the layout.
+        FileNotFoundError: there is no such file; the error names the setting and the layout.
     """
     try:
         content = files.open_file(os.fspath(file))
@@ -121,16 +123,15 @@ def parsed(
     *,
     kind: str = "line",
 ) -> Iterator[Value]:
-    """What `parse` makes of each line; those for which it raises a `ValueError` are bad lines."""
+    """What `parse` makes of each line, inside `refuse_bad_lines`.
+
+    Lines for which it raises a `ValueError` are bad lines.
+    """
     for number, line in lines:
         try:
             value = parse(line)
         except ValueError as error:
-            bad_lines = _collected.get()
-            bad = bad_line(file, number, line, error, kind=kind)
-            if bad_lines is None:
-                raise BadLinesError([bad]) from None
-            bad_lines.append(bad)
+            _collected.get().append(bad_line(file, number, line, error, kind=kind))
         else:
             yield value
 
@@ -144,16 +145,16 @@ def bad_line(
     )
 
 
-def column_values(
-    file: Path, lines: Iterator[tuple[int, str]], columns: Sequence[str]
-) -> Callable[[str], tuple[str, ...]]:
+def rows(
+    file: Path, lines: Iterator[tuple[int, str]], columns: Iterable[str]
+) -> Callable[[str], dict[str, str]]:
     """Take the header off a table of comma-separated values.
 
     Returns:
-        A function from one of the other lines to its values in `columns`.
+        A function from one of the other lines to its values by column.
 
     Raises:
-        BadLinesError: the header lacks one of them.
+        BadLinesError: the header lacks one of `columns`.
     """
     number, line = next(lines, (1, ""))
     header = [name.strip() for name in _fields(line)]
@@ -161,22 +162,19 @@ def column_values(
     if missing:
         reason = f"the first line must name the columns, {missing} too"
         raise BadLinesError([bad_line(file, number, line, reason)])
-    values = operator.itemgetter(*map(header.index, columns))
 
-    def values_of(line: str) -> tuple[str, ...]:
+    def row(line: str) -> dict[str, str]:
         fields = _fields(line)
         if len(fields) != len(header):
             raise ValueError(f"expected {len(header)} fields, found {len(fields)}")
-        return values(fields)
+        return dict(zip(header, fields, strict=True))
 
-    return values_of
+    return row
 
 
 def _fields(line: str) -> list[str]:
-    if '"' not in line:
-        return line.split(",")
     try:
         # Line by line, so that a quote that nobody closed spoils its own line only.
-        return next(csv.reader([line], strict=True))
+        return next(csv.reader([line], strict=True), [""])
     except csv.Error as error:
         raise ValueError(f"its quotes are wrong: {error}") from None
