@@ -3,21 +3,15 @@
 import os
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
-from keras_multigrid.data import positions as positions_lib
 from keras_multigrid.data.clips.clip import Clip
 from keras_multigrid.data.clips.indices import training_indices
 from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.clips.windows import random_clip
-from keras_multigrid.data.positions import Share
-from keras_multigrid.data.stream import (
-    bucketed,
-    by_blocks,
-    check_num_videos,
-    drawn_clips,
-    measured,
-)
+from keras_multigrid.data.positions import Share, batches
+from keras_multigrid.data.stream import bucketed, check_num_videos, drawn_clips, measured
 from keras_multigrid.schedule import MultigridSchedule
 
 
@@ -54,7 +48,12 @@ def resample(
     """
     share = Share.of(input_context)
     clips = drawn_clips(schedule, sampling, seed=seed, start_step=start_step, share=share)
-    is_own = by_blocks(positions_lib.is_own(schedule, share), schedule.clips_before(start_step))
+    batch_of = batches(schedule, Share(count=share.total, total=share.total))
+
+    def own_flags(number):
+        replica = number % share.total - share.first
+        is_own = (replica >= 0) & (replica < share.count)
+        return tf.data.Dataset.from_tensors(is_own).repeat(batch_of(number).size)
 
     def load(values, video, label):
         clip = Clip.unpacked(values)
@@ -67,15 +66,16 @@ def resample(
         seen = schedule.clips_before(start_step) % schedule.num_clips
         stream = videos.repeat().skip(seen)
         if share.total > 1:
-            stream = tf.data.Dataset.zip((is_own, stream)).filter(lambda is_own, _: is_own)
-            stream = stream.map(lambda _, video: video)
+            numbers = tf.data.Dataset.range(start_step * share.total, np.iinfo(np.int64).max)
+            stream = tf.data.Dataset.zip((numbers.flat_map(own_flags), stream))
+            stream = stream.filter(lambda is_own, _: is_own).map(lambda _, video: video)
         resampled = tf.data.Dataset.zip((clips, stream)).map(
             lambda values, video: load(values, *video),
             num_parallel_calls=workers or os.cpu_count(),
             deterministic=True,
         )
-        batches = bucketed(resampled).map(lambda values, clips, labels: (clips, labels))
-        return measured(batches.prefetch(2), start_step, share)
+        stream = bucketed(resampled).map(lambda values, clips, labels: (clips, labels))
+        return measured(stream.prefetch(2), start_step, share)
 
     return transform
 

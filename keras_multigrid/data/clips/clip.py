@@ -8,11 +8,12 @@ import tensorflow as tf
 class Clip(NamedTuple):
     """What its position decides about a training clip, before its video is known.
 
-    Integers, or int64 tensors: scalars, or vectors for several positions.
+    Integers, or int64 tensors: scalars, or vectors for several positions, beside which a scalar
+    stands for the same value at each of them.
 
     Args:
         video: the video it comes from, as long as that one can be read.
-        batch: number of its batch, of all those that its worker reads, one a step and device.
+        batch: number of its batch among those of its worker, which has one per step and device.
         batch_size: clips of its step on one replica.
         num_frames: frames.
         crop_size: height and width, in pixels.
@@ -49,7 +50,8 @@ class Clip(NamedTuple):
 
     def packed(self) -> tf.Tensor:
         """Its fields as int64 (..., fields), which data sets pass on as one tensor."""
-        return tf.stack(self, axis=-1)
+        shape = tf.shape(self.position)
+        return tf.stack([tf.broadcast_to(field, shape) for field in self], axis=-1)
 
     @property
     def shape(self) -> tuple[tf.Tensor, ...]:
@@ -70,8 +72,3 @@ class Clip(NamedTuple):
     def short_side(self) -> int:
         """Short side of the whole video where the clip has its `crop_size`, in pixels."""
         return -(-self.scale * self.crop_size // self.region)
-
-    @property
-    def num_pixels(self) -> tf.Tensor:
-        """Numbers in it, of all colours."""
-        return self.num_frames * self.crop_size**2 * 3

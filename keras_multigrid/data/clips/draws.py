@@ -31,13 +31,8 @@ def draws_at(seed: int, positions: tf.Tensor, count: int) -> tf.Tensor:
     blocks, place = tf.unique(positions // BLOCK)
     # Positions are runs of neighbours: few blocks.
     numbers = tf.map_fn(lambda block: draws(seed, block, count), blocks)
-    return tf.gather_nd(
-        tf.transpose(numbers, (1, 0, 2)),
-        tf.tile(
-            tf.stack([place, tf.cast(positions % BLOCK, tf.int32)], axis=1)[None], (count, 1, 1)
-        ),
-        batch_dims=1,
-    )
+    numbers = tf.reshape(tf.transpose(numbers, (1, 0, 2)), (count, -1))
+    return tf.gather(numbers, tf.cast(place, tf.int64) * BLOCK + positions % BLOCK, axis=1)
 
 
 def uniform_at(seed: int, positions: tf.Tensor, count: int) -> tf.Tensor:

@@ -8,6 +8,8 @@ import dataclasses
 
 import tensorflow as tf
 
+from keras_multigrid.checks import check_integer, check_positive
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClipSampling:
@@ -70,10 +72,10 @@ class ClipSampling:
     still: bool = False
 
     def __post_init__(self):
-        for name in ("stride", "min_scale", "max_scale", "std"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"`{name}` must be positive. Received: {name}={value!r}.")
+        check_positive("std", self.std)
+        for name in ("stride", "min_scale", "max_scale"):
+            if getattr(self, name) is not None:
+                check_integer(name, getattr(self, name))
         if None not in (self.min_scale, self.max_scale) and self.min_scale > self.max_scale:
             raise ValueError(
                 "`min_scale` must not exceed `max_scale`. "
@@ -98,17 +100,16 @@ class ClipSampling:
 
 
 def choose_region(draw, sampling: ClipSampling, *, crop_size, base_crop_size: int):
-    """What a clip shows: (scale, region) of `Clip`, int64 tensors like `draw`.
+    """What a clip shows: `scale` and `region` of its `Clip`, int64 tensors.
 
     224² clips, short sides from 256 to 320     224 of 256 ... 320
     112² clips, view kept                       224 of 256 ... 320, halved after the crop
     112² clips, published                       112 of 128 ... 320
     """
     shortest, longest = (tf.constant(n, tf.int64) for n in sampling.scales(base_crop_size))
-    region = crop_size
-    if sampling.keep_view:
-        region = tf.fill(tf.shape(draw), tf.constant(base_crop_size, tf.int64))
-    else:
+    region = tf.constant(base_crop_size, tf.int64)
+    if not sampling.keep_view:
+        region = crop_size
         shortest = scale_at(shortest, crop_size=crop_size, base_crop_size=base_crop_size)
     scale = _between(draw, shortest, longest, reciprocal=sampling.reciprocal_scales)
     return tf.maximum(scale, region), region
@@ -130,7 +131,7 @@ def _between(draw, shortest, longest, *, reciprocal: bool):
 
 
 def choose_duration(draw, sampling: ClipSampling, *, num_frames, base_frames: int):
-    """Source frames that a clip's frames stand for: int64, like `draw`.
+    """Source frames that a clip's frames stand for, an int64 tensor.
 
     16 frames at stride 2     32
     4 frames, span kept       32
