@@ -12,8 +12,7 @@ BLOCK = 256
 def draws(seed: int, block: tf.Tensor, count: int) -> tf.Tensor:
     """Random numbers of the positions BLOCK * block, ..., BLOCK * (block + 1) - 1.
 
-    Returns:
-        int64 (count, BLOCK), in [0, 2**31 - 1).
+    They are int64 (count, BLOCK) in [0, 2**31 - 1).
     """
     numbers = tf.random.stateless_uniform(
         (count, BLOCK),
@@ -27,7 +26,7 @@ def draws(seed: int, block: tf.Tensor, count: int) -> tf.Tensor:
 
 
 def draws_at(seed: int, positions: tf.Tensor, count: int) -> tf.Tensor:
-    """Random numbers of any int64 (n,) positions: int64 (count, n), as of `draws`."""
+    """Random numbers of any int64 (n,) positions: int64 (count, n), as `draws` gives them."""
     blocks, place = tf.unique(positions // BLOCK)
     # Positions are runs of neighbours: few blocks.
     numbers = tf.map_fn(lambda block: draws(seed, block, count), blocks)
