@@ -58,7 +58,7 @@ def check_videos(
     time_limit: float = 120.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> CheckedVideos:
-    """Decode every video of a set, in processes that a video can end without ending the check.
+    """Decode every video of a set, in processes of their own: a crash does not end the check.
 
     Found are videos that are missing, cannot be read, have no frames, or crash or hang the process
     that decodes them; videos that hold fewer frames than their header says, which stay usable; and
@@ -71,8 +71,8 @@ def check_videos(
             only videos that are new or have changed.
         quick: decode the first frames only, and do not compare contents.
         workers: processes; by default the number of cores.
-        time_limit: seconds after which a video counts as unreadable; of remote ones, the time for
-            which a server is waited for is added.
+        time_limit: seconds after which a video counts as unreadable; for remote ones, the time that
+            a server is waited for is added.
         progress: called with the number of videos checked and the number of all.
 
     Raises:
@@ -90,12 +90,15 @@ def check_videos(
         # To wait for a server, with the last attempt, is no fault of the video.
         time_limit += 2 * files.retry_seconds()
     outcomes = {}
-    check = functools.partial(_check, quick=quick)
     isolated = functools.partial(
-        isolated_map, check, workers=workers or os.cpu_count(), time_limit=time_limit
+        isolated_map,
+        functools.partial(_check, quick=quick),
+        workers=workers or os.cpu_count(),
+        time_limit=time_limit,
     )
-    with _journal(journal, quick=quick) as known:
-        for place, outcome in _outcomes(places, known, isolated):
+    os.makedirs(os.path.dirname(journal) or ".", exist_ok=True)
+    with open(journal, "a+", encoding="utf-8") as file:
+        for place, outcome in _outcomes(places, _Journal(file, quick=quick), isolated):
             outcomes[place.part, place.index] = outcome
             if progress is not None:
                 progress(len(outcomes), len(places))
@@ -125,7 +128,7 @@ def _findings(
             continue
         if outcome.warning:
             yield place.finding(outcome.warning, usable=True)
-        # A quick check knows no contents.
+        # A quick check does not read contents.
         first = first_with.setdefault(outcome.content, place) if outcome.content else place
         if first is not place:
             yield place.finding(f"same content as {place.like(first)}")
@@ -133,15 +136,12 @@ def _findings(
 
 def _without(videos: VideoSet, findings: Iterable[Finding]) -> VideoSet:
     unusable = {(finding.part, finding.index) for finding in findings if not finding.usable}
-    parts = {
-        part: tuple(
-            record
-            for index, record in enumerate(getattr(videos, part))
-            if (part, index) not in unusable
-        )
-        for part in ("train", "validation")
-    }
-    return dataclasses.replace(videos, **parts)
+
+    def usable(part: str) -> tuple[VideoRecord, ...]:
+        records = enumerate(getattr(videos, part))
+        return tuple(record for index, record in records if (part, index) not in unusable)
+
+    return dataclasses.replace(videos, train=usable("train"), validation=usable("validation"))
 
 
 class _Place(NamedTuple):
@@ -157,13 +157,8 @@ class _Place(NamedTuple):
         return f"{other}{label}"
 
     def finding(self, reason: str, *, usable: bool = False) -> Finding:
-        return Finding(
-            part=self.part,
-            index=self.index,
-            path=self.record.path,
-            reason=reason,
-            usable=usable,
-        )
+        place = {"part": self.part, "index": self.index, "path": self.record.path}
+        return Finding(**place, reason=reason, usable=usable)
 
 
 def _first_listed(videos: VideoSet) -> tuple[list[_Place], list[Finding]]:
@@ -192,7 +187,7 @@ def _fits_a_list(record: VideoRecord) -> bool:
 def _outcomes(
     places: list[_Place], known: "_Journal", isolated: Callable
 ) -> Iterator[tuple[_Place, Outcome]]:
-    """Outcomes of all videos: those that are known first, the others as their checks end."""
+    """Outcomes of all videos: those in the journal first, the others as their checks end."""
     unknown = []
     for place in places:
         try:
@@ -225,19 +220,12 @@ def _check(item: tuple[_Place, str], *, quick: bool) -> Outcome | files.StorageU
     try:
         return check_video(place.record, quick=quick)
     except files.StorageUnavailableError as error:
-        # Raised by the process that asked: here it would count against the video.
+        # For the calling process to raise: here it would count against the video.
         return error
 
 
-@contextlib.contextmanager
-def _journal(path: str, *, quick: bool) -> Iterator["_Journal"]:
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    with open(path, "a+", encoding="utf-8") as file:
-        yield _Journal(file, quick=quick)
-
-
 class _Journal:
-    """The outcomes of finished checks, a line of JSON each, that outlive the process."""
+    """The outcomes of finished checks, one line of JSON each, that outlive the process."""
 
     def __init__(self, file: TextIO, *, quick: bool):
         self._file = file
@@ -249,7 +237,7 @@ class _Journal:
             # Half written, if a process was killed while it wrote.
             with contextlib.suppress(ValueError):
                 path, state, is_quick, outcome = json.loads(line)
-                # Of what the first frames tell, only faults hold for the whole video.
+                # What a quick check found holds for the whole video only if it is a fault.
                 if quick or not is_quick or outcome["fault"]:
                     self._outcomes[path, state] = Outcome(**outcome)
         if not line.endswith("\n"):

@@ -49,15 +49,7 @@ def training_excerpt(clip: Clip, sampling: ClipSampling) -> Excerpt:
 def view_excerpt(
     grid: Grid, sampling: ClipSampling, *, scale: int, number: int = 0, count: int = 1
 ) -> Excerpt:
-    """What one of `count` clips of a test shows, in the middle crop; a single one is in the middle.
-
-    Args:
-        grid: gives frames and crop.
-        sampling: how frames are taken.
-        scale: short side that the video is scaled to, in pixels.
-        number: number of the clip.
-        count: clips of the video.
-    """
+    """What clip `number` of `count` shows in a test, in its middle crop at this short side."""
     size, short_side = grid.crop_size, max(scale, grid.crop_size)
     return Excerpt(
         indices=lambda num_frames: view_clip_indices(
