@@ -82,7 +82,9 @@ def resample(
 
 def _check_decoded_videos(videos: tf.data.Dataset, schedule: MultigridSchedule) -> None:
     spec = videos.element_spec
-    if not isinstance(spec, tuple) or len(spec) != 2 or _rank(spec[0]) not in (4, None):
+    is_pair = isinstance(spec, tuple) and len(spec) == 2
+    shape = getattr(spec[0], "shape", None) if is_pair else None
+    if shape is None or shape.rank not in (4, None):
         raise ValueError(
             "The data set must give (video, label), one video an element, a video being (frames, "
             f"height, width, 3). Received: element_spec={spec}. Take `.batch()` away, and map "
@@ -91,8 +93,3 @@ def _check_decoded_videos(videos: tf.data.Dataset, schedule: MultigridSchedule) 
     num_videos = int(videos.cardinality())
     if num_videos >= 0:
         check_num_videos(num_videos, schedule)
-
-
-def _rank(spec: object) -> int | None:
-    """Number of axes of an element's part; 0 for what is no tensor."""
-    return spec.shape.rank if isinstance(spec, (tf.TensorSpec, tf.RaggedTensorSpec)) else 0

@@ -7,7 +7,6 @@ order is kept, followed by windows of each step's batch size, gives every step i
 goes on across the borders of batches.
 """
 
-import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -46,17 +45,7 @@ def training_stream(
 ) -> tf.data.Dataset:
     """An infinite data set with one batch per step and device, of the step's grid.
 
-    Args:
-        reader: reads the clips.
-        schedule: gives every step its grid.
-        sampling: how clips are taken from videos.
-        seed: with the step, decides everything.
-        start_step: the step to begin at; nothing before it is computed.
-        share: the devices that the batches are for.
-        augment: same as for `Input`.
-
-    Returns:
-        A data set of (clips, labels): float32 (b, t, crop, crop, 3), and encoded labels.
+    Arguments and result: same as for `Input.training`. `share` names the devices.
     """
     numbers = BatchNumbers(
         first=start_step * share.count,
@@ -66,14 +55,13 @@ def training_stream(
 
     def finished(values, clips, labels):
         if augment is not None:
-            clips, labels = augmented(clips, labels, values)
+            clips, labels = _augmented(augment, schedule.base, seed, clips, labels, values)
         return normalized(clips, sampling), labels
 
-    augmented = functools.partial(_augmented, augment, schedule.base, seed)
     drawn_of = _draws(schedule, sampling, seed=seed, share=share)
-    batches = reader.training(drawn_of, bucketed, numbers)
-    batches = batches.map(finished, num_parallel_calls=reader.workers)
-    return _untuned(measured(batches.prefetch(2), start_step, share))
+    stream = reader.training(drawn_of, bucketed, numbers)
+    stream = stream.map(finished, num_parallel_calls=reader.workers)
+    return _untuned(measured(stream.prefetch(2), start_step, share))
 
 
 def _augmented(augment: Callable, base: Grid, seed: int, clips, labels, values):
@@ -90,11 +78,7 @@ def validation_stream(
 ) -> tf.data.Dataset:
     """Every video once: the clip in its middle, cropped in the centre.
 
-    Videos that cannot be read are left out: their batches are smaller, and so is the last one. With
-    several devices a batch may be empty, so that all devices get as many.
-
-    Returns:
-        A finite data set of (clips, labels), as in `training_stream`.
+    Arguments and result: same as for `Input.validation`. `share` names the devices.
     """
     share.check(grid)
     num_videos, batch_size = reader.num_videos, grid.batch_size // share.total
@@ -108,14 +92,14 @@ def validation_stream(
         end=-(-num_videos // grid.batch_size) * share.count,
         number_of=lambda own: evaluation_number(int(own[0]), grid, share),
     )
-    batches = reader.centres(indices_of, lambda clips: clips.batch(batch_size), grid, numbers)
-    batches = batches.map(
+    stream = reader.centres(indices_of, lambda clips: clips.batch(batch_size), grid, numbers)
+    stream = stream.map(
         lambda is_read, *batch: tuple(tf.boolean_mask(tensor, is_read) for tensor in batch),
         num_parallel_calls=reader.workers,
     )
     if share.total == 1:
-        batches = batches.filter(lambda clips, labels: tf.shape(clips)[0] > 0)
-    return _untuned(_normalized(batches, reader, sampling).prefetch(2))
+        stream = stream.filter(lambda clips, labels: tf.shape(clips)[0] > 0)
+    return _untuned(_normalized(stream, reader, sampling).prefetch(2))
 
 
 def views_stream(
@@ -123,9 +107,7 @@ def views_stream(
 ) -> tf.data.Dataset:
     """All views of every video for a test, the short side scaled to the crop.
 
-    Returns:
-        A finite data set of (clips, numbers): float32 (b, t, crop, crop, 3), and int64 (b,)
-        positions in the list of videos; -1 for what is no view, as of a video that cannot be read.
+    Arguments and result: same as for `Input.views`. `share` names the devices.
     """
     share.check(grid)
     count = reader.num_videos * views.clips

@@ -42,10 +42,7 @@ def charades_frame_lists(
         root: folder that the paths are relative to; full paths and remote ones stay as they are.
         num_classes: number of classes; labels lie below it.
 
-    Raises:
-        FileNotFoundError: a list or `root` is missing.
-        BadLinesError: lines are wrong.
-        ValueError: a part is empty.
+    Errors: same as for `path_label_lists`.
 
     Example:
 

@@ -23,8 +23,8 @@ class BadLine:
 
     Args:
         file: the list.
-        place: where it stands in it: "line 3", counted from 1, or "entry 3", counted from 0.
-        text: what stands there, its beginning if it is long.
+        place: "line 3", counted from 1, or "entry 3", counted from 0.
+        text: the line, or its beginning if it is long.
         reason: what is wrong with it.
     """
 
@@ -54,7 +54,7 @@ _collected: ContextVar[list[BadLine] | None] = ContextVar("bad_lines", default=N
 
 @contextlib.contextmanager
 def collect_bad_lines() -> Iterator[list[BadLine]]:
-    """Let the readers that are called inside go on past bad lines, and collect these.
+    """Let the readers that are called inside skip bad lines, and collect these.
 
     Example:
 

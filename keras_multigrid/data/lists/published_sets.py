@@ -49,10 +49,7 @@ def kinetics(
         root: folder of the videos.
         file_name: where a video lies in `root`, made of the list's columns.
 
-    Raises:
-        FileNotFoundError: a list or `root` is missing.
-        BadLinesError: lines are wrong, or `file_name` names a column that the lists don't have.
-        ValueError: a part is empty.
+    Errors: same as for `path_label_lists`; also where `file_name` names other columns.
 
     Example:
 
@@ -141,10 +138,7 @@ def something_something(
         frame_lists: the reference implementation's `train.csv` and `val.csv`, which name the frames
             of each video by paths relative to `root`. Videos that they don't name are left out.
 
-    Raises:
-        FileNotFoundError: a file or `root` is missing.
-        BadLinesError: entries or lines are wrong.
-        ValueError: a file is not of this form, or a part is empty.
+    Errors: same as for `path_label_lists`; also where a file is not of this form.
 
     Example:
 
@@ -255,10 +249,7 @@ def ucf101(splits: Path, *, root: Path, split: int = 1) -> VideoSet:
         root: folder of the videos, `UCF-101`.
         split: 1, 2 or 3.
 
-    Raises:
-        FileNotFoundError: a list or `root` is missing.
-        BadLinesError: lines are wrong.
-        ValueError: a part is empty.
+    Errors: same as for `path_label_lists`.
 
     Example:
 
@@ -312,7 +303,7 @@ def hmdb51(splits: Path, *, root: Path, split: int = 1) -> VideoSet:
         root: folder of the videos, with one folder per class.
         split: 1, 2 or 3.
 
-    Errors: same as for `ucf101`.
+    Errors: same as for `path_label_lists`.
 
     Example:
 

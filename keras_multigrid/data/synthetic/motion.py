@@ -114,7 +114,7 @@ class Poses:
 
 
 def draw_scene(class_name: str, *, seed: int | tuple[int, ...]) -> Scene:
-    """Draws a video's size, length, frame rate, starting pose and speeds.
+    """Draw a video's size, length, frame rate, starting pose and speeds.
 
     Arguments and errors: same as for `render_video`. The class takes no part in the draws.
     """
@@ -162,7 +162,7 @@ def scene_poses(scene: Scene) -> Poses:
 
 
 def render_video(class_name: str, *, seed: int | tuple[int, ...]) -> np.ndarray:
-    """Renders one video, a pure function of its arguments.
+    """Render one video, a pure function of its arguments.
 
     Args:
         class_name: one of `CLASS_NAMES`.
@@ -233,7 +233,7 @@ def _spline_weights(blotches: int, size: int) -> np.ndarray:
 
 
 def _paint(frames: np.ndarray, layer: np.ndarray, background: np.ndarray, scene: Scene) -> None:
-    """Paints the moving layer over the background, in place."""
+    """Paint the moving layer over the background, in place."""
     poses = scene_poses(scene)
     height, width = background.shape[:2]
     y = (np.arange(height, dtype=np.float32) - height / 2 - scene.pivot_y)[:, None]
@@ -253,7 +253,7 @@ def _paint(frames: np.ndarray, layer: np.ndarray, background: np.ndarray, scene:
 
 
 def _add_noise(frames: np.ndarray, rng: np.random.Generator) -> None:
-    """Adds a slow drift of brightness and pixel noise to all three colours, in place."""
+    """Add a slow drift of brightness and pixel noise to all three colours, in place."""
     num_frames, height, width, _ = frames.shape
     # One field at random offsets: fresh noise for every pixel would take longer than the rest.
     margin = 16

@@ -51,7 +51,7 @@ def write_videos(
     seed: int = 0,
     processes: int | None = None,
 ) -> None:
-    """Writes the data set as H.264 files, unless it is there already.
+    """Write the data set as H.264 files, unless it is there already.
 
         root/train/<class>/<number>.mp4
         root/validation/<class>/<number>.mp4
@@ -76,8 +76,14 @@ def write_videos(
     check_integer("seed", seed, least=0)
     if processes is not None:
         check_integer("processes", processes)
+    classes = len(CLASS_NAMES)
     for name, count in (("num_train", num_train), ("num_validation", num_validation)):
-        _check_video_count(name, count)
+        check_integer(name, count, least=classes)
+        if count % classes:
+            raise ValueError(
+                f"`{name}` must be a multiple of the {classes} classes. "
+                f"Received: {name}={count}. Use {name}={count - count % classes}."
+            )
     if files.is_remote(root) or os.path.isfile(root):
         raise ValueError(
             f"`root` must be a local folder. Received: root={os.fspath(root)!r}. Choose a path "
@@ -109,7 +115,7 @@ class _Task(NamedTuple):
 
 
 def _list_tasks(root: pathlib.Path, num_train: int, num_validation: int, seed: int) -> list[_Task]:
-    """Creates the folders and returns the videos that are still to be written."""
+    """Create the folders; return the videos that are still to be written."""
     tasks = []
     for split, (name, count) in enumerate((("train", num_train), ("validation", num_validation))):
         for label, class_name in enumerate(CLASS_NAMES):
@@ -169,7 +175,7 @@ def _write_task(task: _Task) -> None:
 
 
 def _write_video(path: pathlib.Path, frames: np.ndarray, frames_per_second: int) -> None:
-    """Encodes `frames`, uint8 (frames, height, width, 3)."""
+    """Encode `frames`, uint8 (frames, height, width, 3)."""
     # A keyframe every 12 frames makes it cheap to decode a clip from the video's middle. Without
     # mbtree=0 x264 gives other bytes each time for pictures as small as these.
     options = {"preset": "veryfast", "crf": "22", "g": "12", "threads": "1"}
@@ -202,7 +208,7 @@ def _report_progress(done: int, total: int) -> None:
 
 
 def _available_cpus() -> int:
-    # A container may use fewer CPUs than the machine has; macOS cannot tell.
+    # A container may use fewer CPUs than the machine has; macOS does not say.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -240,13 +246,3 @@ def _write_json(path: pathlib.Path, value: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _whole(path) as file:
         file.write_text(json.dumps(value, indent=2) + "\n")
-
-
-def _check_video_count(name: str, value: int) -> None:
-    classes = len(CLASS_NAMES)
-    check_integer(name, value, least=classes)
-    if value % classes:
-        raise ValueError(
-            f"`{name}` must be a multiple of the {classes} classes. "
-            f"Received: {name}={value}. Use {name}={value - value % classes}."
-        )
