@@ -90,12 +90,8 @@ def check_videos(
         # To wait for a server, with the last attempt, is no fault of the video.
         time_limit += 2 * files.retry_seconds()
     outcomes = {}
-    isolated = functools.partial(
-        isolated_map,
-        functools.partial(_check, quick=quick),
-        workers=workers or os.cpu_count(),
-        time_limit=time_limit,
-    )
+    limits = {"workers": workers or os.cpu_count(), "time_limit": time_limit}
+    isolated = functools.partial(isolated_map, functools.partial(_check, quick=quick), **limits)
     os.makedirs(os.path.dirname(journal) or ".", exist_ok=True)
     with open(journal, "a+", encoding="utf-8") as file:
         for place, outcome in _outcomes(places, _Journal(file, quick=quick), isolated):
@@ -149,12 +145,9 @@ class _Place(NamedTuple):
     index: int
     record: VideoRecord
 
-    def __str__(self) -> str:
-        return f"the {_PART_NAMES[self.part]} video '{self.record.path}'"
-
     def like(self, other: "_Place") -> str:
         label = "" if other.record.label == self.record.label else ", with another label"
-        return f"{other}{label}"
+        return f"the {_PART_NAMES[other.part]} video '{other.record.path}'{label}"
 
     def finding(self, reason: str, *, usable: bool = False) -> Finding:
         place = {"part": self.part, "index": self.index, "path": self.record.path}
@@ -169,7 +162,9 @@ def _first_listed(videos: VideoSet) -> tuple[list[_Place], list[Finding]]:
     for part in ("validation", "train"):
         for index, record in enumerate(getattr(videos, part)):
             place = _Place(part, index, record)
-            if not _fits_a_list(record):
+            names = record.frame_paths or (record.path,)
+            # Lines of a list end where names do, and lose blanks at their ends.
+            if any(name != name.strip() or len(name.splitlines()) != 1 for name in names):
                 findings.append(place.finding("a list cannot hold its name: rename it"))
                 continue
             first = places.setdefault(record.frame_paths or record.path, place)
@@ -178,14 +173,8 @@ def _first_listed(videos: VideoSet) -> tuple[list[_Place], list[Finding]]:
     return list(places.values()), findings
 
 
-def _fits_a_list(record: VideoRecord) -> bool:
-    """Lines end where names do, and blanks at their ends are lost."""
-    names = record.frame_paths or (record.path,)
-    return all(name == name.strip() and len(name.splitlines()) == 1 for name in names)
-
-
 def _outcomes(
-    places: list[_Place], known: "_Journal", isolated: Callable
+    places: list[_Place], journal: "_Journal", isolated: Callable
 ) -> Iterator[tuple[_Place, Outcome]]:
     """Outcomes of all videos: those in the journal first, the others as their checks end."""
     unknown = []
@@ -199,7 +188,7 @@ def _outcomes(
         except OSError as error:
             yield place, Outcome(fault=f"unreadable: {error}")
         else:
-            outcome = known.get(place.record.path, state)
+            outcome = journal.outcomes.get((place.record.path, state))
             if outcome is None:
                 unknown.append((place, state))
             else:
@@ -211,7 +200,7 @@ def _outcomes(
             # Not for the journal: the machine may have been at fault.
             outcome = Outcome(fault=f"unreadable: {outcome.reason}")
         else:
-            known.add(place.record.path, state, outcome)
+            journal.add(place.record.path, state, outcome)
         yield place, outcome
 
 
@@ -230,7 +219,7 @@ class _Journal:
     def __init__(self, file: TextIO, *, quick: bool):
         self._file = file
         self._quick = quick
-        self._outcomes = {}
+        self.outcomes: dict[tuple[str, str], Outcome] = {}
         line = "\n"
         file.seek(0)
         for line in file:
@@ -239,12 +228,9 @@ class _Journal:
                 path, state, is_quick, outcome = json.loads(line)
                 # What a quick check found holds for the whole video only if it is a fault.
                 if quick or not is_quick or outcome["fault"]:
-                    self._outcomes[path, state] = Outcome(**outcome)
+                    self.outcomes[path, state] = Outcome(**outcome)
         if not line.endswith("\n"):
             file.write("\n")
-
-    def get(self, path: str, state: str) -> Outcome | None:
-        return self._outcomes.get((path, state))
 
     def add(self, path: str, state: str, outcome: Outcome) -> None:
         line = json.dumps([path, state, self._quick, dataclasses.asdict(outcome)])

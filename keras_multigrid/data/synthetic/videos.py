@@ -76,8 +76,9 @@ def write_videos(
     check_integer("seed", seed, least=0)
     if processes is not None:
         check_integer("processes", processes)
+    counts = {"num_train": num_train, "num_validation": num_validation}
     classes = len(CLASS_NAMES)
-    for name, count in (("num_train", num_train), ("num_validation", num_validation)):
+    for name, count in counts.items():
         check_integer(name, count, least=classes)
         if count % classes:
             raise ValueError(
@@ -93,13 +94,12 @@ def write_videos(
     settings = {
         "generator": "keras_multigrid.data.synthetic",
         "generator_version": GENERATOR_VERSION,
-        "num_train": num_train,
-        "num_validation": num_validation,
+        **counts,
         "seed": seed,
     }
     if _is_complete(root, settings):
         return
-    # Claims the folder: a call with other settings must not add its videos to these.
+    # Claim the folder: a call with other settings must not add its videos to these.
     _write_json(root / _PARTIAL_MANIFEST, settings)
     _write_files(_list_tasks(root, num_train, num_validation, seed), processes)
     _write_json(root / _MANIFEST, settings)
