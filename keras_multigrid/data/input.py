@@ -39,8 +39,8 @@ class Input:
         augment: changes each training batch before it is normalized. It takes clips, float32 (b, t,
             s, s, 3) in [0, 1]; labels; numbers, float32 (b, k), uniform in [0, 1), as many as its
             attribute `num_numbers` says (16 without it); and the work of a clip, t * s^2 / (T *
-            S^2). It returns clips and labels, and draws nothing itself: the numbers come from the
-            seed and each clip's position, so that a run that goes on gets the same.
+            S^2). It returns clips and labels. It must draw no random numbers itself: those given
+            come from the seed and each clip's position, so that a resumed run gets the same.
         workers: clips read at a time; None takes the number of cores.
         service: address of an input service whose workers read the clips, grpc://HOST:PORT
             (tools/serve_data.py); the videos must be records. The batches are the same.
@@ -136,7 +136,7 @@ class Input:
 
         Returns:
             A finite data set of (clips, numbers): float32 (batch, frames, crop, crop, 3), and int64
-            (batch,) positions in `videos.validation`; -1 for what is no view, as of a video that
+            (batch,) positions in `videos.validation`; -1 for padding and for videos that
             cannot be read.
         """
         reader = self._python_reader(self.videos.validation)

@@ -33,13 +33,13 @@ def resample(
         sampling: how clips are taken from videos. Colours of uint8 videos are normalized; those of
             float videos are left as they are.
         workers: clips resampled at a time; by default the number of cores.
-        input_context: same as for `training_batches`. Each worker goes through all
-            videos of the data set and resamples its own.
+        input_context: same as for `training_batches`. Each worker reads all videos of the data set
+            and resamples its own.
 
     Returns:
-        A function for `tf.data.Dataset.apply`. It takes a data set of (video, label), one video an
-        element, (frames, height, width, 3) uint8 or float, each of its own length and size, and
-        gives an infinite one of (clips, labels), with one batch per step.
+        A function for `tf.data.Dataset.apply`. It takes a data set of (video, label), with one
+        video per element, (frames, height, width, 3) uint8 or float, each of its own length and
+        size. It returns an infinite one of (clips, labels), with one batch per step.
 
     Example:
 
@@ -48,12 +48,6 @@ def resample(
     """
     share = Share.of(input_context)
     clips = drawn_clips(schedule, sampling, seed=seed, start_step=start_step, share=share)
-    batch_of = batches(schedule, Share(count=share.total, total=share.total))
-
-    def own_flags(number):
-        replica = number % share.total - share.first
-        is_own = (replica >= 0) & (replica < share.count)
-        return tf.data.Dataset.from_tensors(is_own).repeat(batch_of(number).size)
 
     def load(values, video, label):
         clip = Clip.unpacked(values)
@@ -66,9 +60,7 @@ def resample(
         seen = schedule.clips_before(start_step) % schedule.num_clips
         stream = videos.repeat().skip(seen)
         if share.total > 1:
-            numbers = tf.data.Dataset.range(start_step * share.total, np.iinfo(np.int64).max)
-            stream = tf.data.Dataset.zip((numbers.flat_map(own_flags), stream))
-            stream = stream.filter(lambda is_own, _: is_own).map(lambda _, video: video)
+            stream = _own_videos(stream, schedule, start_step, share)
         resampled = tf.data.Dataset.zip((clips, stream)).map(
             lambda values, video: load(values, *video),
             num_parallel_calls=workers or os.cpu_count(),
@@ -78,6 +70,22 @@ def resample(
         return measured(stream.prefetch(2), start_step, share)
 
     return transform
+
+
+def _own_videos(
+    stream: tf.data.Dataset, schedule: MultigridSchedule, start_step: int, share: Share
+) -> tf.data.Dataset:
+    """Of the videos of all clips from a step on, those of the clips that a worker reads."""
+    batch_of = batches(schedule, Share(count=share.total, total=share.total))
+
+    def flags(number):
+        replica = number % share.total - share.first
+        is_own = (replica >= 0) & (replica < share.count)
+        return tf.data.Dataset.from_tensors(is_own).repeat(batch_of(number).size)
+
+    numbers = tf.data.Dataset.range(start_step * share.total, np.iinfo(np.int64).max)
+    stream = tf.data.Dataset.zip((numbers.flat_map(flags), stream))
+    return stream.filter(lambda is_own, _: is_own).map(lambda _, video: video)
 
 
 def _check_decoded_videos(videos: tf.data.Dataset, schedule: MultigridSchedule) -> None:

@@ -4,7 +4,7 @@
 
 Clips of a step lie side by side in the order of positions. So a parallel map over positions, whose
 order is kept, followed by windows of each step's batch size, gives every step its batch, and work
-goes on across the borders of batches.
+continues across the borders of batches.
 """
 
 from collections.abc import Callable
@@ -193,23 +193,23 @@ def measured(batches: tf.data.Dataset, start_step: int, share: Share) -> tf.data
     stream = monitor.open_monitor()
     add_batch = stream.weak_add_batch()
 
-    def report(number, asked, batch):
-        waited = tf.timestamp() - asked
+    def report(number, requested, batch):
+        waited = tf.timestamp() - requested
         # Of a step's batches, one per device, the first is shown.
         step = tf.where(number % share.count == 0, start_step + number // share.count, -1)
-        # The slice is a view: clips that nobody asked for are not copied.
+        # The slice is a view: clips that were not requested are not copied.
         shown = batch[0][: monitor.SHOWN_CLIPS]
         tf.numpy_function(add_batch, [step, waited, shown], [])
         return batch
 
-    # zip asks its inputs in turn: the clock is read when a batch is asked for.
+    # zip reads its inputs in turn: the clock is read when a batch is requested.
     clock = tf.data.Dataset.counter().map(lambda number: (number, tf.timestamp()))
     reported = tf.data.Dataset.zip((clock, batches)).map(lambda clock, batch: report(*clock, batch))
     options = tf.data.Options()
     # A prefetch put in behind the clock would hide the wait.
     options.experimental_optimization.inject_prefetch = False
     reported = reported.with_options(options)
-    # Data sets keep the ones they are made of, and so this one the monitor.
+    # Data sets keep a reference to their inputs, and so this one to the monitor.
     reported.monitor = stream
     return reported
 

@@ -107,7 +107,7 @@ def signature(record: VideoRecord) -> str:
 
     Raises:
         FileNotFoundError: one of its files is missing, `filename`.
-        OSError: one of its files cannot be looked at.
+        OSError: the file system refuses to describe one of its files.
     """
     digest = hashlib.blake2b(digest_size=16)
     for path in files_of(record):

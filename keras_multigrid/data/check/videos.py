@@ -26,7 +26,7 @@ class Finding:
         index: the video's position in that part.
         path: of the video.
         reason: what is wrong.
-        usable: the video can be used all the same.
+        usable: the video can still be used.
     """
 
     part: str

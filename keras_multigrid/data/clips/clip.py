@@ -8,8 +8,8 @@ import tensorflow as tf
 class Clip(NamedTuple):
     """What its position decides about a training clip, before its video is known.
 
-    Integers, or int64 tensors: scalars, or vectors for several positions, beside which a scalar
-    stands for the same value at each of them.
+    Integers, or int64 tensors: scalars, or vectors for several positions. A scalar beside
+    vectors is the same at every position.
 
     Args:
         video: the video it comes from, as long as that one can be read.
@@ -19,7 +19,7 @@ class Clip(NamedTuple):
         crop_size: height and width, in pixels.
         detail: shortest scale of its grid: copies of the video whose short side is at least as long
             will do, in pixels.
-        duration: source frames that its frames stand for: `num_frames` strides.
+        duration: source frames that its frames cover: `num_frames` strides.
         scale: short side of the video at which the clip shows `region`, in pixels.
         region: side of the square that it shows, in pixels at `scale`; no longer than `scale`.
         start, top, left: random integers in [0, 2**31 - 1); with the size of the video they give

@@ -52,7 +52,7 @@ def video_indices(positions: tf.Tensor, num_videos: int, seed: int) -> tf.Tensor
     epochs = positions // num_videos
     # Shuffle indices, not clips: a buffer of clips would not fit, and would be state. The raw
     # operation, as tf.random.experimental.index_shuffle mistakes the axis of several seeds; the
-    # large first number is the one it puts in: small numbers alone give orders that are alike.
+    # large first number is the one it adds: small numbers alone give similar orders.
     first, seeds = (tf.fill(tf.shape(epochs), tf.constant(n, tf.int64)) for n in (498247692, seed))
     return tf.raw_ops.RandomIndexShuffle(
         index=positions % num_videos,

@@ -38,7 +38,7 @@ def random_indices(video_frames, offsets, *, reach, draw):
     Args:
         video_frames: frames in the video.
         offsets: (t,) source frames from the clip's first one, rising from 0.
-        reach: the clip starts where so many more source frames lie in the video.
+        reach: source frames after the first one that must lie in the video.
         draw: a random integer.
 
     Returns:

@@ -39,16 +39,15 @@ class ClipSampling:
         keep_span: grids of t frames take every (T / t)-th frame of the clip that the baseline's
             grid would take. False: their stride is drawn from `stride` to `stride * T // t`, as
             published. Without effect on segments, which span the video at any grid.
-        reciprocal_scales: draw scales so that their reciprocals are as likely each, which favours
-            short ones.
+        reciprocal_scales: draw scales whose reciprocals are uniform, which favours short ones.
         segments: instead of frames at a stride, cut the video into as many segments as the clip has
             frames, and take one frame of each: any in training, the middle one otherwise.
-        flip: whether to mirror half of the training clips. Not where labels tell left from right.
+        flip: mirror half of the training clips. Turn it off where labels tell left from right.
         mean: subtracted from colours in [0, 1].
-        std: what they are divided by then.
+        std: the differences are divided by it.
         subtract_clip_mean: subtract each clip's mean picture, which leaves what moves. For still
             cameras and sets too small to learn to ignore the background.
-        still: repeat one frame instead of a clip: a control that shows what looks alone tell.
+        still: repeat one frame instead of a clip, as a control for what looks alone give away.
 
     Raises:
         ValueError: if a size is not positive or the scales are not in order.
@@ -131,11 +130,11 @@ def _between(draw, shortest, longest, *, reciprocal: bool):
 
 
 def choose_duration(draw, sampling: ClipSampling, *, num_frames, base_frames: int):
-    """Source frames that a clip's frames stand for, an int64 tensor.
+    """Source frames that a clip's frames cover, an int64 tensor.
 
     16 frames at stride 2     32
     4 frames, span kept       32
-    4 frames, published       8, 12, ..., 32: strides 2, 3, ..., 8, as likely each
+    4 frames, published       8, 12, ..., 32: strides 2, 3, ..., 8, equally likely
     """
     longest = sampling.stride * base_frames
     if sampling.keep_span:

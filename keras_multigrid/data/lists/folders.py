@@ -91,7 +91,7 @@ def _chosen(folder: str, is_chosen: Callable[[files.Entry], bool]) -> list[str]:
 
 
 def _is_video(entry: files.Entry) -> bool:
-    # The name is asked first: it costs no call to the file system.
+    # The name first: it costs no call to the file system.
     if entry.name.lower().endswith(VIDEO_SUFFIXES):
         return files.is_remote(entry.path) or entry.is_file()
     if not entry.is_dir():

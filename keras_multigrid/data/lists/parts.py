@@ -63,7 +63,7 @@ def read_parts(
 def check_root(root: Path) -> None:
     """Refuse a folder of videos that does not exist, or whose file system does not.
 
-    Of remote ones no more is asked: what may be read may not always be listed.
+    Remote folders are not listed: some may be read but not listed.
     """
     root = os.fspath(root)
     files.check_scheme(root)

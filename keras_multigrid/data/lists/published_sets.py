@@ -47,7 +47,7 @@ def kinetics(
         train: the official `train.csv`.
         validation: the official `validate.csv`.
         root: folder of the videos.
-        file_name: where a video lies in `root`, made of the list's columns.
+        file_name: path of a video in `root`, a format string over the list's columns.
 
     Errors: same as for `path_label_lists`; also where `file_name` names other columns.
 
@@ -262,7 +262,7 @@ def ucf101(splits: Path, *, root: Path, split: int = 1) -> VideoSet:
 
     def parse(line: str) -> VideoRecord:
         path, *label = line.split()
-        # The folder says the class, in both lists alike.
+        # The folder is the class, in both lists.
         class_name, _, video = path.partition("/")
         if class_name not in index_of:
             raise ValueError(f"classInd.txt has no class '{class_name}'")

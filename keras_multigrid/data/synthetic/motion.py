@@ -2,7 +2,7 @@
 
 A textured layer with holes moves over a still background. Position and angle of the layer are
 uniform at every time, whatever the class, and its zoom has the same distribution in all classes at
-a random time: one frame cannot tell the class.
+a random time: one frame does not reveal the class.
 
 A horizontal flip turns left into right and clockwise into counterclockwise: train without it.
 """

@@ -62,15 +62,14 @@ def write_videos(
 
     Args:
         root: local folder, created if missing.
-        num_train: training videos, a positive multiple of the 12 classes.
-        num_validation: validation videos, a positive multiple of the 12 classes.
+        num_train, num_validation: videos of each part, positive multiples of the 12 classes.
         seed: non-negative integer.
         processes: worker processes. None takes one per available CPU, 1 works in the calling
             process. Workers import the main script: with more than one, its code must stand
             under `if __name__ == "__main__":`.
 
     Raises:
-        ValueError: if an argument is out of range, or `root` holds anything but these videos.
+        ValueError: if an argument is out of range, or `root` holds other files.
         RuntimeError: if a worker process dies.
     """
     check_integer("seed", seed, least=0)
@@ -159,7 +158,7 @@ def _written_in_parallel(tasks: list[_Task], processes: int) -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """Workers of a killed process would wait for their next task for ever."""
+    """End this worker with the process that started it, even if that one is killed."""
     from multiprocessing import parent_process
 
     def wait():

@@ -88,8 +88,8 @@ def all_frames(record: VideoRecord) -> Iterator[tuple[np.ndarray, bytes | None]]
 
     Yields:
         The frame that `decode_frames` returns for this index: uint8 (height, width, 3), RGB.
-        The JPEG, of the same size; None where there is none that all readers show alike: not those
-        that are to be turned, nor those made for print.
+        The JPEG, of the same size; None where there is none that all readers decode to the same
+        picture: rotated ones and those made for print are left out.
 
     Errors: those of `opened`.
     """

@@ -21,12 +21,12 @@ _FLAGS = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-# Number of the EXIF entry that says how a picture is to be turned.
+# Number of the EXIF entry for the rotation of a picture.
 _ORIENTATION = 0x0112
 
 
 class Images(Protocol):
-    """Encoded pictures, read when they are asked for."""
+    """Encoded pictures, read on access."""
 
     def __len__(self) -> int: ...
 
@@ -60,23 +60,16 @@ class ImageFiles:
 class Pictures(OpenVideo):
     """A video whose frames are pictures.
 
-    JPEGs of twice, four or eight times the short side that is asked for are decoded at a half, a
-    quarter or an eighth of their size, which takes less time.
+    JPEGs of twice, four or eight times the requested short side are decoded at a half, a quarter or
+    an eighth of their size, which takes less time.
 
     Args:
         images: the pictures, in order.
         path: of the video, for errors.
-        whole_label: `VideoRecord.label`.
-        frame_labels: `VideoRecord.frame_labels`.
+        whole_label, frame_labels: same as for `OpenVideo`.
     """
 
-    def __init__(
-        self,
-        images: Images,
-        path: str,
-        whole_label: Any = None,
-        frame_labels: Sequence[tuple[int, ...]] = (),
-    ):
+    def __init__(self, images: Images, path: str, whole_label: Any = None, frame_labels=()):
         super().__init__(whole_label, frame_labels)
         self._images, self._path = images, path
         self.num_frames = len(images)
@@ -104,7 +97,7 @@ class Pictures(OpenVideo):
         except files.StorageUnavailableError:
             raise
         except (OSError, Image.DecompressionBombError):
-            # Decoding will say what is wrong with it.
+            # Decoding raises the error.
             return 1
         return max(n for n in _FLAGS if n <= max(times, 1))
 

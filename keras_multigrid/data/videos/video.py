@@ -73,8 +73,8 @@ class VideoSet:
         validation: validation videos.
         class_names: name of each class; a label is a position in it.
         multi_label: labels are tuples of classes.
-        task: what the model learns to say about them. None stands for `SingleLabel(class_names)`,
-            or `MultiLabel(class_names)` where labels are tuples of classes.
+        task: what a label is. None means `SingleLabel(class_names)`, or `MultiLabel(class_names)`
+            with `multi_label`.
 
     Example:
 

@@ -1,7 +1,7 @@
 """Videos in files that FFmpeg reads."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice, repeat
 from typing import Any
 
@@ -22,20 +22,14 @@ class VideoFile(OpenVideo):
 
     Args:
         path: of the file, local or remote.
-        whole_label: `VideoRecord.label`.
-        frame_labels: `VideoRecord.frame_labels`.
+        whole_label, frame_labels: same as for `OpenVideo`.
 
     Raises:
         DecodeError: it has no video stream.
         av.FFmpegError, OSError: it cannot be read.
     """
 
-    def __init__(
-        self,
-        path: str,
-        whole_label: Any = None,
-        frame_labels: Sequence[tuple[int, ...]] = (),
-    ):
+    def __init__(self, path: str, whole_label: Any = None, frame_labels=()):
         super().__init__(whole_label, frame_labels)
         self._path = path
         # "file:" keeps FFmpeg from reading a colon in a name as the end of a protocol.
@@ -129,7 +123,7 @@ def _num_frames(container: av.container.InputContainer, stream: av.VideoStream) 
 def _decode_in_order(
     container: av.container.InputContainer, stream: av.VideoStream, indices: np.ndarray
 ) -> dict[int, np.ndarray]:
-    """Image by index, decoded from the first frame on: right for every file, and slow."""
+    """Image by index, decoded from the first frame on: correct for every file, and slow."""
     wanted, last = set(indices.tolist()), int(indices[-1])
     reformatter, images, frame = VideoReformatter(), {}, None
     for index, frame in enumerate(container.decode(stream)):
