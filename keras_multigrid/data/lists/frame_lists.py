@@ -7,7 +7,7 @@ original_vido_id video_id frame_id path labels
 
 import functools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TypeVar
 
 from keras_multigrid.data.lists.lines import BadLinesError, Path, bad_line, numbered_lines, parsed
@@ -17,9 +17,9 @@ from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 
 Labels = TypeVar("Labels")
 
-_HEADER = "original_vido_id video_id frame_id path labels"
+HEADER = "original_vido_id video_id frame_id path labels"
 _LAYOUT = f"""Expected: a text file, with one frame per line:
-    {_HEADER}
+    {HEADER}
     46GP8 0 0 46GP8/46GP8-000001.jpg "23,154"
     46GP8 0 1 46GP8/46GP8-000002.jpg \"\""""
 
@@ -101,7 +101,7 @@ def read_frame_list(
             video, _, _, rest = line.split(maxsplit=3)
             path, text = rest.rsplit(maxsplit=1)
         except ValueError:
-            raise ValueError(f"expected the five fields `{_HEADER}`") from None
+            raise ValueError(f"expected the five fields `{HEADER}`") from None
         if text not in known:
             known[text] = parse_labels(text.strip('"'))
         return video, path, known[text]
@@ -109,8 +109,8 @@ def read_frame_list(
     lines = numbered_lines(file, setting=setting, layout=_LAYOUT, comments=True)
     number, line = next(lines, (1, ""))
     # The official lists misspell "video"; lists made by others may not.
-    if line.replace("vido", "video") != _HEADER.replace("vido", "video"):
-        reason = f"the first line must be `{_HEADER}`"
+    if line.replace("vido", "video") != HEADER.replace("vido", "video"):
+        reason = f"the first line must be `{HEADER}`"
         raise BadLinesError([bad_line(file, number, line, reason)])
     frames: dict[str, tuple[list[str], list[Labels]]] = {}
     for video, path, labels in parsed(file, lines, parse):
@@ -118,13 +118,3 @@ def read_frame_list(
         paths.append(path)
         all_labels.append(labels)
     return frames
-
-
-def frame_list_lines(
-    videos: Iterable[tuple[str, Iterable[tuple[str, str]]]],
-) -> Iterable[str]:
-    """The lines of a frame list, from each video's id and its frames' (path, labels `23,154`)."""
-    yield _HEADER
-    for number, (video, frames) in enumerate(videos):
-        for index, (path, labels) in enumerate(frames):
-            yield f'{video} {number} {index} {path} "{labels}"'

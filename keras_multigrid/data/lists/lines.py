@@ -1,7 +1,6 @@
 """Text lists, read line by line; one error names all their bad lines."""
 
 import contextlib
-import csv
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -143,38 +142,3 @@ def bad_line(
     return BadLine(
         file=os.fspath(file), place=f"{kind} {number}", text=str(line)[:200], reason=str(reason)
     )
-
-
-def rows(
-    file: Path, lines: Iterator[tuple[int, str]], columns: Iterable[str]
-) -> Callable[[str], dict[str, str]]:
-    """Take the header off a table of comma-separated values.
-
-    Returns:
-        A function from one of the other lines to its values by column.
-
-    Raises:
-        BadLinesError: the header lacks one of `columns`.
-    """
-    number, line = next(lines, (1, ""))
-    header = [name.strip() for name in _fields(line)]
-    missing = [column for column in columns if column not in header]
-    if missing:
-        reason = f"the first line must name the columns, {missing} too"
-        raise BadLinesError([bad_line(file, number, line, reason)])
-
-    def row(line: str) -> dict[str, str]:
-        fields = _fields(line)
-        if len(fields) != len(header):
-            raise ValueError(f"expected {len(header)} fields, found {len(fields)}")
-        return dict(zip(header, fields, strict=True))
-
-    return row
-
-
-def _fields(line: str) -> list[str]:
-    try:
-        # Line by line, so that a quote that nobody closed spoils its own line only.
-        return next(csv.reader([line], strict=True), [""])
-    except csv.Error as error:
-        raise ValueError(f"its quotes are wrong: {error}") from None

@@ -1,5 +1,6 @@
 """Published data sets, from the files that their authors distribute."""
 
+import csv
 import functools
 import json
 import os
@@ -18,7 +19,6 @@ from keras_multigrid.data.lists.lines import (
     open_text,
     parsed,
     refuse_bad_lines,
-    rows,
 )
 from keras_multigrid.data.lists.parts import check_root, paths_below, video_set
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
@@ -94,10 +94,18 @@ def _kinetics_videos(
     if "{split" in file_name:
         columns.append("split")
     lines = numbered_lines(file, setting=setting, layout=_KINETICS_LAYOUT)
-    row_of = rows(file, lines, columns)
+    number, line = next(lines, (1, ""))
+    header = [name.strip() for name in _csv_fields(line)]
+    missing = [column for column in columns if column not in header]
+    if missing:
+        reason = f"the first line must name the columns, {missing} too"
+        raise BadLinesError([bad_line(file, number, line, reason)])
 
     def parse(line: str) -> tuple[str, str]:
-        row = row_of(line)
+        fields = _csv_fields(line)
+        if len(fields) != len(header):
+            raise ValueError(f"expected {len(header)} fields, found {len(fields)}")
+        row = dict(zip(header, fields, strict=True))
         label = row["label"]
         try:
             # Some lists have seconds as 59.0.
@@ -111,6 +119,14 @@ def _kinetics_videos(
         return label, root + file_name.format(**{**row, **times})
 
     return list(parsed(file, lines, parse))
+
+
+def _csv_fields(line: str) -> list[str]:
+    try:
+        # Line by line, so that a quote that nobody closed spoils its own line only.
+        return next(csv.reader([line], strict=True), [""])
+    except csv.Error as error:
+        raise ValueError(f"its quotes are wrong: {error}") from None
 
 
 _SOMETHING_LAYOUT = """Expected: the official files of Something-Something V2, for example

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from keras_multigrid import files
-from keras_multigrid.data.lists.frame_lists import frame_list_lines
+from keras_multigrid.data.lists.frame_lists import HEADER
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 
 
@@ -70,11 +70,12 @@ def _label_lines(records: Sequence[VideoRecord], *, class_names: Sequence[str]) 
 
 
 def _frame_lines(records: Sequence[VideoRecord]) -> Iterable[str]:
+    yield HEADER
     names = _distinct_names([record.path for record in records])
-    return frame_list_lines(
-        (name, zip(map(_full, record.frame_paths), _frame_labels(record), strict=True))
-        for name, record in zip(names, records, strict=True)
-    )
+    for number, (name, record) in enumerate(zip(names, records, strict=True)):
+        frames = zip(record.frame_paths, _frame_labels(record), strict=True)
+        for index, (path, labels) in enumerate(frames):
+            yield f'{name} {number} {index} {_full(path)} "{labels}"'
 
 
 def _distinct_names(folders: Sequence[str]) -> list[str]:
