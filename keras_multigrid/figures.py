@@ -184,7 +184,7 @@ def film_strips(clips: np.ndarray, *, max_frames: int = 8) -> np.ndarray:
 
     Args:
         clips: uint8 (n, frames, height, width, 3).
-        max_frames: frames of a row; of longer clips as many, evenly taken from first to last.
+        max_frames: frames per row; longer clips show as many, evenly spaced from first to last.
 
     Returns:
         uint8 (height, width, 3).
@@ -200,10 +200,10 @@ def film_strips(clips: np.ndarray, *, max_frames: int = 8) -> np.ndarray:
 
 
 def stretched(clips: np.ndarray) -> np.ndarray:
-    """Clips of any range of numbers as colours: the least becomes black, the greatest white.
+    """Clips of any range as colours: the smallest value becomes black, the largest white.
 
     Args:
-        clips: (..., channels). Of other than three channels the first is shown in grey.
+        clips: (..., channels). Unless there are three, the first is shown in grey.
 
     Returns:
         uint8 (..., 3).
