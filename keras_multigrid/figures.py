@@ -4,6 +4,7 @@ Figures are made without pyplot: no global state, no window, safe beside the use
 """
 
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,13 +12,7 @@ from keras import ops
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import (
-    FixedLocator,
-    LogLocator,
-    MaxNLocator,
-    NullLocator,
-    StrMethodFormatter,
-)
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from keras_multigrid.learning_rate import MultigridLearningRate
 from keras_multigrid.schedule import Grid, MultigridSchedule
@@ -45,17 +40,20 @@ def draw_schedule(learning_rate: MultigridLearningRate) -> Figure:
         learning_rate: the learning rate of the training, which holds its schedule.
     """
     schedule = learning_rate.schedule
-    figure = Figure(figsize=(9, 6.6), dpi=DPI, facecolor="white", layout="constrained")
+    figure = _figure(9, 6.6)
     axes = figure.subplots(4, 1, sharex=True, height_ratios=(1.6, 1, 1, 1.6))
     for axis in axes:
         _style(axis)
         for phase in schedule.phases[:-1]:
             axis.axvline(phase.end_step, color=FAINT, linewidth=0.8, zorder=0)
     _draw_clips(axes[0], schedule)
-    _draw_frames(axes[1], schedule)
-    _draw_crop(axes[2], schedule)
+    _draw_sizes(axes[1], schedule, "num_frames", colour=GREEN)
+    _draw_sizes(axes[2], schedule, "crop_size", colour=PURPLE)
     _draw_learning_rate(axes[3], learning_rate)
     _mark_baseline(axes, schedule)
+    names = ("clips per batch", "frames", "crop in pixels", "learning rate")
+    for axis, name in zip(axes, names, strict=True):
+        axis.set_ylabel(name, color=INK)
     axes[-1].set_xlabel("step", color=INK)
     axes[-1].xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes[-1].xaxis.set_major_locator(MaxNLocator(8, integer=True))
@@ -79,8 +77,7 @@ def draw_throughput(
         input_wait_shares: share of the time at each grid that was spent waiting for input.
     """
     grids, speeds = list(clips_per_second), list(clips_per_second.values())
-    figure = Figure(figsize=(8, 1 + 0.36 * len(grids)), dpi=DPI, facecolor="white")
-    figure.set_layout_engine("constrained")
+    figure = _figure(8, 1 + 0.36 * len(grids))
     axis = figure.subplots()
     _style(axis, grid="x")
     axis.barh(range(len(grids)), speeds, height=0.62, color=BLUE, zorder=2)
@@ -110,11 +107,10 @@ def draw_curves(
             since the start, and accuracy in [0, 1] at that time. Their mean is drawn where all of
             them have values.
     """
-    figure = Figure(figsize=(8, 4.5), dpi=DPI, facecolor="white", layout="constrained")
+    figure = _figure(8, 4.5)
     axis = figure.subplots()
     _style(axis)
-    for index, (label, runs) in enumerate(curves.items()):
-        colour = COLOURS[index % len(COLOURS)]
+    for colour, (label, runs) in zip(itertools.cycle(COLOURS), curves.items(), strict=False):
         for seconds, accuracies in runs:
             alpha = 1 if len(runs) == 1 else 0.35
             axis.plot(seconds, accuracies, color=colour, alpha=alpha, linewidth=1, marker="o", ms=2)
@@ -140,7 +136,7 @@ def draw_confusion(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
     """
     count = len(class_names)
     side = min(4.5 + 0.22 * count, 18)
-    figure = Figure(figsize=(side, side), dpi=DPI, facecolor="white", layout="constrained")
+    figure = _figure(side, side)
     axis = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
@@ -153,9 +149,8 @@ def draw_confusion(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
     if count <= 20:
         for row, column in zip(*np.nonzero(matrix), strict=True):
             colour = "white" if shares[row, column] > 0.5 else INK
-            axis.text(
-                column, row, matrix[row, column], ha="center", va="center", color=colour, fontsize=8
-            )
+            place = {"ha": "center", "va": "center"}
+            axis.text(column, row, matrix[row, column], color=colour, fontsize=8, **place)
     axis.tick_params(colors=INK, labelsize=8)
     return figure
 
@@ -169,8 +164,7 @@ def draw_strips(sections: Mapping[str, Sequence[tuple[str, np.ndarray]]]) -> Fig
     """
     # A grid may show nothing: all videos of a validation can be unreadable.
     counts = [max(len(strips), 1) for strips in sections.values()]
-    figure = Figure(figsize=(11, 1.9 * sum(counts)), dpi=DPI, facecolor="white")
-    figure.set_layout_engine("constrained")
+    figure = _figure(11, 1.9 * sum(counts))
     parts = figure.subfigures(len(counts), 1, height_ratios=counts, squeeze=False)[:, 0]
     for part, count, (title, strips) in zip(parts, counts, sections.items(), strict=True):
         part.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold", color=INK)
@@ -190,7 +184,7 @@ def film_strips(clips: np.ndarray, *, max_frames: int = 8) -> np.ndarray:
 
     Args:
         clips: uint8 (n, frames, height, width, 3).
-        max_frames: frames of a row; of longer clips as many, evenly taken from first to last.
+        max_frames: frames per row; longer clips show as many, evenly spaced from first to last.
 
     Returns:
         uint8 (height, width, 3).
@@ -206,10 +200,10 @@ def film_strips(clips: np.ndarray, *, max_frames: int = 8) -> np.ndarray:
 
 
 def stretched(clips: np.ndarray) -> np.ndarray:
-    """Clips of any range of numbers as colours: the least becomes black, the greatest white.
+    """Clips of any range as colours: the smallest value becomes black, the largest white.
 
     Args:
-        clips: (..., channels). Of other than three channels the first is shown in grey.
+        clips: (..., channels). Unless there are three, the first is shown in grey.
 
     Returns:
         uint8 (..., 3).
@@ -234,6 +228,10 @@ def to_array(figure: Figure) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
+def _figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout="constrained")
+
+
 def _draw_clips(axis: Axes, schedule: MultigridSchedule) -> None:
     base = [phase.base.batch_size for phase in schedule.phases]
     most = [max(grid.batch_size for grid in phase.short_cycle) for phase in schedule.phases]
@@ -245,39 +243,21 @@ def _draw_clips(axis: Axes, schedule: MultigridSchedule) -> None:
     axis.set_ylim(bottom, max(most) * 1.25)
     octaves = range((max(most) // base[-1]).bit_length())
     _tick_at(axis, [base[-1] * 2**octave for octave in octaves])
-    axis.set_ylabel("clips per batch", color=INK)
     if most != base:
-        axis.legend(
-            [line, band],
-            ["base grid", "range of the short cycle"],
-            loc="lower right",
-            bbox_to_anchor=(1, 1),
-            borderaxespad=0,
-            ncols=2,
-            fontsize=9,
-            frameon=False,
-            labelcolor=INK,
-        )
+        names = ["base grid", "range of the short cycle"]
+        above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0, "ncols": 2}
+        axis.legend([line, band], names, **above, fontsize=9, frameon=False, labelcolor=INK)
 
 
-def _draw_frames(axis: Axes, schedule: MultigridSchedule) -> None:
-    frames = [phase.base.num_frames for phase in schedule.phases]
-    _fill(axis, schedule, 0, frames, colour=GREEN)
-    _stairs(axis, schedule, frames, colour=GREEN)
-    axis.set_ylim(0, max(frames) * 1.15)
-    _tick_at(axis, sorted({0, *frames}))
-    axis.set_ylabel("frames", color=INK)
-
-
-def _draw_crop(axis: Axes, schedule: MultigridSchedule) -> None:
-    crops = [phase.base.crop_size for phase in schedule.phases]
-    least = [min(grid.crop_size for grid in phase.short_cycle) for phase in schedule.phases]
-    _fill(axis, schedule, 0, least, colour=PURPLE)
-    _fill(axis, schedule, least, crops, colour=PURPLE, alpha=BAND)
-    _stairs(axis, schedule, crops, colour=PURPLE)
-    axis.set_ylim(0, max(crops) * 1.15)
-    _tick_at(axis, sorted({0, *least, *crops}))
-    axis.set_ylabel("crop in pixels", color=INK)
+def _draw_sizes(axis: Axes, schedule: MultigridSchedule, name: str, *, colour: str) -> None:
+    """Frames or crop of the base grids, and how small the short cycle makes them."""
+    base = [getattr(phase.base, name) for phase in schedule.phases]
+    least = [min(getattr(grid, name) for grid in phase.short_cycle) for phase in schedule.phases]
+    _fill(axis, schedule, 0, least, colour=colour)
+    _fill(axis, schedule, least, base, colour=colour, alpha=BAND)
+    _stairs(axis, schedule, base, colour=colour)
+    axis.set_ylim(0, max(base) * 1.15)
+    _tick_at(axis, sorted({0, *least, *base}))
 
 
 def _draw_learning_rate(axis: Axes, learning_rate: MultigridLearningRate) -> None:
@@ -297,7 +277,6 @@ def _draw_learning_rate(axis: Axes, learning_rate: MultigridLearningRate) -> Non
     axis.yaxis.set_major_locator(LogLocator(subs=(1,) if decades > 1 else (1, 2, 5)))
     axis.yaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axis.set_ylabel("learning rate", color=INK)
 
 
 def _mark_baseline(axes: Sequence[Axes], schedule: MultigridSchedule) -> None:
@@ -332,9 +311,8 @@ def _edges(schedule: MultigridSchedule) -> list[int]:
 
 
 def _stairs(axis: Axes, schedule: MultigridSchedule, values: Sequence[int], *, colour: str):
-    return axis.stairs(
-        values, _edges(schedule), baseline=None, color=colour, linewidth=1.6, zorder=3
-    )
+    line = {"color": colour, "linewidth": 1.6, "zorder": 3}
+    return axis.stairs(values, _edges(schedule), baseline=None, **line)
 
 
 def _fill(axis: Axes, schedule: MultigridSchedule, low, high, *, colour: str, alpha=SOLID):
@@ -343,7 +321,7 @@ def _fill(axis: Axes, schedule: MultigridSchedule, low, high, *, colour: str, al
 
 
 def _tick_at(axis: Axes, values: Sequence[int]) -> None:
-    axis.yaxis.set_major_locator(FixedLocator(values))
+    axis.set_yticks(values)
     axis.yaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 

@@ -28,8 +28,8 @@ _reads = itertools.count(1)
 class StreamMonitor:
     """What one stream of training batches reports while it is read.
 
-    Counters only rise, like `time.process_time`: take differences. Clips are kept of those steps
-    alone that were asked for, until they are taken.
+    Counters only rise, like `time.process_time`: take differences. Clips are kept only of
+    requested steps, until they are taken.
 
     Example:
 
@@ -69,7 +69,7 @@ class StreamMonitor:
         Args:
             step: the step it is for; -1 if its clips cannot be shown.
             waited: seconds that its consumer waited for it.
-            clips: array of its first `SHOWN_CLIPS` clips; copied if the step was asked for.
+            clips: array of its first `SHOWN_CLIPS` clips; copied if the step was requested.
         """
         with self._lock:
             self.last_read = next(_reads)
@@ -84,18 +84,18 @@ class StreamMonitor:
             self.replaced_clips += 1
 
     def ask_for_clips(self, steps: Iterable[int]) -> None:
-        """Keep the first clips of these steps' batches; forget what was asked for before."""
+        """Keep the first clips of these steps' batches; forget earlier requests."""
         with self._lock:
             self._asked_steps = frozenset(steps)
             self._clips.clear()
 
     def take_clips(self, step: int) -> Any | None:
-        """The first clips of a step that was asked for, once; None if there are none."""
+        """The first clips of a requested step, once; None if there are none."""
         with self._lock:
             return self._clips.pop(step, None)
 
     def weak_add_batch(self) -> Callable[[int, float, Any], None]:
-        """`add_batch` for TensorFlow graphs, which keep the functions they call for ever."""
+        """`add_batch` for TensorFlow graphs, which never release the functions they call."""
         reference = weakref.ref(self)
 
         def add_batch(step, waited, clips):

@@ -19,7 +19,7 @@ MOVED = {
         "data.videos.pictures",
         "data.lists.folders",
         "data.lists.path_lists",
-        "data.lists.charades",
+        "data.lists.frame_lists",
         "data.lists.parts",
     ),
     "data.beam_preparing": ("data.records.beam",),

@@ -1,4 +1,4 @@
-"""What a model is fed with: videos, how clips are taken from them, and who reads them."""
+"""The input of a model: videos, how clips are taken from them, and who reads them."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
@@ -39,8 +39,8 @@ class Input:
         augment: changes each training batch before it is normalized. It takes clips, float32 (b, t,
             s, s, 3) in [0, 1]; labels; numbers, float32 (b, k), uniform in [0, 1), as many as its
             attribute `num_numbers` says (16 without it); and the work of a clip, t * s^2 / (T *
-            S^2). It returns clips and labels, and draws nothing itself: the numbers come from the
-            seed and each clip's position, so that a run that goes on gets the same.
+            S^2). It returns clips and labels. It must draw no random numbers itself: those given
+            come from the seed and each clip's position, so that a resumed run gets the same.
         workers: clips read at a time; None takes the number of cores.
         service: address of an input service whose workers read the clips, grpc://HOST:PORT
             (tools/serve_data.py); the videos must be records. The batches are the same.
@@ -136,14 +136,14 @@ class Input:
 
         Returns:
             A finite data set of (clips, numbers): float32 (batch, frames, crop, crop, 3), and int64
-            (batch,) positions in `videos.validation`; -1 for what is no view, as of a video that
+            (batch,) positions in `videos.validation`; -1 for padding and for videos that
             cannot be read.
         """
         reader = self._python_reader(self.videos.validation)
         return views_stream(reader, grid, views, self.sampling, Share.of(input_context))
 
     def still(self) -> "Input":
-        """The same with one frame repeated in every clip: what do looks alone tell?"""
+        """The same with one frame repeated in every clip, to measure what looks alone give away."""
         return dataclasses.replace(self, sampling=dataclasses.replace(self.sampling, still=True))
 
     def training_clips(
@@ -182,24 +182,14 @@ class Input:
         return cut, normalized(scaled(cut.cropped, grid.crop_size), self.sampling).numpy()
 
     def _reader(self, videos: Sequence[VideoRecord]) -> ClipReader:
-        return make_reader(
-            videos,
-            self.sampling,
-            self.videos.task,
-            bad_videos=self.bad_videos,
-            keep_decoded=self.keep_decoded,
-            workers=self.workers,
-            service=self.service,
-        )
+        settings = {"keep_decoded": self.keep_decoded, "service": self.service}
+        return self._python_reader(videos, make_reader, **settings)
 
-    def _python_reader(self, videos: Sequence[VideoRecord]) -> ClipReader:
-        return ClipReader(
-            videos,
-            self.sampling,
-            self.videos.task,
-            bad_videos=self.bad_videos,
-            workers=self.workers,
-        )
+    def _python_reader(
+        self, videos: Sequence[VideoRecord], make: Callable = ClipReader, **settings
+    ) -> ClipReader:
+        settings |= {"bad_videos": self.bad_videos, "workers": self.workers}
+        return make(videos, self.sampling, self.videos.task, **settings)
 
 
 def training_batches(
@@ -248,13 +238,8 @@ def evaluation_batches(
 ) -> tf.data.Dataset:
     """Every video once: `Input.validation` for a list of videos.
 
-    Args:
-        videos: the videos.
-        grid, input_context: same as for `Input.validation`.
-        num_classes, settings: same as for `training_batches`.
-
-    Returns:
-        A finite data set of (clips, labels), as in `training_batches`.
+    Other arguments: `grid` and `input_context` same as for `Input.validation`, `num_classes` and
+    `settings` same as for `training_batches`, and so are the labels.
     """
     source = Input(videos=_set(validation=videos, num_classes=num_classes), **settings)
     return source.validation(grid, input_context=input_context)
@@ -270,25 +255,15 @@ def view_batches(
 ) -> tf.data.Dataset:
     """All views of every video for a test: `Input.views` for a list of videos.
 
-    Args:
-        videos: the videos. Those that cannot be read are left out and counted.
-        grid, views, input_context: same as for `Input.views`.
-        settings: `sampling`, `bad_videos` and `workers`, same as for `Input`.
-
-    Returns:
-        A finite data set of (clips, numbers), as in `Input.views`.
+    Other arguments: `grid`, `views` and `input_context` same as for `Input.views`; `settings` are
+    `sampling`, `bad_videos` and `workers`, same as for `Input`.
     """
     source = Input(videos=_set(validation=videos), **settings)
     return source.views(grid, views, input_context=input_context)
 
 
-def _set(
-    *,
-    train: Sequence[VideoRecord] = (),
-    validation: Sequence[VideoRecord] = (),
-    num_classes: int | None = None,
-) -> VideoSet:
+def _set(num_classes: int | None = None, **parts: Sequence[VideoRecord]) -> VideoSet:
     task: Task = SingleLabel(())
     if num_classes is not None:
         task = MultiLabel(tuple(map(str, range(num_classes))))
-    return VideoSet(train=train, validation=validation, task=task)
+    return VideoSet(**{"train": (), "validation": (), **parts}, task=task)

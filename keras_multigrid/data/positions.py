@@ -47,34 +47,39 @@ class Share:
                 f"Received: {grid}. Use MultigridSchedule(..., replicas={self.total})."
             )
 
+    def positions(self, first_clip, batch_size, replica):
+        """Positions of the clips of one of the worker's replicas, int64 (n,).
 
-class Places(NamedTuple):
-    """Where clips are in the stream: int64 tensors (n,).
+        Args:
+            first_clip: position of the step's first clip.
+            batch_size: clips of the step, of all replicas.
+            replica: number of the replica among the worker's own, 0, 1, ...
+        """
+        size = batch_size // self.total
+        return first_clip + (self.first + replica) * size + tf.range(size, dtype=tf.int64)
+
+
+class Batch(NamedTuple):
+    """A batch for one replica: int64 tensors, scalars except for `positions`.
 
     Args:
-        position: in the stream of all clips.
-        number: in their step, 0, 1, ...
-        batch: number of their batch among those of their worker, one for each step and replica.
-        batch_size: clips of their step on one replica.
-        num_frames: frames of their step's grid.
-        crop_size: height and width of their step's grid.
+        positions: of its clips in the stream of all clips, (n,).
+        size: clips in it, n.
+        num_frames: frames of its grid.
+        crop_size: height and width of its grid, in pixels.
     """
 
-    position: tf.Tensor
-    number: tf.Tensor
-    batch: tf.Tensor
-    batch_size: tf.Tensor
+    positions: tf.Tensor
+    size: tf.Tensor
     num_frames: tf.Tensor
     crop_size: tf.Tensor
 
 
-def clips_before(schedule: MultigridSchedule, step: int, share: Share) -> int:
-    """Clips that a worker has read before a step."""
-    return schedule.clips_before(step) * share.count // share.total
+def batches(schedule: MultigridSchedule, share: Share) -> Callable[[tf.Tensor], Batch]:
+    """A function from the number of one of a worker's own training batches to the `Batch`.
 
-
-def places(schedule: MultigridSchedule, share: Share) -> Callable[[tf.Tensor], Places]:
-    """A function from int64 (n,) numbers of a worker's own clips, 0, 1, ..., to their `Places`.
+    Each step has one batch for each of the worker's replicas, in order. The number is a scalar
+    int64 tensor.
 
     Raises:
         ValueError: if the replicas cannot share a batch evenly.
@@ -83,70 +88,24 @@ def places(schedule: MultigridSchedule, share: Share) -> Callable[[tf.Tensor], P
         share.check(grid)
     table = _phase_table(schedule)
 
-    def places_of(numbers: tf.Tensor) -> Places:
-        # Of every batch the worker reads the same share. So this clip of the stream, though it may
-        # be another worker's, is in the step that the worker's own clip is in.
-        clip = numbers * share.total // share.count
-        phase = table.at_clip(clip)
-        step = phase.step_of(clip)
-        first = phase.clips_before(step)
-        grid = phase.grid(step)
-        batch_size = grid.batch_size // share.total
-        own_number = numbers - first * share.count // share.total
-        number = share.first * batch_size + own_number
-        batch = step * share.count + own_number // batch_size
-        return Places(first + number, number, batch, batch_size, grid.num_frames, grid.crop_size)
-
-    return places_of
-
-
-def batch_bounds(
-    schedule: MultigridSchedule, share: Share
-) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """A function from the number of one of a worker's own batches to its range of own clips.
-
-    Each step has one batch for each of the worker's replicas, in order. The function takes a scalar
-    int64 tensor and returns two: the number of the batch's first own clip, and its size.
-    """
-    table = _phase_table(schedule)
-
-    def bounds_of(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def batch_of(number: tf.Tensor) -> Batch:
         step, replica = number // share.count, number % share.count
         phase = table.at(step)
-        first = phase.clips_before(step) * share.count // share.total
-        size = phase.grid(step).batch_size // share.total
-        return first + replica * size, size
+        grid = phase.grid(step)
+        positions = share.positions(phase.clips_before(step), grid.batch_size, replica)
+        return Batch(positions, grid.batch_size // share.total, grid.num_frames, grid.crop_size)
 
-    return bounds_of
-
-
-def is_own(schedule: MultigridSchedule, share: Share) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A function from int64 (n,) positions to whether a worker reads them, bool (n,)."""
-    places_of = places(schedule, Share())
-
-    def is_own_of(positions: tf.Tensor) -> tf.Tensor:
-        at = places_of(positions)
-        first = at.number * share.total // at.batch_size - share.first
-        return (first >= 0) & (first < share.count)
-
-    return is_own_of
+    return batch_of
 
 
-def evaluation_indices(grid: Grid, share: Share) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A function from the number of one of a worker's own batches to its videos, for validation.
+def evaluation_indices(number: tf.Tensor, grid: Grid, share: Share) -> tf.Tensor:
+    """The videos of one of a worker's own batches in validation, by its number: int64 (n,).
 
-    Each step has one batch of `grid.batch_size // share.total` videos for each of the worker's
-    replicas, in order. The function takes a scalar int64 tensor and returns int64 numbers (n,);
-    numbers past the last video stand for padding.
+    Each step has one batch for each of the worker's replicas, in order. Numbers past the last video
+    stand for padding.
     """
-    size = grid.batch_size // share.total
-
-    def indices_of(number: tf.Tensor) -> tf.Tensor:
-        step, replica = number // share.count, number % share.count
-        first = step * grid.batch_size + (share.first + replica) * size
-        return first + tf.range(size, dtype=tf.int64)
-
-    return indices_of
+    step, replica = number // share.count, number % share.count
+    return share.positions(step * grid.batch_size, grid.batch_size, replica)
 
 
 def evaluation_number(index: int, grid: Grid, share: Share) -> int:

@@ -211,7 +211,8 @@ class ClipReader:
         """
 
         def read(index, number):
-            excerpt = view_excerpt(int(number), views, grid, self._sampling)
+            which = {"number": int(number), "count": views.clips}
+            excerpt = view_excerpt(grid, self._sampling, scale=grid.crop_size, **which)
             found = self._read(int(index), excerpt)
             if found is None:
                 return False, np.zeros((views.crops * grid.num_frames, 1, 1, 3), np.uint8)

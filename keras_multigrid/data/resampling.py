@@ -3,21 +3,15 @@
 import os
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
-from keras_multigrid.data import positions as positions_lib
 from keras_multigrid.data.clips.clip import Clip
 from keras_multigrid.data.clips.indices import training_indices
 from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.clips.windows import random_clip
-from keras_multigrid.data.positions import Share
-from keras_multigrid.data.stream import (
-    bucketed,
-    by_blocks,
-    check_num_videos,
-    drawn_clips,
-    measured,
-)
+from keras_multigrid.data.positions import Share, batches
+from keras_multigrid.data.stream import bucketed, check_num_videos, drawn_clips, measured
 from keras_multigrid.schedule import MultigridSchedule
 
 
@@ -39,13 +33,13 @@ def resample(
         sampling: how clips are taken from videos. Colours of uint8 videos are normalized; those of
             float videos are left as they are.
         workers: clips resampled at a time; by default the number of cores.
-        input_context: same as for `training_batches`. Each worker goes through all
-            videos of the data set and resamples its own.
+        input_context: same as for `training_batches`. Each worker reads all videos of the data set
+            and resamples its own.
 
     Returns:
-        A function for `tf.data.Dataset.apply`. It takes a data set of (video, label), one video an
-        element, (frames, height, width, 3) uint8 or float, each of its own length and size, and
-        gives an infinite one of (clips, labels), with one batch per step.
+        A function for `tf.data.Dataset.apply`. It takes a data set of (video, label), with one
+        video per element, (frames, height, width, 3) uint8 or float, each of its own length and
+        size. It returns an infinite one of (clips, labels), with one batch per step.
 
     Example:
 
@@ -54,7 +48,6 @@ def resample(
     """
     share = Share.of(input_context)
     clips = drawn_clips(schedule, sampling, seed=seed, start_step=start_step, share=share)
-    is_own = by_blocks(positions_lib.is_own(schedule, share), schedule.clips_before(start_step))
 
     def load(values, video, label):
         clip = Clip.unpacked(values)
@@ -67,22 +60,39 @@ def resample(
         seen = schedule.clips_before(start_step) % schedule.num_clips
         stream = videos.repeat().skip(seen)
         if share.total > 1:
-            stream = tf.data.Dataset.zip((is_own, stream)).filter(lambda is_own, _: is_own)
-            stream = stream.map(lambda _, video: video)
+            stream = _own_videos(stream, schedule, start_step, share)
         resampled = tf.data.Dataset.zip((clips, stream)).map(
             lambda values, video: load(values, *video),
             num_parallel_calls=workers or os.cpu_count(),
             deterministic=True,
         )
-        batches = bucketed(resampled).map(lambda values, clips, labels: (clips, labels))
-        return measured(batches.prefetch(2), start_step, share)
+        stream = bucketed(resampled).map(lambda values, clips, labels: (clips, labels))
+        return measured(stream.prefetch(2), start_step, share)
 
     return transform
 
 
+def _own_videos(
+    stream: tf.data.Dataset, schedule: MultigridSchedule, start_step: int, share: Share
+) -> tf.data.Dataset:
+    """Of the videos of all clips from a step on, those of the clips that a worker reads."""
+    batch_of = batches(schedule, Share(count=share.total, total=share.total))
+
+    def flags(number):
+        replica = number % share.total - share.first
+        is_own = (replica >= 0) & (replica < share.count)
+        return tf.data.Dataset.from_tensors(is_own).repeat(batch_of(number).size)
+
+    numbers = tf.data.Dataset.range(start_step * share.total, np.iinfo(np.int64).max)
+    stream = tf.data.Dataset.zip((numbers.flat_map(flags), stream))
+    return stream.filter(lambda is_own, _: is_own).map(lambda _, video: video)
+
+
 def _check_decoded_videos(videos: tf.data.Dataset, schedule: MultigridSchedule) -> None:
     spec = videos.element_spec
-    if not isinstance(spec, tuple) or len(spec) != 2 or _rank(spec[0]) not in (4, None):
+    is_pair = isinstance(spec, tuple) and len(spec) == 2
+    shape = getattr(spec[0], "shape", None) if is_pair else None
+    if shape is None or shape.rank not in (4, None):
         raise ValueError(
             "The data set must give (video, label), one video an element, a video being (frames, "
             f"height, width, 3). Received: element_spec={spec}. Take `.batch()` away, and map "
@@ -91,8 +101,3 @@ def _check_decoded_videos(videos: tf.data.Dataset, schedule: MultigridSchedule) 
     num_videos = int(videos.cardinality())
     if num_videos >= 0:
         check_num_videos(num_videos, schedule)
-
-
-def _rank(spec: object) -> int | None:
-    """Number of axes of an element's part; 0 for what is no tensor."""
-    return spec.shape.rank if isinstance(spec, (tf.TensorSpec, tf.RaggedTensorSpec)) else 0

@@ -4,19 +4,18 @@
 
 Clips of a step lie side by side in the order of positions. So a parallel map over positions, whose
 order is kept, followed by windows of each step's batch size, gives every step its batch, and work
-goes on across the borders of batches.
+continues across the borders of batches.
 """
 
-import functools
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
 from keras_multigrid import monitor
-from keras_multigrid.data import positions as positions_lib
+from keras_multigrid.checks import check_integer
 from keras_multigrid.data.clips.clip import Clip
-from keras_multigrid.data.clips.draws import BLOCK, draws_at, uniform_at, video_indices
+from keras_multigrid.data.clips.draws import draws_at, uniform_at, video_indices
 from keras_multigrid.data.clips.sampling import (
     ClipSampling,
     choose_duration,
@@ -25,7 +24,7 @@ from keras_multigrid.data.clips.sampling import (
 )
 from keras_multigrid.data.clips.views import Views
 from keras_multigrid.data.clips.windows import normalized
-from keras_multigrid.data.positions import Share
+from keras_multigrid.data.positions import Share, batches, evaluation_indices, evaluation_number
 from keras_multigrid.data.reading import BatchNumbers, ClipReader
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
@@ -46,25 +45,8 @@ def training_stream(
 ) -> tf.data.Dataset:
     """An infinite data set with one batch per step and device, of the step's grid.
 
-    Args:
-        reader: reads the clips.
-        schedule: gives every step its grid.
-        sampling: how clips are taken from videos.
-        seed: with the step, decides everything.
-        start_step: the step to begin at; nothing before it is computed.
-        share: the devices that the batches are for.
-        augment: same as for `Input`.
-
-    Returns:
-        A data set of (clips, labels): float32 (b, t, crop, crop, 3), and encoded labels.
+    Arguments and result: same as for `Input.training`. `share` names the devices.
     """
-    draw = clip_draws(schedule, sampling, seed=seed, share=share)
-    bounds = positions_lib.batch_bounds(schedule, share)
-
-    def drawn_of(number):
-        first, size = bounds(number)
-        return tf.data.Dataset.from_tensor_slices(draw(first + tf.range(size)))
-
     numbers = BatchNumbers(
         first=start_step * share.count,
         end=_NO_END,
@@ -73,13 +55,13 @@ def training_stream(
 
     def finished(values, clips, labels):
         if augment is not None:
-            clips, labels = augmented(clips, labels, values)
+            clips, labels = _augmented(augment, schedule.base, seed, clips, labels, values)
         return normalized(clips, sampling), labels
 
-    augmented = functools.partial(_augmented, augment, schedule.base, seed)
-    batches = reader.training(drawn_of, bucketed, numbers)
-    batches = batches.map(finished, num_parallel_calls=reader.workers)
-    return _untuned(measured(batches.prefetch(2), start_step, share))
+    drawn_of = _draws(schedule, sampling, seed=seed, share=share)
+    stream = reader.training(drawn_of, bucketed, numbers)
+    stream = stream.map(finished, num_parallel_calls=reader.workers)
+    return _untuned(measured(stream.prefetch(2), start_step, share))
 
 
 def _augmented(augment: Callable, base: Grid, seed: int, clips, labels, values):
@@ -96,33 +78,28 @@ def validation_stream(
 ) -> tf.data.Dataset:
     """Every video once: the clip in its middle, cropped in the centre.
 
-    Videos that cannot be read are left out: their batches are smaller, and so is the last one. With
-    several devices a batch may be empty, so that all devices get as many.
-
-    Returns:
-        A finite data set of (clips, labels), as in `training_stream`.
+    Arguments and result: same as for `Input.validation`. `share` names the devices.
     """
     share.check(grid)
     num_videos, batch_size = reader.num_videos, grid.batch_size // share.total
-    indices = positions_lib.evaluation_indices(grid, share)
 
     def indices_of(number):
-        own = tf.data.Dataset.from_tensor_slices(indices(number))
+        own = tf.data.Dataset.from_tensor_slices(evaluation_indices(number, grid, share))
         return own.filter(lambda index: index < num_videos) if share.total == 1 else own
 
     numbers = BatchNumbers(
         first=0,
         end=-(-num_videos // grid.batch_size) * share.count,
-        number_of=lambda own: positions_lib.evaluation_number(int(own[0]), grid, share),
+        number_of=lambda own: evaluation_number(int(own[0]), grid, share),
     )
-    batches = reader.centres(indices_of, lambda clips: clips.batch(batch_size), grid, numbers)
-    batches = batches.map(
+    stream = reader.centres(indices_of, lambda clips: clips.batch(batch_size), grid, numbers)
+    stream = stream.map(
         lambda is_read, *batch: tuple(tf.boolean_mask(tensor, is_read) for tensor in batch),
         num_parallel_calls=reader.workers,
     )
     if share.total == 1:
-        batches = batches.filter(lambda clips, labels: tf.shape(clips)[0] > 0)
-    return _untuned(_normalized(batches, reader, sampling).prefetch(2))
+        stream = stream.filter(lambda clips, labels: tf.shape(clips)[0] > 0)
+    return _untuned(_normalized(stream, reader, sampling).prefetch(2))
 
 
 def views_stream(
@@ -130,9 +107,7 @@ def views_stream(
 ) -> tf.data.Dataset:
     """All views of every video for a test, the short side scaled to the crop.
 
-    Returns:
-        A finite data set of (clips, numbers): float32 (b, t, crop, crop, 3), and int64 (b,)
-        positions in the list of videos; -1 for what is no view, as of a video that cannot be read.
+    Arguments and result: same as for `Input.views`. `share` names the devices.
     """
     share.check(grid)
     count = reader.num_videos * views.clips
@@ -161,29 +136,28 @@ def drawn_clips(
     share: Share = Share(),
 ) -> tf.data.Dataset:
     """The packed `Clip`s of a worker from a step on, without end: int64 (fields,) each."""
-    draw = clip_draws(schedule, sampling, seed=seed, share=share)
-    return by_blocks(draw, positions_lib.clips_before(schedule, start_step, share))
+    drawn_of = _draws(schedule, sampling, seed=seed, share=share)
+    return tf.data.Dataset.range(start_step * share.count, _NO_END).flat_map(drawn_of)
 
 
-def clip_draws(
+def _draws(
     schedule: MultigridSchedule, sampling: ClipSampling, *, seed: int, share: Share
-) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A function from int64 (n,) numbers of a worker's own clips to packed `Clip`s (n, fields)."""
-    if not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise ValueError(f"`seed` must be an integer in [0, 2**32). Received: seed={seed!r}.")
-    places_of = positions_lib.places(schedule, share)
+) -> Callable[[tf.Tensor], tf.data.Dataset]:
+    """A function from the number of one of a worker's own batches to its packed `Clip`s."""
+    check_integer("seed", seed, least=0, most=2**32 - 1)
+    batch_of = batches(schedule, share)
     shortest, _ = sampling.scales(schedule.base.crop_size)
 
-    def clips_of(numbers: tf.Tensor) -> tf.Tensor:
-        positions, _, batch, batch_size, num_frames, crop_size = places_of(numbers)
+    def drawn_of(number: tf.Tensor) -> tf.data.Dataset:
+        positions, size, num_frames, crop_size = batch_of(number)
         stride, scale, start, top, left, flip = tf.unstack(draws_at(seed, positions, 6))
         crops = {"crop_size": crop_size, "base_crop_size": schedule.base.crop_size}
         frames = {"num_frames": num_frames, "base_frames": schedule.base.num_frames}
         scale, region = choose_region(scale, sampling, **crops)
-        return Clip(
+        clips = Clip(
             video=video_indices(positions, schedule.num_clips, seed),
-            batch=batch,
-            batch_size=batch_size,
+            batch=number,
+            batch_size=size,
             num_frames=num_frames,
             crop_size=crop_size,
             detail=tf.maximum(scale_at(shortest, **crops), crop_size),
@@ -195,17 +169,10 @@ def clip_draws(
             left=left,
             flip=flip % 2 if sampling.flip else tf.zeros_like(flip),
             position=positions,
-        ).packed()
+        )
+        return tf.data.Dataset.from_tensor_slices(clips.packed())
 
-    return clips_of
-
-
-def by_blocks(values_of: Callable, first: int) -> tf.data.Dataset:
-    """Values of the numbers from `first` on, without end, by a function of many numbers."""
-    # A block at a time: the arithmetic of one costs as much as that of one clip.
-    blocks = tf.data.Dataset.range(first // BLOCK, _NO_END // BLOCK)
-    numbers = blocks.map(lambda block: BLOCK * block + tf.range(BLOCK, dtype=tf.int64))
-    return numbers.map(values_of).unbatch().skip(first % BLOCK)
+    return drawn_of
 
 
 def bucketed(clips: tf.data.Dataset) -> tf.data.Dataset:
@@ -226,23 +193,23 @@ def measured(batches: tf.data.Dataset, start_step: int, share: Share) -> tf.data
     stream = monitor.open_monitor()
     add_batch = stream.weak_add_batch()
 
-    def report(number, asked, batch):
-        waited = tf.timestamp() - asked
+    def report(number, requested, batch):
+        waited = tf.timestamp() - requested
         # Of a step's batches, one per device, the first is shown.
         step = tf.where(number % share.count == 0, start_step + number // share.count, -1)
-        # The slice is a view: clips that nobody asked for are not copied.
+        # The slice is a view: clips that were not requested are not copied.
         shown = batch[0][: monitor.SHOWN_CLIPS]
         tf.numpy_function(add_batch, [step, waited, shown], [])
         return batch
 
-    # zip asks its inputs in turn: the clock is read when a batch is asked for.
+    # zip reads its inputs in turn: the clock is read when a batch is requested.
     clock = tf.data.Dataset.counter().map(lambda number: (number, tf.timestamp()))
     reported = tf.data.Dataset.zip((clock, batches)).map(lambda clock, batch: report(*clock, batch))
     options = tf.data.Options()
     # A prefetch put in behind the clock would hide the wait.
     options.experimental_optimization.inject_prefetch = False
     reported = reported.with_options(options)
-    # Data sets keep the ones they are made of, and so this one the monitor.
+    # Data sets keep a reference to their inputs, and so this one to the monitor.
     reported.monitor = stream
     return reported
 

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from keras_multigrid.data.lists.charades import charades_frame_lists
 from keras_multigrid.data.lists.folders import class_folders
+from keras_multigrid.data.lists.frame_lists import charades_frame_lists
 from keras_multigrid.data.lists.path_lists import path_label_lists
 from keras_multigrid.data.lists.split_rules import by_fraction, by_pattern
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet

@@ -1,4 +1,4 @@
-from keras_multigrid.data.lists.charades import charades_frame_lists
+from keras_multigrid.data.lists.frame_lists import charades_frame_lists
 from keras_multigrid.data.lists.path_lists import path_label_lists
 from keras_multigrid.data.lists.writing import write_lists
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet

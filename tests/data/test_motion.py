@@ -226,7 +226,7 @@ def test_pictures_turn_and_zoom_the_named_way(name):
 
 
 def test_unknown_class_and_negative_seed_are_refused():
-    with pytest.raises(ValueError, match=r"must be one of grow, .*Received: .*'jump'"):
+    with pytest.raises(ValueError, match=r"must be one of 'grow', .*Received: .*'jump'"):
         motion.render_video("jump", seed=0)
     with pytest.raises(ValueError, match="negative"):
         motion.render_video("grow", seed=(0, -1))

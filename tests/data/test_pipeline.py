@@ -295,6 +295,19 @@ def test_resample_starts_at_any_step(decoded, start_step):
     assert_same(batches, expected[start_step:])
 
 
+def test_workers_resample_their_share_of_every_batch(decoded):
+    videos = ragged(decoded)
+    workers = [
+        take(videos.apply(resample(SCHEDULE, start_step=5, input_context=context)), 4)
+        for context in (tf.distribute.InputContext(2, number, 2) for number in range(2))
+    ]
+    whole = take(videos.apply(resample(SCHEDULE, start_step=5)), 4)
+    together = [
+        map(np.concatenate, zip(*batches, strict=True)) for batches in zip(*workers, strict=True)
+    ]
+    assert_same(together, whole)
+
+
 @pytest.mark.parametrize("segments", [False, True])
 def test_resample_and_files_give_the_same_still_clips(videos, decoded, whole, segments):
     sampling = ClipSampling(segments=segments, still=True, reciprocal_scales=True)

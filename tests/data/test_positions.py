@@ -1,7 +1,5 @@
 """Which worker reads which clip: literals by hand, and rules that hold for every schedule."""
 
-import itertools
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -24,19 +22,21 @@ SHORT = MultigridSchedule(
 
 
 def read(schedule, share, first, count):
-    numbers = tf.range(first, first + count, dtype=tf.int64)
-    return positions.places(schedule, share)(numbers)
+    """Some of the worker's own batches, in order."""
+    batch_of = positions.batches(schedule, share)
+    return [batch_of(tf.constant(number, tf.int64)) for number in range(first, first + count)]
 
 
 def test_the_second_of_two_workers_with_two_devices():
     share = Share(first=2, count=2, total=4)
-    places = read(SHORT, share, 0, 28)
-    # Steps of 32, 16 and 8 clips: the second half of each.
-    expected = [*range(16, 32), *range(40, 48), *range(52, 56)]
-    np.testing.assert_array_equal(places.position, expected)
-    np.testing.assert_array_equal(places.batch_size, [8] * 16 + [4] * 8 + [2] * 4)
-    np.testing.assert_array_equal(places.crop_size, [8] * 16 + [11] * 8 + [16] * 4)
-    assert positions.clips_before(SHORT, 3, share) == 28
+    batches = read(SHORT, share, 0, 6)
+    # Steps of 32, 16 and 8 clips: the third and the last quarter of each.
+    assert [batch.positions.numpy().tolist() for batch in batches] == [
+        list(range(*bounds))
+        for bounds in ((16, 24), (24, 32), (40, 44), (44, 48), (52, 54), (54, 56))
+    ]
+    assert [int(batch.size) for batch in batches] == [8, 8, 4, 4, 2, 2]
+    assert [int(batch.crop_size) for batch in batches] == [8, 8, 11, 11, 16, 16]
 
 
 def test_the_share_of_an_input_context():
@@ -49,7 +49,7 @@ def test_the_share_of_an_input_context():
 
 def test_a_batch_that_cannot_be_shared_is_refused():
     with pytest.raises(ValueError, match=r"multiple of the 3 replicas.*replicas=3"):
-        positions.places(SHORT, Share(count=3, total=3))
+        positions.batches(SHORT, Share(count=3, total=3))
 
 
 def test_validation_videos_of_two_workers_with_two_devices_each():
@@ -57,8 +57,10 @@ def test_validation_videos_of_two_workers_with_two_devices_each():
     found = []
     for first in (0, 2):
         share = Share(first=first, count=2, total=4)
-        indices = positions.evaluation_indices(grid, share)
-        found.append([indices(tf.constant(n, tf.int64)).numpy().tolist() for n in range(4)])
+        indices = [
+            positions.evaluation_indices(tf.constant(n, tf.int64), grid, share) for n in range(4)
+        ]
+        found.append([own.numpy().tolist() for own in indices])
         for number, own in enumerate(found[-1]):
             assert positions.evaluation_number(own[0], grid, share) == number
     assert found == [[[0, 1], [2, 3], [8, 9], [10, 11]], [[4, 5], [6, 7], [12, 13], [14, 15]]]
@@ -102,24 +104,19 @@ def test_workers_together_read_every_clip_once_and_in_order(data, replicas):
     step = data.draw(st.integers(0, schedule.total_steps))
     count = replicas // workers
     grid = schedule.grid(step)
-    slices = []
+    found = {}
     for worker in range(workers):
         share = Share(first=worker * count, count=count, total=replicas)
-        first = positions.clips_before(schedule, step, share)
-        # Ends are enough of large batches.
-        own = grid.batch_size // workers
-        numbers = tf.constant([first, first + own // 2, first + own - 1], tf.int64)
-        places = positions.places(schedule, share)(numbers)
-        assert set(places.batch_size.numpy()) == {grid.batch_size // replicas}
-        assert set(places.num_frames.numpy()) == {grid.num_frames}
-        assert set(places.crop_size.numpy()) == {grid.crop_size}
-        low, middle, high = places.position.numpy()
-        assert (middle - low, high - low) == (own // 2, own - 1)
-        slices.append((low, high + 1))
+        # The first and the last one.
+        for place in sorted({0, count - 1}):
+            (batch,) = read(schedule, share, step * count + place, 1)
+            assert (batch.size, batch.num_frames) == (grid.batch_size // replicas, grid.num_frames)
+            assert batch.crop_size == grid.crop_size
+            found[worker * count + place] = batch.positions
     # One after the other, without gaps: the batch that one worker reads.
-    begin = schedule.clips_before(step)
-    ends = [begin + n * grid.batch_size // workers for n in range(workers + 1)]
-    assert slices == list(itertools.pairwise(ends))
+    begin, size = schedule.clips_before(step), grid.batch_size // replicas
+    for replica, own in found.items():
+        np.testing.assert_array_equal(own, begin + replica * size + np.arange(size))
 
 
 @settings(max_examples=20, deadline=None)
@@ -139,24 +136,12 @@ def test_an_epoch_takes_every_video_once(num_clips, replicas, epoch, seed):
     videos = []
     for worker in range(replicas):
         share = Share(first=worker, total=replicas)
-        places = read(schedule, share, 0, 4 * num_clips // replicas + 600)
-        mine = tf.boolean_mask(places.position, places.position // num_clips == epoch)
+        steps = next(n for n in range(10**6) if schedule.clips_before(n) >= (epoch + 1) * num_clips)
+        mine = tf.concat([batch.positions for batch in read(schedule, share, 0, steps)], axis=0)
+        mine = tf.boolean_mask(mine, mine // num_clips == epoch)
         if len(mine):
             videos += list(random_draws.video_indices(mine, num_clips, seed).numpy())
     assert sorted(videos) == list(range(num_clips))
-
-
-@settings(max_examples=30, deadline=None)
-@given(data=st.data(), replicas=st.sampled_from([1, 2, 3, 4, 6, 64]))
-def test_own_positions_are_those_of_the_places(data, replicas):
-    schedule = data.draw(schedules(replicas))
-    first = data.draw(st.integers(0, replicas - 1))
-    share = Share(first=first, count=1, total=replicas)
-    begin = schedule.clips_before(data.draw(st.integers(0, 50)))
-    at = tf.range(begin, begin + 2000, dtype=tf.int64)
-    own = tf.boolean_mask(at, positions.is_own(schedule, share)(at)).numpy()
-    expected = read(schedule, share, begin // replicas, 2000).position.numpy()
-    np.testing.assert_array_equal(own, expected[: len(own)])
 
 
 def test_random_numbers_of_scattered_positions():

@@ -284,7 +284,7 @@ def test_ucf101(ucf_lists, tmp_path):
 def test_ucf101_names_what_is_wrong(ucf_lists, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"trainlist01\.txt.*ucfTrainTestlist"):
         ucf101(ucf_lists, root=tmp_path)
-    with pytest.raises(ValueError, match="`split` must be 1, 2 or 3"):
+    with pytest.raises(ValueError, match="`split` must be one of 1, 2, 3"):
         ucf101(ucf_lists, root=tmp_path, split=0)
     for line in ("Archery 2", "Archery/v 1.avi 2", "Archery/a.avi 1", "Archery/a.avi 2 3"):
         write(ucf_lists / "testlist02.txt", line)

@@ -131,7 +131,7 @@ def regions(draws, crop_size, **settings):
     draws = tf.constant(draws, tf.int64)
     crops = tf.fill(draws.shape, tf.constant(crop_size, tf.int64))
     found = sampling.choose_region(draws, sampled, crop_size=crops, base_crop_size=224)
-    return [part.numpy().tolist() for part in found]
+    return [part.tolist() for part in np.broadcast_arrays(*found)]
 
 
 def test_a_kept_view_is_the_baselines_at_every_crop():
@@ -172,7 +172,8 @@ def test_a_crop_longer_than_the_short_side_shows_all_of_it():
     sampled = ClipSampling(min_scale=8, max_scale=9)
     draws = tf.constant([0, 1], tf.int64)
     scale, region = sampling.choose_region(draws, sampled, crop_size=draws + 8, base_crop_size=16)
-    assert scale.numpy().tolist() == region.numpy().tolist() == [16, 16]
+    assert scale.numpy().tolist() == [16, 16]
+    assert region == 16
 
 
 @LIBRARIES
@@ -347,7 +348,7 @@ def test_scales(settings, base_crop_size, expected):
 @pytest.mark.parametrize("name", ["stride", "min_scale", "max_scale", "std"])
 @pytest.mark.parametrize("value", [0, -1])
 def test_sizes_must_be_positive(name, value):
-    with pytest.raises(ValueError, match=f"`{name}` must be positive. Received: {name}={value}"):
+    with pytest.raises(ValueError, match=f"`{name}` must be a positive .*{name}={value}"):
         ClipSampling(**{name: value})
 
 

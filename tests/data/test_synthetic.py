@@ -180,7 +180,7 @@ def test_import_brings_neither_tensorflow_nor_keras():
         ({"num_validation": 0}, r"`num_validation` must be an integer of at least 12"),
         ({"num_train": 24.0}, r"`num_train` must be an integer"),
         ({"seed": -1}, r"`seed` must be an integer of at least 0. Received: seed=-1"),
-        ({"processes": 0}, r"`processes` must be an integer of at least 1"),
+        ({"processes": 0}, r"`processes` must be a positive integer"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_written(tmp_path, arguments, message):

@@ -1,7 +1,7 @@
 """Whether one video can be read, from its first frame to its last."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -9,9 +9,10 @@ import av
 import numpy as np
 
 from keras_multigrid import files
-from keras_multigrid.data.videos.decode import decode_frames
-from keras_multigrid.data.videos.open_video import DecodeError
-from keras_multigrid.data.videos.video import IMAGE_SUFFIXES, VideoRecord
+from keras_multigrid.data.videos.decode import opened
+from keras_multigrid.data.videos.open_video import DecodeError, OpenVideo
+from keras_multigrid.data.videos.pictures import image_paths
+from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.data.videos.video_file import video_stream
 
 # Images decoded at a time: all of a long video would not fit.
@@ -47,44 +48,32 @@ def check_video(record: VideoRecord, *, quick: bool = False) -> Outcome:
     'truncated: 20 of 48 frames can be decoded; the last of them stands for the others'
     """
     try:
-        if quick:
-            _decode(record, lambda num_frames: np.arange(min(num_frames, 2)))
-            return Outcome()
-        return _check_all(record)
+        with opened(record) as video:
+            if quick:
+                video.read(np.arange(min(video.num_frames, 2)))
+                return Outcome()
+            return _check_all(record, video)
     except DecodeError as error:
         return Outcome(fault=f"unreadable: {error}")
 
 
-def _check_all(record: VideoRecord) -> Outcome:
+def _check_all(record: VideoRecord, video: OpenVideo) -> Outcome:
+    count = video.num_frames
     # The first, the last and one in the middle, found as in training.
-    num_frames = _decode(record, lambda count: np.unique([0, count // 2, count - 1]))
-    paths = files_of(record)
-    if record.frame_paths or paths != [record.path]:
-        for start in range(0, num_frames, _CHUNK):
+    video.read(np.unique([0, count // 2, count - 1]))
+    paths, warning = files_of(record), ""
+    if paths == [record.path]:
+        num_decoded = _count_decoded(record.path, count)
+        if num_decoded < count:
+            warning = (
+                f"truncated: {num_decoded} of {count} frames can be decoded; "
+                "the last of them stands for the others"
+            )
+    else:
+        for start in range(0, count, _CHUNK):
             # With the first image, as all must have one size.
-            _decode(record, lambda count, i=start: np.r_[0, i : min(i + _CHUNK, count)])
-        return Outcome(content=_digest(paths))
-    num_decoded = _count_decoded(record.path, num_frames)
-    content = _digest(paths)
-    if num_decoded == num_frames:
-        return Outcome(content=content)
-    return Outcome(
-        warning=f"truncated: {num_decoded} of {num_frames} frames can be decoded; "
-        "the last of them stands for the others",
-        content=content,
-    )
-
-
-def _decode(record: VideoRecord, wanted: Callable[[int], np.ndarray]) -> int:
-    """Decode frames as training does; how many the video has."""
-    counts = []
-
-    def select(count: int) -> np.ndarray:
-        counts.append(count)
-        return wanted(count)
-
-    decode_frames(record, select)
-    return counts[0]
+            video.read(np.r_[0, start : min(start + _CHUNK, count)])
+    return Outcome(warning=warning, content=_digest(paths))
 
 
 def _count_decoded(path: str, num_frames: int) -> int:
@@ -110,20 +99,15 @@ def files_of(record: VideoRecord) -> list[str]:
     """The files that a video consists of: itself, or its images."""
     if record.frame_paths:
         return list(record.frame_paths)
-    path = record.path
-    if not files.is_folder(path):
-        return [path]
-    names = files.list_folder(path)
-    images = [n for n in names if n[0] != "." and n.lower().endswith(IMAGE_SUFFIXES)]
-    return [f"{path.rstrip('/')}/{name}" for name in sorted(images)]
+    return image_paths(record.path) if files.is_folder(record.path) else [record.path]
 
 
 def signature(record: VideoRecord) -> str:
     """A text that changes when a file of the video does: of names, sizes and times of change.
 
     Raises:
-        FileNotFoundError: one of its files is missing; `filename` tells which.
-        OSError: one of its files cannot be looked at.
+        FileNotFoundError: one of its files is missing, `filename`.
+        OSError: the file system refuses to describe one of its files.
     """
     digest = hashlib.blake2b(digest_size=16)
     for path in files_of(record):

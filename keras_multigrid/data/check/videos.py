@@ -26,7 +26,7 @@ class Finding:
         index: the video's position in that part.
         path: of the video.
         reason: what is wrong.
-        usable: the video can be used all the same.
+        usable: the video can still be used.
     """
 
     part: str
@@ -58,7 +58,7 @@ def check_videos(
     time_limit: float = 120.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> CheckedVideos:
-    """Decode every video of a set, in processes that a video can end without ending the check.
+    """Decode every video of a set, in processes of their own: a crash does not end the check.
 
     Found are videos that are missing, cannot be read, have no frames, or crash or hang the process
     that decodes them; videos that hold fewer frames than their header says, which stay usable; and
@@ -71,8 +71,8 @@ def check_videos(
             only videos that are new or have changed.
         quick: decode the first frames only, and do not compare contents.
         workers: processes; by default the number of cores.
-        time_limit: seconds after which a video counts as unreadable; of remote ones, the time for
-            which a server is waited for is added.
+        time_limit: seconds after which a video counts as unreadable; for remote ones, the time that
+            a server is waited for is added.
         progress: called with the number of videos checked and the number of all.
 
     Raises:
@@ -90,12 +90,11 @@ def check_videos(
         # To wait for a server, with the last attempt, is no fault of the video.
         time_limit += 2 * files.retry_seconds()
     outcomes = {}
-    check = functools.partial(_check, quick=quick)
-    isolated = functools.partial(
-        isolated_map, check, workers=workers or os.cpu_count(), time_limit=time_limit
-    )
-    with _journal(journal, quick=quick) as known:
-        for place, outcome in _outcomes(places, known, isolated):
+    limits = {"workers": workers or os.cpu_count(), "time_limit": time_limit}
+    isolated = functools.partial(isolated_map, functools.partial(_check, quick=quick), **limits)
+    os.makedirs(os.path.dirname(journal) or ".", exist_ok=True)
+    with open(journal, "a+", encoding="utf-8") as file:
+        for place, outcome in _outcomes(places, _Journal(file, quick=quick), isolated):
             outcomes[place.part, place.index] = outcome
             if progress is not None:
                 progress(len(outcomes), len(places))
@@ -125,7 +124,7 @@ def _findings(
             continue
         if outcome.warning:
             yield place.finding(outcome.warning, usable=True)
-        # A quick check knows no contents.
+        # A quick check does not read contents.
         first = first_with.setdefault(outcome.content, place) if outcome.content else place
         if first is not place:
             yield place.finding(f"same content as {place.like(first)}")
@@ -133,15 +132,12 @@ def _findings(
 
 def _without(videos: VideoSet, findings: Iterable[Finding]) -> VideoSet:
     unusable = {(finding.part, finding.index) for finding in findings if not finding.usable}
-    parts = {
-        part: tuple(
-            record
-            for index, record in enumerate(getattr(videos, part))
-            if (part, index) not in unusable
-        )
-        for part in ("train", "validation")
-    }
-    return dataclasses.replace(videos, **parts)
+
+    def usable(part: str) -> tuple[VideoRecord, ...]:
+        records = enumerate(getattr(videos, part))
+        return tuple(record for index, record in records if (part, index) not in unusable)
+
+    return dataclasses.replace(videos, train=usable("train"), validation=usable("validation"))
 
 
 class _Place(NamedTuple):
@@ -149,21 +145,13 @@ class _Place(NamedTuple):
     index: int
     record: VideoRecord
 
-    def __str__(self) -> str:
-        return f"the {_PART_NAMES[self.part]} video '{self.record.path}'"
-
     def like(self, other: "_Place") -> str:
         label = "" if other.record.label == self.record.label else ", with another label"
-        return f"{other}{label}"
+        return f"the {_PART_NAMES[other.part]} video '{other.record.path}'{label}"
 
     def finding(self, reason: str, *, usable: bool = False) -> Finding:
-        return Finding(
-            part=self.part,
-            index=self.index,
-            path=self.record.path,
-            reason=reason,
-            usable=usable,
-        )
+        place = {"part": self.part, "index": self.index, "path": self.record.path}
+        return Finding(**place, reason=reason, usable=usable)
 
 
 def _first_listed(videos: VideoSet) -> tuple[list[_Place], list[Finding]]:
@@ -174,7 +162,9 @@ def _first_listed(videos: VideoSet) -> tuple[list[_Place], list[Finding]]:
     for part in ("validation", "train"):
         for index, record in enumerate(getattr(videos, part)):
             place = _Place(part, index, record)
-            if not _fits_a_list(record):
+            names = record.frame_paths or (record.path,)
+            # Lines of a list end where names do, and lose blanks at their ends.
+            if any(name != name.strip() or len(name.splitlines()) != 1 for name in names):
                 findings.append(place.finding("a list cannot hold its name: rename it"))
                 continue
             first = places.setdefault(record.frame_paths or record.path, place)
@@ -183,16 +173,10 @@ def _first_listed(videos: VideoSet) -> tuple[list[_Place], list[Finding]]:
     return list(places.values()), findings
 
 
-def _fits_a_list(record: VideoRecord) -> bool:
-    """Lines end where names do, and blanks at their ends are lost."""
-    names = record.frame_paths or (record.path,)
-    return all(name == name.strip() and len(name.splitlines()) == 1 for name in names)
-
-
 def _outcomes(
-    places: list[_Place], known: "_Journal", isolated: Callable
+    places: list[_Place], journal: "_Journal", isolated: Callable
 ) -> Iterator[tuple[_Place, Outcome]]:
-    """Outcomes of all videos: those that are known first, the others as their checks end."""
+    """Outcomes of all videos: those in the journal first, the others as their checks end."""
     unknown = []
     for place in places:
         try:
@@ -204,7 +188,7 @@ def _outcomes(
         except OSError as error:
             yield place, Outcome(fault=f"unreadable: {error}")
         else:
-            outcome = known.get(place.record.path, state)
+            outcome = journal.outcomes.get((place.record.path, state))
             if outcome is None:
                 unknown.append((place, state))
             else:
@@ -216,7 +200,7 @@ def _outcomes(
             # Not for the journal: the machine may have been at fault.
             outcome = Outcome(fault=f"unreadable: {outcome.reason}")
         else:
-            known.add(place.record.path, state, outcome)
+            journal.add(place.record.path, state, outcome)
         yield place, outcome
 
 
@@ -225,38 +209,28 @@ def _check(item: tuple[_Place, str], *, quick: bool) -> Outcome | files.StorageU
     try:
         return check_video(place.record, quick=quick)
     except files.StorageUnavailableError as error:
-        # Raised by the process that asked: here it would count against the video.
+        # For the calling process to raise: here it would count against the video.
         return error
 
 
-@contextlib.contextmanager
-def _journal(path: str, *, quick: bool) -> Iterator["_Journal"]:
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    with open(path, "a+", encoding="utf-8") as file:
-        yield _Journal(file, quick=quick)
-
-
 class _Journal:
-    """The outcomes of finished checks, a line of JSON each, that outlive the process."""
+    """The outcomes of finished checks, one line of JSON each, that outlive the process."""
 
     def __init__(self, file: TextIO, *, quick: bool):
         self._file = file
         self._quick = quick
-        self._outcomes = {}
+        self.outcomes: dict[tuple[str, str], Outcome] = {}
         line = "\n"
         file.seek(0)
         for line in file:
             # Half written, if a process was killed while it wrote.
             with contextlib.suppress(ValueError):
                 path, state, is_quick, outcome = json.loads(line)
-                # Of what the first frames tell, only faults hold for the whole video.
+                # What a quick check found holds for the whole video only if it is a fault.
                 if quick or not is_quick or outcome["fault"]:
-                    self._outcomes[path, state] = Outcome(**outcome)
+                    self.outcomes[path, state] = Outcome(**outcome)
         if not line.endswith("\n"):
             file.write("\n")
-
-    def get(self, path: str, state: str) -> Outcome | None:
-        return self._outcomes.get((path, state))
 
     def add(self, path: str, state: str, outcome: Outcome) -> None:
         line = json.dumps([path, state, self._quick, dataclasses.asdict(outcome)])

@@ -8,17 +8,18 @@ import tensorflow as tf
 class Clip(NamedTuple):
     """What its position decides about a training clip, before its video is known.
 
-    Integers, or int64 tensors: scalars, or vectors for several positions.
+    Integers, or int64 tensors: scalars, or vectors for several positions. A scalar beside
+    vectors is the same at every position.
 
     Args:
         video: the video it comes from, as long as that one can be read.
-        batch: number of its batch, of all those that its worker reads, one a step and device.
+        batch: number of its batch among those of its worker, which has one per step and device.
         batch_size: clips of its step on one replica.
         num_frames: frames.
         crop_size: height and width, in pixels.
         detail: shortest scale of its grid: copies of the video whose short side is at least as long
             will do, in pixels.
-        duration: source frames that its frames stand for: `num_frames` strides.
+        duration: source frames that its frames cover: `num_frames` strides.
         scale: short side of the video at which the clip shows `region`, in pixels.
         region: side of the square that it shows, in pixels at `scale`; no longer than `scale`.
         start, top, left: random integers in [0, 2**31 - 1); with the size of the video they give
@@ -49,7 +50,8 @@ class Clip(NamedTuple):
 
     def packed(self) -> tf.Tensor:
         """Its fields as int64 (..., fields), which data sets pass on as one tensor."""
-        return tf.stack(self, axis=-1)
+        shape = tf.shape(self.position)
+        return tf.stack([tf.broadcast_to(field, shape) for field in self], axis=-1)
 
     @property
     def shape(self) -> tuple[tf.Tensor, ...]:
@@ -70,8 +72,3 @@ class Clip(NamedTuple):
     def short_side(self) -> int:
         """Short side of the whole video where the clip has its `crop_size`, in pixels."""
         return -(-self.scale * self.crop_size // self.region)
-
-    @property
-    def num_pixels(self) -> tf.Tensor:
-        """Numbers in it, of all colours."""
-        return self.num_frames * self.crop_size**2 * 3

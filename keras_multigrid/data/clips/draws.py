@@ -12,8 +12,7 @@ BLOCK = 256
 def draws(seed: int, block: tf.Tensor, count: int) -> tf.Tensor:
     """Random numbers of the positions BLOCK * block, ..., BLOCK * (block + 1) - 1.
 
-    Returns:
-        int64 (count, BLOCK), in [0, 2**31 - 1).
+    They are int64 (count, BLOCK) in [0, 2**31 - 1).
     """
     numbers = tf.random.stateless_uniform(
         (count, BLOCK),
@@ -27,17 +26,12 @@ def draws(seed: int, block: tf.Tensor, count: int) -> tf.Tensor:
 
 
 def draws_at(seed: int, positions: tf.Tensor, count: int) -> tf.Tensor:
-    """Random numbers of any int64 (n,) positions: int64 (count, n), as of `draws`."""
+    """Random numbers of any int64 (n,) positions: int64 (count, n), as `draws` gives them."""
     blocks, place = tf.unique(positions // BLOCK)
     # Positions are runs of neighbours: few blocks.
     numbers = tf.map_fn(lambda block: draws(seed, block, count), blocks)
-    return tf.gather_nd(
-        tf.transpose(numbers, (1, 0, 2)),
-        tf.tile(
-            tf.stack([place, tf.cast(positions % BLOCK, tf.int32)], axis=1)[None], (count, 1, 1)
-        ),
-        batch_dims=1,
-    )
+    numbers = tf.reshape(tf.transpose(numbers, (1, 0, 2)), (count, -1))
+    return tf.gather(numbers, tf.cast(place, tf.int64) * BLOCK + positions % BLOCK, axis=1)
 
 
 def uniform_at(seed: int, positions: tf.Tensor, count: int) -> tf.Tensor:
@@ -58,7 +52,7 @@ def video_indices(positions: tf.Tensor, num_videos: int, seed: int) -> tf.Tensor
     epochs = positions // num_videos
     # Shuffle indices, not clips: a buffer of clips would not fit, and would be state. The raw
     # operation, as tf.random.experimental.index_shuffle mistakes the axis of several seeds; the
-    # large first number is the one it puts in: small numbers alone give orders that are alike.
+    # large first number is the one it adds: small numbers alone give similar orders.
     first, seeds = (tf.fill(tf.shape(epochs), tf.constant(n, tf.int64)) for n in (498247692, seed))
     return tf.raw_ops.RandomIndexShuffle(
         index=positions % num_videos,

@@ -7,7 +7,6 @@ from typing import Any
 from keras_multigrid.data.clips.clip import Clip
 from keras_multigrid.data.clips.indices import training_indices, view_clip_indices
 from keras_multigrid.data.clips.sampling import ClipSampling
-from keras_multigrid.data.clips.views import Views
 from keras_multigrid.data.clips.windows import Window, centre_window, random_window
 from keras_multigrid.schedule import Grid
 
@@ -17,8 +16,8 @@ class Excerpt:
     """What is read of a video, whose length and size are not yet known.
 
     Args:
-        indices: from the number of its frames to those that are wanted, int64 (t,).
-        window: from height and width of its frames to the square that is wanted.
+        indices: takes the number of its frames, returns those that are wanted, int64 (t,).
+        window: takes height and width of its frames, returns the square that is wanted.
         short_side: the short side that is needed, in pixels.
         detail: the short side of the smallest copy that will do, in pixels.
         crop_size: height and width of the clip, in pixels.
@@ -47,30 +46,23 @@ def training_excerpt(clip: Clip, sampling: ClipSampling) -> Excerpt:
     )
 
 
-def centre_excerpt(grid: Grid, sampling: ClipSampling) -> Excerpt:
-    """What validation shows of a video: the clip in its middle, at the shortest scale."""
-    size, scale = grid.crop_size, sampling.scales(grid.crop_size)[0]
-    return Excerpt(
-        indices=lambda num_frames: view_clip_indices(num_frames, grid.num_frames, sampling),
-        window=lambda height, width: centre_window(height, width, crop_size=size, scale=scale),
-        short_side=max(scale, size),
-        detail=max(scale, size),
-        crop_size=size,
-        # What goes on anywhere in it.
-        whole_label=True,
-    )
-
-
-def view_excerpt(number: int, views: Views, grid: Grid, sampling: ClipSampling) -> Excerpt:
-    """What one clip of the multi-view test shows, in its middle crop, scaled to the crop."""
-    size, count = grid.crop_size, views.clips
+def view_excerpt(
+    grid: Grid, sampling: ClipSampling, *, scale: int, number: int = 0, count: int = 1
+) -> Excerpt:
+    """What clip `number` of `count` shows in a test, in its middle crop at this short side."""
+    size, short_side = grid.crop_size, max(scale, grid.crop_size)
     return Excerpt(
         indices=lambda num_frames: view_clip_indices(
             num_frames, grid.num_frames, sampling, number=number, count=count
         ),
-        window=lambda height, width: centre_window(height, width, crop_size=size, scale=size),
-        short_side=size,
-        detail=size,
+        window=lambda height, width: centre_window(height, width, crop_size=size, scale=scale),
+        short_side=short_side,
+        detail=short_side,
         crop_size=size,
         whole_label=True,
     )
+
+
+def centre_excerpt(grid: Grid, sampling: ClipSampling) -> Excerpt:
+    """What validation shows of a video: the clip in its middle, at the shortest scale."""
+    return view_excerpt(grid, sampling, scale=sampling.scales(grid.crop_size)[0])

@@ -6,16 +6,7 @@ from keras_multigrid.data.clips.sampling import ClipSampling
 
 
 def training_indices(video_frames, clip: Clip, sampling: ClipSampling):
-    """Frames of a training clip.
-
-    Args:
-        video_frames: frames in the video.
-        clip: gives their number, the source frames they stand for and a random integer.
-        sampling: gives the way.
-
-    Returns:
-        int64 (num_frames,), indices that never decrease.
-    """
+    """Frames of a training clip of a video of `video_frames`: int64 (t,) that never decrease."""
     offsets = arange(clip.num_frames)
     if sampling.still:
         return still_indices(video_frames, offsets)
@@ -47,7 +38,7 @@ def random_indices(video_frames, offsets, *, reach, draw):
     Args:
         video_frames: frames in the video.
         offsets: (t,) source frames from the clip's first one, rising from 0.
-        reach: source frames from the first one that shall lie in the video, too.
+        reach: source frames after the first one that must lie in the video.
         draw: a random integer.
 
     Returns:
@@ -61,7 +52,7 @@ def random_indices(video_frames, offsets, *, reach, draw):
 def view_indices(video_frames, offsets, *, number, count):
     """Frames of one of `count` clips spread evenly over the video, from its start to its end.
 
-    A single clip lies in the middle. Other arguments as of `random_indices`.
+    A single clip lies in the middle. Other arguments: same as for `random_indices`.
     """
     free = maximum(video_frames - offsets[-1] - 1, 0)
     start = free * number // (count - 1) if count > 1 else free // 2
@@ -89,7 +80,7 @@ def random_segment_indices(video_frames, offsets, *, draw):
 def view_segment_indices(video_frames, offsets, *, number, count):
     """One frame of each of `t` equal segments: those of one of `count` clips.
 
-    A single clip takes the middle of the segments. Other arguments as of
+    A single clip takes the middle of the segments. Other arguments: same as for
     `random_segment_indices`.
     """
     starts, lengths = _segments(video_frames, offsets)

@@ -8,6 +8,8 @@ import dataclasses
 
 import tensorflow as tf
 
+from keras_multigrid.checks import check_integer, check_positive
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClipSampling:
@@ -37,16 +39,15 @@ class ClipSampling:
         keep_span: grids of t frames take every (T / t)-th frame of the clip that the baseline's
             grid would take. False: their stride is drawn from `stride` to `stride * T // t`, as
             published. Without effect on segments, which span the video at any grid.
-        reciprocal_scales: draw scales so that their reciprocals are as likely each, which favours
-            short ones.
+        reciprocal_scales: draw scales whose reciprocals are uniform, which favours short ones.
         segments: instead of frames at a stride, cut the video into as many segments as the clip has
             frames, and take one frame of each: any in training, the middle one otherwise.
-        flip: whether to mirror half of the training clips. Not where labels tell left from right.
+        flip: mirror half of the training clips. Turn it off where labels tell left from right.
         mean: subtracted from colours in [0, 1].
-        std: what they are divided by then.
+        std: the differences are divided by it.
         subtract_clip_mean: subtract each clip's mean picture, which leaves what moves. For still
             cameras and sets too small to learn to ignore the background.
-        still: repeat one frame instead of a clip: a control that shows what looks alone tell.
+        still: repeat one frame instead of a clip, as a control for what looks alone give away.
 
     Raises:
         ValueError: if a size is not positive or the scales are not in order.
@@ -70,10 +71,10 @@ class ClipSampling:
     still: bool = False
 
     def __post_init__(self):
-        for name in ("stride", "min_scale", "max_scale", "std"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"`{name}` must be positive. Received: {name}={value!r}.")
+        check_positive("std", self.std)
+        for name in ("stride", "min_scale", "max_scale"):
+            if getattr(self, name) is not None:
+                check_integer(name, getattr(self, name))
         if None not in (self.min_scale, self.max_scale) and self.min_scale > self.max_scale:
             raise ValueError(
                 "`min_scale` must not exceed `max_scale`. "
@@ -98,17 +99,16 @@ class ClipSampling:
 
 
 def choose_region(draw, sampling: ClipSampling, *, crop_size, base_crop_size: int):
-    """What a clip shows: (scale, region) of `Clip`, int64 tensors like `draw`.
+    """What a clip shows: `scale` and `region` of its `Clip`, int64 tensors.
 
     224² clips, short sides from 256 to 320     224 of 256 ... 320
     112² clips, view kept                       224 of 256 ... 320, halved after the crop
     112² clips, published                       112 of 128 ... 320
     """
     shortest, longest = (tf.constant(n, tf.int64) for n in sampling.scales(base_crop_size))
-    region = crop_size
-    if sampling.keep_view:
-        region = tf.fill(tf.shape(draw), tf.constant(base_crop_size, tf.int64))
-    else:
+    region = tf.constant(base_crop_size, tf.int64)
+    if not sampling.keep_view:
+        region = crop_size
         shortest = scale_at(shortest, crop_size=crop_size, base_crop_size=base_crop_size)
     scale = _between(draw, shortest, longest, reciprocal=sampling.reciprocal_scales)
     return tf.maximum(scale, region), region
@@ -130,11 +130,11 @@ def _between(draw, shortest, longest, *, reciprocal: bool):
 
 
 def choose_duration(draw, sampling: ClipSampling, *, num_frames, base_frames: int):
-    """Source frames that a clip's frames stand for: int64, like `draw`.
+    """Source frames that a clip's frames cover, an int64 tensor.
 
     16 frames at stride 2     32
     4 frames, span kept       32
-    4 frames, published       8, 12, ..., 32: strides 2, 3, ..., 8, as likely each
+    4 frames, published       8, 12, ..., 32: strides 2, 3, ..., 8, equally likely
     """
     longest = sampling.stride * base_frames
     if sampling.keep_span:

@@ -2,10 +2,12 @@
 
 import dataclasses
 
+from keras_multigrid.checks import check_integer
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Views:
-    """Views of a video in a test: so many clips along time, and so many crops of each.
+    """Views of a video in a test: several clips along time, and several crops of each clip.
 
     Args:
         clips: spread evenly over the video; one lies in the middle.
@@ -24,6 +26,4 @@ class Views:
 
     def __post_init__(self):
         for name in ("clips", "crops"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"`{name}` must be a positive integer. Received: {value!r}.")
+            check_integer(name, getattr(self, name))

@@ -20,13 +20,9 @@ class Window(NamedTuple):
 
 
 def random_window(height, width, clip: Clip) -> Window:
-    """Where a random crop lies.
+    """Where a training clip lies in a video of this height and width, in pixels.
 
-    Cut before scaling: pixels outside the crop are never computed.
-
-    Args:
-        height, width: of the video, in pixels.
-        clip: its random numbers.
+    The video is cropped before it is scaled: pixels outside the crop are never computed.
     """
     side = _side(height, width, clip.region, clip.scale)
     # A share of the free pixels: the same place whatever size an image was decoded at.
@@ -36,13 +32,7 @@ def random_window(height, width, clip: Clip) -> Window:
 
 
 def centre_window(height, width, *, crop_size, scale) -> Window:
-    """The square in the middle.
-
-    Args:
-        height, width: of the video, in pixels.
-        crop_size: height and width of the clip to be, in pixels.
-        scale: short side that the video is scaled to.
-    """
+    """The square in the middle that a crop of `crop_size` shows at a short side of `scale`."""
     side = _side(height, width, crop_size, scale)
     return Window((height - side) // 2, (width - side) // 2, side)
 
@@ -50,9 +40,9 @@ def centre_window(height, width, *, crop_size, scale) -> Window:
 def side_windows(
     height: int, width: int, *, crop_size: int, scale: int, count: int
 ) -> list[Window]:
-    """Squares spread evenly along the longer side, from edge to edge; a single one in the middle.
+    """`count` squares spread evenly along the longer side, edge to edge; one is in the middle.
 
-    Args: those of `centre_window`, and how many there are.
+    Other arguments: same as for `centre_window`.
     """
     centre = centre_window(height, width, crop_size=crop_size, scale=scale)
     if count == 1:
@@ -65,12 +55,7 @@ def side_windows(
 
 
 def cropped(frames: Sequence[np.ndarray], window: Window) -> np.ndarray:
-    """A part of a video, as it is: uint8 (t, side, side, 3).
-
-    Args:
-        frames: uint8 (height, width, 3) each.
-        window: the part.
-    """
+    """The part of frames, uint8 (height, width, 3) each, in a window: uint8 (t, side, side, 3)."""
     top, left, side = window
     return np.stack([frame[top : top + side, left : left + side] for frame in frames])
 
@@ -128,14 +113,11 @@ def random_clip(video: tf.Tensor, indices: tf.Tensor, clip: Clip, sampling: Clip
 
 
 def normalized(clips: tf.Tensor, sampling: ClipSampling) -> tf.Tensor:
-    """Clips as the model takes them.
+    """Clips as the model takes them, float32.
 
     Args:
         clips: (..., t, height, width, 3), uint8, or float32 in [0, 1].
-        sampling: the settings.
-
-    Returns:
-        The same as float32.
+        sampling: gives mean and deviation.
     """
     if clips.dtype != tf.uint8:
         return _finished(clips * (1 / sampling.std) - sampling.mean / sampling.std, sampling)

@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = public_names(
         "by_fraction": "split_rules",
         "by_pattern": "split_rules",
         "by_group": "split_rules",
-        "charades_frame_lists": "charades",
+        "charades_frame_lists": "frame_lists",
         "class_folders": "folders",
         "hmdb51": "published_sets",
         "kinetics": "published_sets",

@@ -7,11 +7,11 @@ from contextlib import nullcontext
 
 from keras_multigrid import files
 from keras_multigrid.data.lists.lines import Path
-from keras_multigrid.data.lists.parts import Listed, split, video_set
+from keras_multigrid.data.lists.parts import Listed, split, video_set, videos_of
 from keras_multigrid.data.lists.split_rules import SplitRule
 from keras_multigrid.data.videos.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, VideoRecord, VideoSet
 
-# Asked of a remote file system at once.
+# Entries of a remote folder that are looked at in parallel.
 _QUESTIONS = 32
 
 _FOLDER_LAYOUT = """Expected layout:
@@ -47,11 +47,16 @@ def class_folders(root: Path, *, validation: SplitRule | Path) -> VideoSet:
     class_names = _class_names(root, setting="root")
     if callable(validation):
         return video_set(*split(_scan_classes(root, class_names), validation), class_names)
-    _check_same_classes(class_names, _class_names(validation, setting="validation"))
-    parts = [
-        [video for _, video in _scan_classes(part, class_names)] for part in (root, validation)
-    ]
-    return video_set(*parts, class_names)
+    others = _class_names(validation, setting="validation")
+    if class_names != others:
+        raise ValueError(
+            "`root` and `validation` must hold the same classes. "
+            f"Only in `root`: {sorted(set(class_names) - set(others))}. "
+            f"Only in `validation`: {sorted(set(others) - set(class_names))}. "
+            "Add or remove these folders (an empty one counts)."
+        )
+    listed, others = (_scan_classes(part, class_names) for part in (root, validation))
+    return video_set(*videos_of(listed, others), class_names)
 
 
 def _class_names(root: Path, *, setting: str) -> tuple[str, ...]:
@@ -86,20 +91,10 @@ def _chosen(folder: str, is_chosen: Callable[[files.Entry], bool]) -> list[str]:
 
 
 def _is_video(entry: files.Entry) -> bool:
-    # The name is asked first: it costs no call to the file system.
+    # The name first: it costs no call to the file system.
     if entry.name.lower().endswith(VIDEO_SUFFIXES):
         return files.is_remote(entry.path) or entry.is_file()
     if not entry.is_dir():
         return False
     frames = files.scan_folder(entry.path)
     return any(frame.name.lower().endswith(IMAGE_SUFFIXES) for frame in frames)
-
-
-def _check_same_classes(train: tuple[str, ...], validation: tuple[str, ...]) -> None:
-    if train != validation:
-        raise ValueError(
-            "`root` and `validation` must hold the same classes. "
-            f"Only in `root`: {sorted(set(train) - set(validation))}. "
-            f"Only in `validation`: {sorted(set(validation) - set(train))}. "
-            "Add or remove these folders (an empty one counts)."
-        )

@@ -1,9 +1,7 @@
-"""Text lists, read line by line, and all their bad lines told at once."""
+"""Text lists, read line by line; one error names all their bad lines."""
 
 import contextlib
-import csv
 import io
-import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
@@ -24,8 +22,8 @@ class BadLine:
 
     Args:
         file: the list.
-        place: where it stands in it: "line 3", counted from 1, or "entry 3", counted from 0.
-        text: what stands there, its beginning if it is long.
+        place: "line 3", counted from 1, or "entry 3", counted from 0.
+        text: the line, or its beginning if it is long.
         reason: what is wrong with it.
     """
 
@@ -55,7 +53,7 @@ _collected: ContextVar[list[BadLine] | None] = ContextVar("bad_lines", default=N
 
 @contextlib.contextmanager
 def collect_bad_lines() -> Iterator[list[BadLine]]:
-    """Let the readers that are called inside go on past bad lines, and collect these.
+    """Let the readers that are called inside skip bad lines, and collect these.
 
     Example:
 
@@ -87,9 +85,12 @@ def refuse_bad_lines() -> Iterator[None]:
 
 
 def numbered_lines(
-    file: Path, *, setting: str, layout: str, comments: bool = True
+    file: Path, *, setting: str, layout: str, comments: bool = False
 ) -> Iterator[tuple[int, str]]:
-    """Number and text of each line that is not blank nor, with `comments`, begins with "#"."""
+    """Number and text of each line that is not blank and, with `comments`, does not begin with "#".
+
+    Args and errors: those of `open_text`.
+    """
     with open_text(file, setting=setting, kind="text file", layout=layout) as lines:
         for number, line in enumerate(lines, 1):
             line = line.strip()
@@ -101,7 +102,7 @@ def open_text(file: Path, *, setting: str, kind: str, layout: str) -> TextIO:
     """A text file opened for reading, wherever it is.
 
     Raises:
-        FileNotFoundError: there is no such file; it names the setting and the layout.
+        FileNotFoundError: there is no such file; the error names the setting and the layout.
     """
     try:
         content = files.open_file(os.fspath(file))
@@ -121,16 +122,15 @@ def parsed(
     *,
     kind: str = "line",
 ) -> Iterator[Value]:
-    """What `parse` makes of each line; those for which it raises a `ValueError` are bad lines."""
+    """What `parse` makes of each line, inside `refuse_bad_lines`.
+
+    Lines for which it raises a `ValueError` are bad lines.
+    """
     for number, line in lines:
         try:
             value = parse(line)
         except ValueError as error:
-            bad_lines = _collected.get()
-            bad = bad_line(file, number, line, error, kind=kind)
-            if bad_lines is None:
-                raise BadLinesError([bad]) from None
-            bad_lines.append(bad)
+            _collected.get().append(bad_line(file, number, line, error, kind=kind))
         else:
             yield value
 
@@ -142,41 +142,3 @@ def bad_line(
     return BadLine(
         file=os.fspath(file), place=f"{kind} {number}", text=str(line)[:200], reason=str(reason)
     )
-
-
-def column_values(
-    file: Path, lines: Iterator[tuple[int, str]], columns: Sequence[str]
-) -> Callable[[str], tuple[str, ...]]:
-    """Take the header off a table of comma-separated values.
-
-    Returns:
-        A function from one of the other lines to its values in `columns`.
-
-    Raises:
-        BadLinesError: the header lacks one of them.
-    """
-    number, line = next(lines, (1, ""))
-    header = [name.strip() for name in _fields(line)]
-    missing = [column for column in columns if column not in header]
-    if missing:
-        reason = f"the first line must name the columns, {missing} too"
-        raise BadLinesError([bad_line(file, number, line, reason)])
-    values = operator.itemgetter(*map(header.index, columns))
-
-    def values_of(line: str) -> tuple[str, ...]:
-        fields = _fields(line)
-        if len(fields) != len(header):
-            raise ValueError(f"expected {len(header)} fields, found {len(fields)}")
-        return values(fields)
-
-    return values_of
-
-
-def _fields(line: str) -> list[str]:
-    if '"' not in line:
-        return line.split(",")
-    try:
-        # Line by line, so that a quote that nobody closed spoils its own line only.
-        return next(csv.reader([line], strict=True))
-    except csv.Error as error:
-        raise ValueError(f"its quotes are wrong: {error}") from None

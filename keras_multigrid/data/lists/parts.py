@@ -21,6 +21,11 @@ def split(listed: Listed, rule: SplitRule) -> tuple[list[VideoRecord], list[Vide
     return parts
 
 
+def videos_of(*parts: Listed) -> tuple[list[VideoRecord], ...]:
+    """The videos of each part, without the paths in the lists."""
+    return tuple([record for _, record in part] for part in parts)
+
+
 def video_set(
     train: Sequence[VideoRecord],
     validation: Sequence[VideoRecord],
@@ -52,13 +57,13 @@ def read_parts(
         others = None if callable(validation) else read(validation, setting="validation")
     if others is None:
         return split(listed, validation)
-    return [record for _, record in listed], [record for _, record in others]
+    return videos_of(listed, others)
 
 
 def check_root(root: Path) -> None:
     """Refuse a folder of videos that does not exist, or whose file system does not.
 
-    Of remote ones no more is asked: what may be read may not always be listed.
+    Remote folders are not listed: some may be read but not listed.
     """
     root = os.fspath(root)
     files.check_scheme(root)

@@ -1,4 +1,4 @@
-"""Sets of videos from text lists of one path and label a line."""
+"""Sets of videos from text lists with a path and a label per line."""
 
 import functools
 import os
@@ -9,7 +9,7 @@ from keras_multigrid.data.lists.parts import Listed, check_root, paths_below, re
 from keras_multigrid.data.lists.split_rules import SplitRule
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 
-_LIST_LAYOUT = """Expected: a text file, one video and its label a line:
+_LIST_LAYOUT = """Expected: a text file with one video and its label per line:
     walk/denis_walk.avi 7
     run/eli run 2.avi 3"""
 
@@ -21,7 +21,7 @@ def path_label_lists(
     root: Path = "",
     class_names: Sequence[str] | Path | None = None,
 ) -> VideoSet:
-    """Read text lists of one `path label` a line.
+    """Read text lists with `path label` on each line.
 
         # comments and blank lines are ignored
         walk/denis_walk.avi 7
@@ -32,8 +32,8 @@ def path_label_lists(
         validation: list of the validation videos; or a split rule such as `by_fraction(0.1)`, which
             takes the paths as they stand in `train`.
         root: folder that the paths are relative to; full paths and remote ones stay as they are.
-        class_names: names of the classes, or a text file of one name a line. Labels are then names
-            or numbers below their count; None: labels are numbers, and so are the names.
+        class_names: names of the classes, or a text file with one name per line. Labels are then
+            names or numbers below their count; None: labels are numbers, and so are the names.
 
     Raises:
         FileNotFoundError: a list or `root` is missing.
@@ -45,8 +45,8 @@ def path_label_lists(
     >>> videos = path_label_lists("train.txt", validation="val.txt", root="kinetics")
     """
     if isinstance(class_names, (str, os.PathLike)):
-        layout = "Expected: a text file, the name of one class a line."
-        lines = numbered_lines(class_names, setting="class_names", layout=layout, comments=False)
+        layout = "Expected: a text file with the name of one class per line."
+        lines = numbered_lines(class_names, setting="class_names", layout=layout)
         class_names = [name for _, name in lines]
     index_of = None if class_names is None else {name: i for i, name in enumerate(class_names)}
     check_root(root)
@@ -67,7 +67,7 @@ def _read_labels(
         path, *label = line.rsplit(maxsplit=1)
         return path, VideoRecord(path=full_path(path), label=_label(label, index_of))
 
-    lines = numbered_lines(file, setting=setting, layout=_LIST_LAYOUT)
+    lines = numbered_lines(file, setting=setting, layout=_LIST_LAYOUT, comments=True)
     return list(parsed(file, lines, parse))
 
 

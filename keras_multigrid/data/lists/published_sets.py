@@ -1,19 +1,20 @@
-"""Published data sets, from the files that their authors give out."""
+"""Published data sets, from the files that their authors distribute."""
 
+import csv
 import functools
 import json
 import os
 import string
 import sys
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container
 
 from keras_multigrid import files
+from keras_multigrid.checks import check_choice
 from keras_multigrid.data.lists.frame_lists import read_frame_list
 from keras_multigrid.data.lists.lines import (
     BadLinesError,
     Path,
     bad_line,
-    column_values,
     numbered_lines,
     open_text,
     parsed,
@@ -46,12 +47,9 @@ def kinetics(
         train: the official `train.csv`.
         validation: the official `validate.csv`.
         root: folder of the videos.
-        file_name: where a video lies in `root`, made of the list's columns.
+        file_name: path of a video in `root`, a format string over the list's columns.
 
-    Raises:
-        FileNotFoundError: a list or `root` is missing.
-        BadLinesError: lines are wrong, or `file_name` names a column that the lists don't have.
-        ValueError: a part is empty.
+    Errors: same as for `path_label_lists`; also where `file_name` names other columns.
 
     Example:
 
@@ -60,14 +58,14 @@ def kinetics(
     """
     check_root(root)
     _check_file_name(file_name)
+    read = functools.partial(_kinetics_videos, root=root, file_name=file_name)
     with refuse_bad_lines():
-        read = functools.partial(_kinetics_videos, root=root, file_name=file_name)
         listed = read(train, setting="train")
         class_names = tuple(sorted({label for label, _ in listed}))
-        index_of = {name: index for index, name in enumerate(class_names)}
-        others = read(validation, setting="validation", known=index_of if listed else None)
+        others = read(validation, setting="validation", known=class_names or None)
     if not listed:
         raise ValueError(f"{train} names no video. {_KINETICS_LAYOUT}")
+    index_of = {name: index for index, name in enumerate(class_names)}
     parts = (
         [VideoRecord(path=path, label=index_of[label]) for label, path in part]
         for part in (listed, others)
@@ -92,37 +90,43 @@ def _kinetics_videos(
     file: Path, *, setting: str, root: Path, file_name: str, known: Container[str] | None = None
 ) -> list[tuple[str, str]]:
     """Label and path of each line; `known` are the labels that there may be."""
-    root = os.path.join(root, "")
-    columns = _KINETICS_COLUMNS + (("split",) if "{split" in file_name else ())
-    lines = _lines(file, setting=setting, layout=_KINETICS_LAYOUT)
-    values_of = column_values(file, lines, columns)
+    root, columns = os.path.join(root, ""), list(_KINETICS_COLUMNS)
+    if "{split" in file_name:
+        columns.append("split")
+    lines = numbered_lines(file, setting=setting, layout=_KINETICS_LAYOUT)
+    number, line = next(lines, (1, ""))
+    header = [name.strip() for name in _csv_fields(line)]
+    missing = [column for column in columns if column not in header]
+    if missing:
+        reason = f"the first line must name the columns, {missing} too"
+        raise BadLinesError([bad_line(file, number, line, reason)])
 
     def parse(line: str) -> tuple[str, str]:
-        label, youtube_id, start, end, *split = values_of(line)
+        fields = _csv_fields(line)
+        if len(fields) != len(header):
+            raise ValueError(f"expected {len(header)} fields, found {len(fields)}")
+        row = dict(zip(header, fields, strict=True))
+        label = row["label"]
         try:
             # Some lists have seconds as 59.0.
-            start, end = int(float(start)), int(float(end))
+            times = {name: int(float(row[name])) for name in ("time_start", "time_end")}
         except (ValueError, OverflowError):
             raise ValueError("the times must be numbers of seconds") from None
-        if not label or not youtube_id or start < 0:
+        if not label or not row["youtube_id"] or times["time_start"] < 0:
             raise ValueError("a label, an id and times are needed")
         if known is not None and label not in known:
             raise ValueError("no training video has this label")
-        name = file_name.format(
-            label=label,
-            youtube_id=youtube_id,
-            time_start=start,
-            time_end=end,
-            split=split[0] if split else "",
-        )
-        return label, root + name
+        return label, root + file_name.format(**{**row, **times})
 
     return list(parsed(file, lines, parse))
 
 
-def _lines(file: Path, *, setting: str, layout: str) -> Iterator[tuple[int, str]]:
-    # Videos of HMDB51 have names like "#437_How_To_Ride_A_Bike": no comments here.
-    return numbered_lines(file, setting=setting, layout=layout, comments=False)
+def _csv_fields(line: str) -> list[str]:
+    try:
+        # Line by line, so that a quote that nobody closed spoils its own line only.
+        return next(csv.reader([line], strict=True), [""])
+    except csv.Error as error:
+        raise ValueError(f"its quotes are wrong: {error}") from None
 
 
 _SOMETHING_LAYOUT = """Expected: the official files of Something-Something V2, for example
@@ -150,10 +154,7 @@ def something_something(
         frame_lists: the reference implementation's `train.csv` and `val.csv`, which name the frames
             of each video by paths relative to `root`. Videos that they don't name are left out.
 
-    Raises:
-        FileNotFoundError: a file or `root` is missing.
-        BadLinesError: entries or lines are wrong.
-        ValueError: a file is not of this form, or a part is empty.
+    Errors: same as for `path_label_lists`; also where a file is not of this form.
 
     Example:
 
@@ -163,24 +164,19 @@ def something_something(
     check_root(root)
     index_of = _label_numbers(labels)
     read = functools.partial(_something_videos, index_of=index_of, root=root, suffix=suffix)
-    train_frames, validation_frames = _pair(frame_lists)
-    with refuse_bad_lines():
-        parts = (
-            read(train, frame_list=train_frames, setting="train"),
-            read(validation, frame_list=validation_frames, setting="validation"),
-        )
-    return video_set(*parts, tuple(index_of))
-
-
-def _pair(frame_lists: tuple[Path, Path] | None) -> tuple[Path | None, Path | None]:
     if frame_lists is None:
-        return None, None
-    if isinstance(frame_lists, (str, os.PathLike)) or len(frame_lists) != 2:
+        frame_lists = None, None
+    elif isinstance(frame_lists, (str, os.PathLike)) or len(frame_lists) != 2:
         raise ValueError(
             f"`frame_lists` must be two files. Received: frame_lists={frame_lists!r}. "
             "Use frame_lists=('train.csv', 'val.csv')."
         )
-    return tuple(frame_lists)
+    with refuse_bad_lines():
+        parts = (
+            read(train, frame_list=frame_lists[0], setting="train"),
+            read(validation, frame_list=frame_lists[1], setting="validation"),
+        )
+    return video_set(*parts, tuple(index_of))
 
 
 def _something_videos(
@@ -269,29 +265,20 @@ def ucf101(splits: Path, *, root: Path, split: int = 1) -> VideoSet:
         root: folder of the videos, `UCF-101`.
         split: 1, 2 or 3.
 
-    Raises:
-        FileNotFoundError: a list or `root` is missing.
-        BadLinesError: lines are wrong.
-        ValueError: a part is empty.
+    Errors: same as for `path_label_lists`.
 
     Example:
 
     >>> videos = ucf101("ucfTrainTestlist", root="UCF-101", split=1)
     """
-    _check_split(split)
+    check_choice("split", split, (1, 2, 3))
     check_root(root)
-    # A web server has lists without a folder.
-    if not files.is_remote(os.fspath(splits)) and not os.path.isdir(splits):
-        raise FileNotFoundError(
-            f"`splits` must be a folder of lists. Received: '{splits}', which is not one. "
-            f"Set `splits` to where they are. {_UCF101_LAYOUT}"
-        )
-    lines = functools.partial(_lines, setting="splits", layout=_UCF101_LAYOUT)
+    lines = functools.partial(numbered_lines, setting="splits", layout=_UCF101_LAYOUT)
     index_of = _ucf101_classes(os.path.join(splits, "classInd.txt"), lines)
 
     def parse(line: str) -> VideoRecord:
         path, *label = line.split()
-        # The folder says the class, in both lists alike.
+        # The folder is the class, in both lists.
         class_name, _, video = path.partition("/")
         if class_name not in index_of:
             raise ValueError(f"classInd.txt has no class '{class_name}'")
@@ -318,7 +305,7 @@ def _ucf101_classes(file: str, lines: Callable) -> dict[str, int]:
     return index_of
 
 
-_HMDB51_LAYOUT = """Expected: the folder of the official splits, one file a class and split, with
+_HMDB51_LAYOUT = """Expected: the folder of the official splits, one file per class and split, with
     brush_hair_test_split1.txt    April_09_brush_hair_u_nm_np1_ba_goo_0.avi 1
 where 1 is a training video, 2 a test video, and 0 neither."""
 _HMDB51_USES = {"0": None, "1": 0, "2": 1}
@@ -329,19 +316,16 @@ def hmdb51(splits: Path, *, root: Path, split: int = 1) -> VideoSet:
 
     Args:
         splits: the folder of the lists, `testTrainMulti_7030_splits`.
-        root: folder of the videos, one folder a class.
+        root: folder of the videos, with one folder per class.
         split: 1, 2 or 3.
 
-    Raises:
-        FileNotFoundError: lists or `root` are missing.
-        BadLinesError: lines are wrong.
-        ValueError: a part is empty.
+    Errors: same as for `path_label_lists`.
 
     Example:
 
     >>> videos = hmdb51("testTrainMulti_7030_splits", root="hmdb51", split=1)
     """
-    _check_split(split)
+    check_choice("split", split, (1, 2, 3))
     check_root(root)
     ending = f"_test_split{split}.txt"
     try:
@@ -360,11 +344,11 @@ def hmdb51(splits: Path, *, root: Path, split: int = 1) -> VideoSet:
     with refuse_bad_lines():
         for label, class_name in enumerate(class_names):
             file = os.path.join(splits, class_name + ending)
-            folder = os.path.join(root, class_name)
-            lines = _lines(file, setting="splits", layout=_HMDB51_LAYOUT)
+            lines = numbered_lines(file, setting="splits", layout=_HMDB51_LAYOUT)
             for name, part in parsed(file, lines, _hmdb51_use):
                 if part is not None:
-                    parts[part].append(VideoRecord(path=os.path.join(folder, name), label=label))
+                    path = os.path.join(root, class_name, name)
+                    parts[part].append(VideoRecord(path=path, label=label))
     return video_set(*parts, tuple(class_names))
 
 
@@ -374,8 +358,3 @@ def _hmdb51_use(line: str) -> tuple[str, int | None]:
     if not name or use not in _HMDB51_USES:
         raise ValueError("expected a file name and 0, 1 or 2")
     return name.strip(), _HMDB51_USES[use]
-
-
-def _check_split(split: int) -> None:
-    if not isinstance(split, int) or split not in (1, 2, 3):
-        raise ValueError(f"`split` must be 1, 2 or 3. Received: split={split!r}.")

@@ -6,18 +6,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from keras_multigrid import files
-from keras_multigrid.data.lists.frame_lists import frame_list_lines
+from keras_multigrid.data.lists.frame_lists import HEADER
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListFiles:
-    """Files of a set: lists of `path label`, or of one frame a line if the videos are frames.
+    """Files of a set: lists of `path label`, or frame lists if the videos are lists of frames.
 
     Args:
         train: list of the training videos.
         validation: list of the validation videos.
-        class_names: the name of one class a line, in the order of their numbers.
+        class_names: one class name per line, in the order of the classes.
         are_frame_lists: the lists name frames.
     """
 
@@ -32,7 +32,7 @@ def write_lists(videos: VideoSet, folder: str) -> ListFiles:
 
     Args:
         videos: the set. Its videos are all files and folders, or all lists of frames.
-        folder: made if it is not there; lists that it holds are overwritten.
+        folder: created if it is missing; lists in it are overwritten.
 
     Returns:
         The files. `path_label_lists(train, validation=validation, class_names=class_names)` reads
@@ -45,24 +45,20 @@ def write_lists(videos: VideoSet, folder: str) -> ListFiles:
     """
     os.makedirs(folder, exist_ok=True)
     are_frame_lists = any(r.frame_paths for r in (*videos.train, *videos.validation))
-    if are_frame_lists:
-        lines_of, suffix = _frame_lines, "csv"
-    else:
-        lines_of, suffix = functools.partial(_label_lines, class_names=videos.class_names), "txt"
-    contents = {
-        f"train.{suffix}": lines_of(videos.train),
-        f"validation.{suffix}": lines_of(videos.validation),
-        "class_names.txt": videos.class_names,
-    }
-    paths = [os.path.abspath(os.path.join(folder, name)) for name in contents]
-    for path, lines in zip(paths, contents.values(), strict=True):
+    suffix = "csv" if are_frame_lists else "txt"
+    label_lines = functools.partial(_label_lines, class_names=videos.class_names)
+    lines_of = _frame_lines if are_frame_lists else label_lines
+
+    def write(name: str, lines: Iterable[str]) -> str:
+        path = os.path.abspath(os.path.join(folder, name))
         with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.writelines(f"{line}\n" for line in lines)
-    train, validation, class_names = paths
+        return path
+
     return ListFiles(
-        train=train,
-        validation=validation,
-        class_names=class_names,
+        train=write(f"train.{suffix}", lines_of(videos.train)),
+        validation=write(f"validation.{suffix}", lines_of(videos.validation)),
+        class_names=write("class_names.txt", videos.class_names),
         are_frame_lists=are_frame_lists,
     )
 
@@ -74,15 +70,16 @@ def _label_lines(records: Sequence[VideoRecord], *, class_names: Sequence[str]) 
 
 
 def _frame_lines(records: Sequence[VideoRecord]) -> Iterable[str]:
+    yield HEADER
     names = _distinct_names([record.path for record in records])
-    return frame_list_lines(
-        (name, zip(map(_full, record.frame_paths), _frame_labels(record), strict=True))
-        for name, record in zip(names, records, strict=True)
-    )
+    for number, (name, record) in enumerate(zip(names, records, strict=True)):
+        frames = zip(record.frame_paths, _frame_labels(record), strict=True)
+        for index, (path, labels) in enumerate(frames):
+            yield f'{name} {number} {index} {_full(path)} "{labels}"'
 
 
 def _distinct_names(folders: Sequence[str]) -> list[str]:
-    """Names that tell videos apart: of their folders, or of those above: of `5/rgb` and `6/rgb`."""
+    """A name for each video, of its folder or of one above: 5 and 6 for `5/rgb` and `6/rgb`."""
     above = list(folders)
     for _ in range(3):
         names = [os.path.basename(folder) for folder in above]

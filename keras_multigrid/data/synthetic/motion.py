@@ -2,7 +2,7 @@
 
 A textured layer with holes moves over a still background. Position and angle of the layer are
 uniform at every time, whatever the class, and its zoom has the same distribution in all classes at
-a random time: one frame cannot tell the class.
+a random time: one frame does not reveal the class.
 
 A horizontal flip turns left into right and clockwise into counterclockwise: train without it.
 """
@@ -10,15 +10,17 @@ A horizontal flip turns left into right and clockwise into counterclockwise: tra
 import dataclasses
 import functools
 import math
+from typing import NamedTuple
 
 import numpy as np
+
+from keras_multigrid.checks import check_choice
 
 # Raised whenever the same seed would give other pixels.
 GENERATOR_VERSION = 2
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Motion:
+class _Motion(NamedTuple):
     """Direction of each motion. y points down, so a growing angle is clockwise on the screen."""
 
     x: float = 0.0
@@ -112,20 +114,11 @@ class Poses:
 
 
 def draw_scene(class_name: str, *, seed: int | tuple[int, ...]) -> Scene:
-    """Draws a video's size, length, frame rate, starting pose and speeds.
+    """Draw a video's size, length, frame rate, starting pose and speeds.
 
-    Args:
-        class_name: one of `CLASS_NAMES`. It takes no part in the draws.
-        seed: a non-negative integer, or a tuple of them.
-
-    Raises:
-        ValueError: if the class is unknown.
+    Arguments and errors: same as for `render_video`. The class takes no part in the draws.
     """
-    if class_name not in _MOTIONS:
-        raise ValueError(
-            f"`class_name` must be one of {', '.join(CLASS_NAMES)}. "
-            f"Received: class_name={class_name!r}."
-        )
+    check_choice("class_name", class_name, CLASS_NAMES)
     rng = np.random.default_rng(seed)
     short = 2 * int(rng.integers(32, 49))
     # Rounding down keeps the aspect ratio within 4:3; H.264 with 4:2:0 colour needs even sides.
@@ -169,7 +162,7 @@ def scene_poses(scene: Scene) -> Poses:
 
 
 def render_video(class_name: str, *, seed: int | tuple[int, ...]) -> np.ndarray:
-    """Renders one video, a pure function of its arguments.
+    """Render one video, a pure function of its arguments.
 
     Args:
         class_name: one of `CLASS_NAMES`.
@@ -240,7 +233,7 @@ def _spline_weights(blotches: int, size: int) -> np.ndarray:
 
 
 def _paint(frames: np.ndarray, layer: np.ndarray, background: np.ndarray, scene: Scene) -> None:
-    """Paints the moving layer over the background, in place."""
+    """Paint the moving layer over the background, in place."""
     poses = scene_poses(scene)
     height, width = background.shape[:2]
     y = (np.arange(height, dtype=np.float32) - height / 2 - scene.pivot_y)[:, None]
@@ -260,7 +253,7 @@ def _paint(frames: np.ndarray, layer: np.ndarray, background: np.ndarray, scene:
 
 
 def _add_noise(frames: np.ndarray, rng: np.random.Generator) -> None:
-    """Adds a slow drift of brightness and pixel noise to all three colours, in place."""
+    """Add a slow drift of brightness and pixel noise to all three colours, in place."""
     num_frames, height, width, _ = frames.shape
     # One field at random offsets: fresh noise for every pixel would take longer than the rest.
     margin = 16

@@ -1,18 +1,20 @@
 """The embedded data set: small H.264 videos of pure motion, written in seconds."""
 
-import dataclasses
+import contextlib
 import functools
 import json
-import operator
 import os
 import pathlib
 import sys
-from collections.abc import MutableSequence
+import threading
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import av
 import numpy as np
 
 from keras_multigrid import files
+from keras_multigrid.checks import check_integer
 from keras_multigrid.data.lists.folders import class_folders
 from keras_multigrid.data.synthetic.motion import (
     CLASS_NAMES,
@@ -49,7 +51,7 @@ def write_videos(
     seed: int = 0,
     processes: int | None = None,
 ) -> None:
-    """Writes the data set as H.264 files, unless it is there already.
+    """Write the data set as H.264 files, unless it is there already.
 
         root/train/<class>/<number>.mp4
         root/validation/<class>/<number>.mp4
@@ -60,41 +62,50 @@ def write_videos(
 
     Args:
         root: local folder, created if missing.
-        num_train: training videos, a positive multiple of the 12 classes.
-        num_validation: validation videos, a positive multiple of the 12 classes.
+        num_train, num_validation: videos of each part, positive multiples of the 12 classes.
         seed: non-negative integer.
         processes: worker processes. None takes one per available CPU, 1 works in the calling
             process. Workers import the main script: with more than one, its code must stand
             under `if __name__ == "__main__":`.
 
     Raises:
-        ValueError: if an argument is out of range, or `root` holds anything but these videos.
+        ValueError: if an argument is out of range, or `root` holds other files.
         RuntimeError: if a worker process dies.
     """
-    num_train = _check_video_count("num_train", num_train)
-    num_validation = _check_video_count("num_validation", num_validation)
-    seed = _check_integer("seed", seed, minimum=0)
+    check_integer("seed", seed, least=0)
     if processes is not None:
-        processes = _check_integer("processes", processes, minimum=1)
-    root = _check_root(root)
+        check_integer("processes", processes)
+    counts = {"num_train": num_train, "num_validation": num_validation}
+    classes = len(CLASS_NAMES)
+    for name, count in counts.items():
+        check_integer(name, count, least=classes)
+        if count % classes:
+            raise ValueError(
+                f"`{name}` must be a multiple of the {classes} classes. "
+                f"Received: {name}={count}. Use {name}={count - count % classes}."
+            )
+    if files.is_remote(root) or os.path.isfile(root):
+        raise ValueError(
+            f"`root` must be a local folder. Received: root={os.fspath(root)!r}. Choose a path "
+            "that does not exist yet; copy the videos to a remote place afterwards."
+        )
+    root = pathlib.Path(root)
     settings = {
         "generator": "keras_multigrid.data.synthetic",
         "generator_version": GENERATOR_VERSION,
-        "num_train": num_train,
-        "num_validation": num_validation,
+        **counts,
         "seed": seed,
     }
     if _is_complete(root, settings):
         return
-    # Claims the folder: a call with other settings must not add its videos to these.
+    # Claim the folder: a call with other settings must not add its videos to these.
     _write_json(root / _PARTIAL_MANIFEST, settings)
     _write_files(_list_tasks(root, num_train, num_validation, seed), processes)
     _write_json(root / _MANIFEST, settings)
     (root / _PARTIAL_MANIFEST).unlink(missing_ok=True)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Task:
+class _Task(NamedTuple):
     """One file to write."""
 
     path: pathlib.Path
@@ -103,7 +114,7 @@ class _Task:
 
 
 def _list_tasks(root: pathlib.Path, num_train: int, num_validation: int, seed: int) -> list[_Task]:
-    """Creates the folders and returns the videos that are still to be written."""
+    """Create the folders; return the videos that are still to be written."""
     tasks = []
     for split, (name, count) in enumerate((("train", num_train), ("validation", num_validation))):
         for label, class_name in enumerate(CLASS_NAMES):
@@ -113,67 +124,48 @@ def _list_tasks(root: pathlib.Path, num_train: int, num_validation: int, seed: i
                 path = folder / f"{number:05d}.mp4"
                 # A file has this name only when it is whole.
                 if not path.exists():
-                    video_seed = (seed, split, label, number)
-                    tasks.append(_Task(path=path, class_name=class_name, seed=video_seed))
+                    tasks.append(_Task(path, class_name, seed=(seed, split, label, number)))
     return tasks
 
 
 def _write_files(tasks: list[_Task], processes: int | None) -> None:
     processes = min(_available_cpus() if processes is None else processes, len(tasks) // 20)
-    if processes > 1:
-        _write_in_parallel(tasks, processes)
-    else:
-        for done, task in enumerate(tasks):
-            _report_progress(done, len(tasks))
-            _write_task(task)
-    _report_progress(len(tasks), len(tasks))
+    parallel = processes > 1
+    written = _written_in_parallel(tasks, processes) if parallel else map(_write_task, tasks)
+    _report_progress(0, len(tasks))
+    for done, _ in enumerate(written, 1):
+        _report_progress(done, len(tasks))
     print(file=sys.stderr)
 
 
-def _write_in_parallel(tasks: list[_Task], processes: int) -> None:
+def _written_in_parallel(tasks: list[_Task], processes: int) -> Iterator[None]:
     # Imported here: most programs only read videos that are there already.
     import multiprocessing
-    from multiprocessing.connection import wait
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
 
-    # spawn: the fork of a process in which TensorFlow runs threads can hang. Plain processes, as
-    # pools restart dying workers for ever or hang when interrupted; killing these is harmless.
+    # spawn: the fork of a process in which TensorFlow runs threads can hang.
     context = multiprocessing.get_context("spawn")
-    done = context.RawArray("i", processes)
-    workers = [
-        context.Process(target=_write_share, args=(tasks[i::processes], done, i), daemon=True)
-        for i in range(processes)
-    ]
-    running = workers
     try:
-        for worker in workers:
-            worker.start()
-        while running:
-            wait([worker.sentinel for worker in running], timeout=0.5)
-            running = [worker for worker in running if worker.is_alive()]
-            # Asked for after is_alive: no worker can leave the list with its code unseen.
-            codes = [worker.exitcode for worker in workers]
-            _report_progress(sum(done), len(tasks))
-            if any(codes) or (not running and sum(done) < len(tasks)):
-                _raise_worker_error(codes, sum(done), len(tasks))
-    finally:
-        for worker in workers:
-            if worker.is_alive():
-                worker.terminate()
-                worker.join()
+        with ProcessPoolExecutor(processes, context, _end_with_parent) as pool:
+            yield from pool.map(_write_task, tasks, chunksize=4)
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "A worker process ended before its videos were written. See its error above. If it "
+            "could not import the main script, put its code under "
+            '`if __name__ == "__main__":` or use processes=1.'
+        ) from error
 
 
-def _raise_worker_error(codes: list[int | None], done: int, total: int) -> None:
-    raise RuntimeError(
-        f"The worker processes must write {total} videos and end with code 0. Received: {done} "
-        f"videos and the codes {codes}. See their error above. If they could not import the main "
-        'script, put its code under `if __name__ == "__main__":` or use processes=1.'
-    )
+def _end_with_parent() -> None:
+    """End this worker with the process that started it, even if that one is killed."""
+    from multiprocessing import parent_process
 
+    def wait():
+        parent_process().join()
+        os._exit(1)
 
-def _write_share(tasks: list[_Task], done: MutableSequence[int], worker: int) -> None:
-    for task in tasks:
-        _write_task(task)
-        done[worker] += 1
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _write_task(task: _Task) -> None:
@@ -182,14 +174,12 @@ def _write_task(task: _Task) -> None:
 
 
 def _write_video(path: pathlib.Path, frames: np.ndarray, frames_per_second: int) -> None:
-    """Encodes `frames`, uint8 (frames, height, width, 3); `path` appears when it is whole."""
-    # The process number keeps two calls on one folder out of each other's way.
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.tmp")
+    """Encode `frames`, uint8 (frames, height, width, 3)."""
     # A keyframe every 12 frames makes it cheap to decode a clip from the video's middle. Without
     # mbtree=0 x264 gives other bytes each time for pictures as small as these.
     options = {"preset": "veryfast", "crf": "22", "g": "12", "threads": "1"}
     options["x264-params"] = "mbtree=0"
-    with av.open(str(unfinished), "w", format="mp4") as container:
+    with _whole(path) as file, av.open(str(file), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=frames_per_second, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
@@ -201,30 +191,39 @@ def _write_video(path: pathlib.Path, frames: np.ndarray, frames_per_second: int)
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
             container.mux(stream.encode(reformat(picture)))
         container.mux(stream.encode(None))
+
+
+@contextlib.contextmanager
+def _whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """The file to write to, renamed to `path` when it is whole."""
+    # The process number keeps two calls on one folder out of each other's way.
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    yield unfinished
     os.replace(unfinished, path)
 
 
 def _report_progress(done: int, total: int) -> None:
-    line = f"\rWriting synthetic videos: {done} of {total}"
-    print(line, end="", file=sys.stderr, flush=True)
+    print(f"\rWriting synthetic videos: {done} of {total}", end="", file=sys.stderr, flush=True)
 
 
 def _available_cpus() -> int:
-    # A container may use fewer CPUs than the machine has; macOS cannot tell.
+    # A container may use fewer CPUs than the machine has; macOS does not say.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _is_complete(root: pathlib.Path, settings: dict) -> bool:
-    """Tells finished videos from missing ones, and refuses a folder of anything else."""
+    """Whether all videos are there; a folder of anything else is refused."""
     # In this order: several processes may write the same videos, and the first to end takes the
     # partial one away when the other is there.
     for name in (_PARTIAL_MANIFEST, _MANIFEST):
         try:
-            found = _read_json(root / name)
+            found = json.loads((root / name).read_text())
         except FileNotFoundError:
             continue
+        except ValueError:
+            found = "unreadable text"
         if found != settings:
             _refuse_root(root, settings, f"{name} of {found}")
         return name == _MANIFEST
@@ -242,48 +241,7 @@ def _refuse_root(root: pathlib.Path, settings: dict, found: str) -> None:
     )
 
 
-def _read_json(path: pathlib.Path) -> object:
-    try:
-        return json.loads(path.read_text())
-    except ValueError:
-        return "unreadable text"
-
-
 def _write_json(path: pathlib.Path, value: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    unfinished.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(unfinished, path)
-
-
-def _check_root(root: str | os.PathLike) -> pathlib.Path:
-    if files.is_remote(root) or os.path.isfile(root):
-        raise ValueError(
-            f"`root` must be a local folder. Received: root={os.fspath(root)!r}. Choose a path "
-            "that does not exist yet; copy the videos to a remote place afterwards."
-        )
-    return pathlib.Path(root)
-
-
-def _check_video_count(name: str, value: int) -> int:
-    classes = len(CLASS_NAMES)
-    value = _check_integer(name, value, minimum=classes)
-    if value % classes:
-        raise ValueError(
-            f"`{name}` must be a multiple of the {classes} classes. "
-            f"Received: {name}={value}. Use {name}={value - value % classes}."
-        )
-    return value
-
-
-def _check_integer(name: str, value: int, *, minimum: int) -> int:
-    try:
-        integer = operator.index(value)
-    except TypeError:
-        integer = None
-    if integer is None or isinstance(value, bool) or integer < minimum:
-        raise ValueError(
-            f"`{name}` must be an integer of at least {minimum}. "
-            f"Received: {name}={value!r}. Use {name}={minimum} or more."
-        )
-    return integer
+    with _whole(path) as file:
+        file.write_text(json.dumps(value, indent=2) + "\n")

@@ -54,17 +54,16 @@ def decode_frames(
         record: the video.
         select: takes the number of frames in the video, returns the wanted indices: integers in
             [0, number of frames), never decreasing. A repeated index is decoded once.
-        short_side: short side that is needed, in pixels, as in `OpenVideo.read`.
-        detail: as in `opened`.
+        short_side: same as for `OpenVideo.read`.
+        detail: same as for `opened`.
 
     Returns:
         frames: one uint8 (height, width, 3) for each index, RGB, all of one size.
         indices: int64 (num_indices,), what `select` returned.
 
     Raises:
-        DecodeError: the video cannot be read.
-        StorageUnavailableError: a remote file system does not answer.
-        ValueError: `select` returned something other than such indices.
+        ValueError: `select` returned something other than such indices. Other errors: those of
+            `opened`.
 
     Example, a video of 4 frames `a b c d`:
 
@@ -78,33 +77,21 @@ def decode_frames(
 def read_video(record: VideoRecord) -> np.ndarray:
     """Decode all frames of one video: uint8 (num_frames, height, width, 3), RGB.
 
-    Frame i is the frame that `decode_frames` returns for index i.
-
-    Args:
-        record: the video.
-
-    Raises:
-        DecodeError: the video cannot be read.
-        StorageUnavailableError: a remote file system does not answer.
+    Errors: those of `opened`.
     """
-    frames, _ = decode_frames(record, np.arange)
-    return np.stack(frames)
+    with opened(record) as video:
+        return np.stack(video.read(np.arange(video.num_frames)))
 
 
 def all_frames(record: VideoRecord) -> Iterator[tuple[np.ndarray, bytes | None]]:
     """Every frame of one video in turn, however long it is, and its JPEG where it comes from one.
 
-    Args:
-        record: the video.
-
     Yields:
         The frame that `decode_frames` returns for this index: uint8 (height, width, 3), RGB.
-        The JPEG, of the same size; None where there is none that all readers show alike: not those
-        that are to be turned, nor those made for print.
+        The JPEG, of the same size; None where there is none that all readers decode to the same
+        picture: rotated ones and those made for print are left out.
 
-    Raises:
-        DecodeError: the video cannot be read.
-        StorageUnavailableError: a remote file system does not answer.
+    Errors: those of `opened`.
     """
     with opened(record) as video:
         yield from video.frames()

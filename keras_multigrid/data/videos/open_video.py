@@ -22,7 +22,7 @@ class OpenVideo:
 
     Args:
         whole_label: `VideoRecord.label`.
-        frame_labels: the classes of each frame; empty where only the label of the whole is known.
+        frame_labels: `VideoRecord.frame_labels`.
 
     Example, frames in a NumPy archive:
 
@@ -56,7 +56,7 @@ class OpenVideo:
         raise NotImplementedError(f"{type(self).__name__} must define `read`.")
 
     def label(self, first: int, last: int) -> Any:
-        """What goes on from frame `first` to `last`; in the whole video if no more is known."""
+        """The label of frames `first` to `last`; that of the whole video if no more is known."""
         if not self.frame_labels:
             return self.whole_label
         return tuple(sorted(set().union(*self.frame_labels[first : last + 1])))
@@ -67,7 +67,7 @@ class OpenVideo:
             yield self.read(np.array([index]))[0], None
 
     def close(self) -> None:
-        """Give back what the video holds open."""
+        """Release what the video holds open."""
 
 
 class KeptVideo(OpenVideo):

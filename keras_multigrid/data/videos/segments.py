@@ -37,7 +37,7 @@ def decode_segments(
     decoder, before, num_before = _SegmentDecoder(stream), None, 0
     frames_before = _seek(container, stream, int(indices[0]))
     for segment in _segments(container.demux(stream)):
-        if segment is None or not _follows(segment, before):
+        if segment is None or (before and not _follows(segment, before)):
             return None
         if before is None and frames_before:
             num_before = frames_before.get(segment.packets[0].pos)
@@ -46,7 +46,7 @@ def decode_segments(
         wanted_here = {
             time: index for index, time in enumerate(segment.times, num_before) if index in wanted
         }
-        _decode_segment(decoder, segment, wanted_here, before)
+        decoder.decode(segment, wanted_here, before)
         before, num_before = segment, num_before + len(segment.times)
         if num_before > indices[-1]:
             break
@@ -115,15 +115,22 @@ class _SegmentDecoder:
         self._skips = self._context.name == "h264"
         self._skip_frame = "DEFAULT"
 
-    def warm_up(self, segment: _Segment) -> None:
-        """Decode a segment for the frames that refer to it."""
-        for packet in segment.packets:
-            self._send(packet)
-        self.is_warm = True
+    def decode(self, segment: _Segment, wanted: dict[int, int], before: _Segment | None) -> None:
+        """Decode a segment up to its last wanted frame.
 
-    def decode(self, segment: _Segment, indices: dict[int, int]) -> None:
-        """Decode a segment up to its last wanted frame; `indices` by presentation time."""
-        self.missing.update(indices)
+        Args:
+            segment: the segment.
+            wanted: index of each wanted frame, by its presentation time.
+            before: the segment before it, to which leading frames may refer.
+        """
+        if not wanted:
+            self.finish()
+            return
+        leads = min(wanted) < segment.packets[0].pts
+        if leads and before is not None and not self.is_warm:
+            for packet in before.packets:
+                self._send(packet)
+        self.missing.update(wanted)
         for packet in segment.packets:
             self._send(packet)
             if not self.missing:
@@ -163,15 +170,13 @@ def _seek(
 ) -> dict[int, int]:
     """Go to a segment before the one that holds frame `index`, which may refer to it.
 
-    A seek may land earlier than it was told to: where it did, the next packet's place in the file
-    tells.
+    A seek may land at an earlier segment: the next packet's place in the file shows which.
 
     Returns:
         By its place in the file, the number of frames before each segment; nothing if the container
         is still at its start.
     """
-    # Only in these does the container list every frame. Elsewhere nothing tells the number of the
-    # frame that a seek finds.
+    # Only these containers list every frame, and so the number of the frame that a seek finds.
     if container.format.name != MP4:
         return {}
     segments, num_before = [], 0
@@ -187,22 +192,5 @@ def _seek(
     return {entry.pos: num_before for entry, num_before in segments[:-1]}
 
 
-def _follows(segment: _Segment, before: _Segment | None) -> bool:
-    if before is None or not segment.times or not before.times:
-        return True
-    return before.times[-1] < segment.times[0]
-
-
-def _decode_segment(
-    decoder: _SegmentDecoder,
-    segment: _Segment,
-    wanted: dict[int, int],
-    before: _Segment | None,
-) -> None:
-    if not wanted:
-        decoder.finish()
-        return
-    leads = min(wanted) < segment.packets[0].pts
-    if leads and before is not None and not decoder.is_warm:
-        decoder.warm_up(before)
-    decoder.decode(segment, wanted)
+def _follows(segment: _Segment, before: _Segment) -> bool:
+    return not segment.times or not before.times or before.times[-1] < segment.times[0]

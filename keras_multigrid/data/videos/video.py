@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_multigrid import files
 from keras_multigrid.data.videos.open_video import OpenVideo
-from keras_multigrid.data.videos.pictures import IMAGE_SUFFIXES, ImageFiles, Pictures
+from keras_multigrid.data.videos.pictures import IMAGE_SUFFIXES, ImageFiles, Pictures, image_paths
 from keras_multigrid.data.videos.video_file import VideoFile
 from keras_multigrid.task import MultiLabel, Task, classification
 
@@ -53,7 +53,7 @@ class VideoRecord:
         if self.frame_paths:
             return Pictures(ImageFiles(self.frame_paths), self.path, *labels)
         if _is_folder(self.path):
-            return Pictures(ImageFiles.in_folder(self.path), self.path, *labels)
+            return Pictures(ImageFiles(image_paths(self.path)), self.path, *labels)
         return VideoFile(self.path, *labels)
 
 
@@ -73,8 +73,8 @@ class VideoSet:
         validation: validation videos.
         class_names: name of each class; a label is a position in it.
         multi_label: labels are tuples of classes.
-        task: what the model learns to say about them. None stands for `SingleLabel(class_names)`,
-            or `MultiLabel(class_names)` where labels are tuples of classes.
+        task: what a label is. None means `SingleLabel(class_names)`, or `MultiLabel(class_names)`
+            with `multi_label`.
 
     Example:
 

@@ -1,7 +1,7 @@
 """Videos in files that FFmpeg reads."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice, repeat
 from typing import Any
 
@@ -22,24 +22,20 @@ class VideoFile(OpenVideo):
 
     Args:
         path: of the file, local or remote.
-        whole_label: `VideoRecord.label`.
-        frame_labels: `VideoRecord.frame_labels`.
+        whole_label, frame_labels: same as for `OpenVideo`.
 
     Raises:
         DecodeError: it has no video stream.
         av.FFmpegError, OSError: it cannot be read.
     """
 
-    def __init__(
-        self,
-        path: str,
-        whole_label: Any = None,
-        frame_labels: Sequence[tuple[int, ...]] = (),
-    ):
+    def __init__(self, path: str, whole_label: Any = None, frame_labels=()):
         super().__init__(whole_label, frame_labels)
         self._path = path
         # "file:" keeps FFmpeg from reading a colon in a name as the end of a protocol.
-        self._source = _content(path) if files.is_remote(path) else f"file:{path}"
+        self._source = f"file:{path}"
+        if files.is_remote(path):
+            self._source = files.open_file(path).read()
         self._container = _open(self._source)
         try:
             self._stream = video_stream(self._container, path)
@@ -86,11 +82,6 @@ class VideoFile(OpenVideo):
             return sum(packet.size > 0 and not packet.is_discard for packet in packets)
 
 
-def _content(path: str) -> bytes:
-    with files.open_file(path) as file:
-        return file.read()
-
-
 def _open(source: str | bytes) -> av.container.InputContainer:
     source = io.BytesIO(source) if isinstance(source, bytes) else source
     # A title in Latin-1 is no reason to lose a video.
@@ -116,7 +107,7 @@ def video_stream(container: av.container.InputContainer, path: str) -> av.VideoS
 
 
 def _num_frames(container: av.container.InputContainer, stream: av.VideoStream) -> int:
-    """Number of frames that the header knows of; 0: it does not say."""
+    """Number of frames by the header; 0: it does not say."""
     if container.format.name != MP4:
         # One flipped bit can promise millions, whose indices would fill the memory. With the header
         # of its packet a frame takes eight bytes at least.
@@ -132,7 +123,7 @@ def _num_frames(container: av.container.InputContainer, stream: av.VideoStream) 
 def _decode_in_order(
     container: av.container.InputContainer, stream: av.VideoStream, indices: np.ndarray
 ) -> dict[int, np.ndarray]:
-    """Image by index, decoded from the first frame on: right for every file, and slow."""
+    """Image by index, decoded from the first frame on: correct for every file, and slow."""
     wanted, last = set(indices.tolist()), int(indices[-1])
     reformatter, images, frame = VideoReformatter(), {}, None
     for index, frame in enumerate(container.decode(stream)):
