@@ -11,9 +11,6 @@ import keras
 from keras_multigrid.layers.sub_batch_normalization import SubBatchNormalization
 from keras_multigrid.models.non_local import NonLocalAttention
 
-# Bottleneck blocks of stages 2 to 5.
-BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
-
 
 def weight_regularizer(weight_decay: float):
     """The penalty whose gradient is `weight_decay * w`; None for 0."""

@@ -213,7 +213,7 @@ def test_save_and_load(tmp_path):
 
 @pytest.mark.parametrize("depth", [18, 0, "50"])
 def test_wrong_depth(depth):
-    with pytest.raises(ValueError, match=r"`depth` must be one of \[50, 101\]. Received: depth="):
+    with pytest.raises(ValueError, match=r"`depth` must be one of 50, 101. Received: depth="):
         I3D(depth=depth)
 
 
