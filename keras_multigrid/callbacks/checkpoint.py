@@ -23,6 +23,7 @@ from keras_multigrid.callbacks.checkpoint_folder import (
     write_index,
 )
 from keras_multigrid.callbacks.termination import Terminated, TerminationRequest
+from keras_multigrid.checks import check_choice, check_integer
 from keras_multigrid.learning_rate import policy_of
 
 # Group of the weights file that holds what Keras leaves out; Keras passes over it.
@@ -96,11 +97,10 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         former_settings: Mapping[str, Any] | None = None,
     ):
         super().__init__()
-        for name, value in (("every", every), ("keep", keep)):
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"`{name}` must be a positive integer. Received: {value!r}.")
-        if mode not in ("max", "min"):
-            raise ValueError(f"`mode` must be 'max' or 'min'. Received: {mode!r}.")
+        if every is not None:
+            check_integer("every", every)
+        check_integer("keep", keep)
+        check_choice("mode", mode, ("max", "min"))
         self.folder = str(folder)
         files.check_scheme(self.folder)
         self._every, self._keep = every, keep
@@ -115,8 +115,6 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         self._metrics: list[np.ndarray] = []
         self._metrics_of_epoch: list[np.ndarray] = []
         self._request = TerminationRequest()
-
-    # ---- Reading ---------------------------------------------------------------------------------
 
     def saved(self) -> list[Saved]:
         """The checkpoints in the folder, by step.
@@ -145,22 +143,13 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         if not saved:
             return 0
         entry, content = read_last(self.folder, saved)
-        self._load(model, entry, content)
-        return entry.step
-
-    def is_validation_due(self, steps_per_epoch: int, total_steps: int) -> bool:
-        """Whether the run was saved at the end of a Keras epoch, before its validation was done."""
-        entry = self.restored
-        if entry is None or entry.results is not None:
-            return False
-        return entry.step % steps_per_epoch == 0 or entry.step >= total_steps
-
-    def _load(self, model: keras.Model, entry: Saved, content: bytes) -> None:
         with h5py.File(io.BytesIO(content)) as file:
             state = file[_STATE]
             settings = json.loads(np.array(state["settings"]).tobytes())
-            random = [np.array(state[f"random/{n}"]) for n in range(len(state["random"]))]
-            metrics = [np.array(state[f"metrics/{n}"]) for n in range(len(state["metrics"]))]
+            random, metrics = (
+                [np.array(state[f"{name}/{number}"]) for number in range(len(state[name]))]
+                for name in ("random", "metrics")
+            )
         self._check_settings(settings, model, entry)
         if not model.optimizer.built:
             with replicas.scope(model):
@@ -177,6 +166,14 @@ class MultigridCheckpoint(keras.callbacks.Callback):
             variable.assign(value)
         self.restored, self._metrics = entry, metrics
         logging.info("Going on from step %d of %s.", entry.step, self.folder)
+        return entry.step
+
+    def is_validation_due(self, steps_per_epoch: int, total_steps: int) -> bool:
+        """Whether the run was saved at the end of a Keras epoch, before its validation was done."""
+        entry = self.restored
+        if entry is None or entry.results is not None:
+            return False
+        return entry.step % steps_per_epoch == 0 or entry.step >= total_steps
 
     def _check_settings(self, saved, model: keras.Model, entry: Saved) -> None:
         if not self._allow_changes:
@@ -184,8 +181,12 @@ class MultigridCheckpoint(keras.callbacks.Callback):
                 name: value for name, value in self._unsaved_settings.items() if name not in saved
             }
         now = json.loads(self._settings_json(model))
+
+        def shown(settings, name):
+            return repr(settings[name]) if name in settings else "nothing"
+
         changes = [
-            f"{name}: {_shown(saved, name)} is now {_shown(now, name)}"
+            f"{name}: {shown(saved, name)} is now {shown(now, name)}"
             for name in sorted({*saved, *now})
             if saved.get(name) != now.get(name)
         ]
@@ -202,13 +203,8 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         logging.warning("Going on with changed settings: %s", text)
 
     def _settings_json(self, model: keras.Model) -> str:
-        settings = {
-            "optimizer": {
-                "class": type(model.optimizer).__name__,
-                **model.optimizer.get_config(),
-            },
-            **self._settings,
-        }
+        optimizer = {"class": type(model.optimizer).__name__, **model.optimizer.get_config()}
+        settings = {"optimizer": optimizer, **self._settings}
         policy = policy_of(model)
         if policy is not None:
             # With other replicas it may be another, and with it all batches.
@@ -216,8 +212,6 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         # What the run goes on with as an earlier version stays unsaved, for the next restart.
         flat = {n: v for n, v in _flat(settings) if n not in self.former_settings}
         return json.dumps(flat, default=_plain, sort_keys=True)
-
-    # ---- Training --------------------------------------------------------------------------------
 
     def on_train_begin(self, logs=None):
         saved = self.saved()
@@ -296,12 +290,8 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         before = self.saved()
         try:
             content = self._content(metrics)
-            entry = Saved(
-                step=step,
-                file=f"step-{step:08d}.weights.h5",
-                digest=digest(content),
-                results=results,
-            )
+            file = f"step-{step:08d}.weights.h5"
+            entry = Saved(step=step, file=file, digest=digest(content), results=results)
             files.write(os.path.join(self.folder, entry.file), content)
             entries = [e for e in before if e.step < step] + [entry]
             kept = entries[-self._keep :]
@@ -319,29 +309,26 @@ class MultigridCheckpoint(keras.callbacks.Callback):
             files.remove(os.path.join(self.folder, old))
 
     def _content(self, metrics: list[np.ndarray]) -> bytes:
+        """The file that Keras writes, with what Keras leaves out of it."""
+        random = [keras.ops.convert_to_numpy(v) for v in _random_states(self.model)]
+        settings = self._settings_json(self.model).encode()
         try:
             with tempfile.TemporaryDirectory() as folder:
                 path = os.path.join(folder, "checkpoint.weights.h5")
                 self.model.save_weights(path)
-                self._add_state(path, metrics)
+                with h5py.File(path, "a") as file:
+                    state = file.create_group(_STATE)
+                    state["settings"] = np.frombuffer(settings, np.uint8)
+                    for name, values in (("random", random), ("metrics", metrics)):
+                        part = state.create_group(name)
+                        for number, value in enumerate(values):
+                            part[str(number)] = value
                 with open(path, "rb") as file:
                     return file.read()
         except (OSError, RuntimeError) as error:
             raise files.StorageError(
                 f"Cannot write to the folder for temporary files ({error}): set TMPDIR to another."
             ) from error
-
-    def _add_state(self, path: str, metrics: list[np.ndarray]) -> None:
-        """What Keras leaves out of its file."""
-        random = [keras.ops.convert_to_numpy(v) for v in _random_states(self.model)]
-        with h5py.File(path, "a") as file:
-            state = file.create_group(_STATE)
-            settings = self._settings_json(self.model).encode()
-            state["settings"] = np.frombuffer(settings, np.uint8)
-            for name, values in (("random", random), ("metrics", metrics)):
-                part = state.create_group(name)
-                for number, value in enumerate(values):
-                    part[str(number)] = value
 
     def _metrics_now(self) -> list[np.ndarray]:
         if replicas.has_several_workers(self.model):
@@ -383,10 +370,6 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
                 yield from _flat(part, f"{name}.{key}" if name else str(key))
     else:
         yield name, value
-
-
-def _shown(settings: Mapping[str, Any], name: str) -> str:
-    return repr(settings[name]) if name in settings else "nothing"
 
 
 def _plain(value: Any) -> Any:
