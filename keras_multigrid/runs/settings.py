@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_multigrid import distribute
+from keras_multigrid.checks import check_choice
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.clips.views import Views
@@ -168,6 +169,9 @@ class MultiViewTest:
         crop_size: height and width of the views; None for 256 / 224 of the training's. Where they
             are larger than the training's, the network works fully convolutionally.
         batch_size: views at a time on each device.
+
+    Raises:
+        ValueError: if `combine` is neither.
     """
 
     run_dir: str
@@ -177,6 +181,9 @@ class MultiViewTest:
     combine: str = "mean"
     crop_size: int | None = None
     batch_size: int = 8
+
+    def __post_init__(self):
+        check_choice("combine", self.combine, ("mean", "max"))
 
     def of_predictor(self) -> dict[str, Any]:
         """What a `Predictor` takes of these settings."""
