@@ -1,4 +1,4 @@
-"""Checkpoints from which a run goes on at the very step, as if it had never stopped."""
+"""Checkpoints from which a run resumes at the exact step, as if it had never stopped."""
 
 import io
 import json
@@ -35,15 +35,15 @@ _CUT = "the end of a Keras epoch that a restart has cut short"
 
 
 class ChangedSettingsError(ValueError):
-    """A run would go on with other settings than it began with."""
+    """A run would resume with other settings than it began with."""
 
 
 class NotFiniteError(RuntimeError):
-    """The weights hold what is no number: nothing is saved."""
+    """The weights hold NaN or infinity: nothing is saved."""
 
 
 class MultigridCheckpoint(keras.callbacks.Callback):
-    """Saves all that a run is, and goes on from it at the very step.
+    """Saves the whole state of a run, and resumes it at the exact step.
 
     A checkpoint is a `.weights.h5` file, which `model.load_weights` takes, too: weights, optimizer
     and its step, states of random generators, metrics of the Keras epoch under way, settings. It is
@@ -70,12 +70,12 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         mode: whether "max" or "min" of it is best.
         settings: what else of the run must not change, as JSON takes it: seed, data, model. The
             settings of the optimizer, the schedule among them, are found by themselves.
-        allow_changes: go on with other settings than the run began with.
+        allow_changes: resume even if settings have changed.
         former_settings: for settings that earlier versions did not save: dotted name, such as
             "sampling.keep_view", to the value that those versions stood for. A run that one of them
-            began goes on with these; `restore` leaves them in `former_settings` (empty for others).
+            began resumes with these; `restore` leaves them in `former_settings` (empty for others).
 
-    Example, where one line makes the run go on by itself:
+    Example, where one line makes the run resume by itself:
 
     >>> checkpoint = MultigridCheckpoint("runs/mine", every=500)
     >>> start_step = checkpoint.restore(model)
@@ -109,7 +109,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         self._allow_changes = allow_changes
         self._unsaved_settings = dict(former_settings or {})
         self.former_settings: dict[str, Any] = {}
-        # The checkpoint that the run goes on from; None if it begins.
+        # The checkpoint that the run resumes from; None if it begins.
         self.restored: Saved | None = None
         self._is_restored = False
         self._metrics: list[np.ndarray] = []
@@ -132,7 +132,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         """Load the last whole checkpoint into a compiled model.
 
         Returns:
-            The step to go on from; 0 if there is none.
+            The step to resume at; 0 if there is no checkpoint.
 
         Raises:
             ChangedSettingsError: if settings or the network are others than the checkpoint's.
@@ -196,7 +196,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         if not self._allow_changes:
             raise ChangedSettingsError(
                 f"The run in {self.folder} began with other settings, and its checkpoint of step "
-                f"{entry.step} would go on with: {text}. Set them back, give another folder to "
+                f"{entry.step} would resume with: {text}. Set them back, give another folder to "
                 "begin anew, or allow changed settings (MultigridCheckpoint(allow_changes=True), "
                 "runs.Checkpoints.allow_changes=True)."
             )
@@ -209,7 +209,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         if policy is not None:
             # With other replicas it may be another, and with it all batches.
             settings["baseline_grid"] = str(policy.schedule.baseline_grid)
-        # What the run goes on with as an earlier version stays unsaved, for the next restart.
+        # Settings of an earlier version stay unsaved, for the next restart.
         flat = {n: v for n, v in _flat(settings) if n not in self.former_settings}
         return json.dumps(flat, default=_plain, sort_keys=True)
 
@@ -217,7 +217,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         saved = self.saved()
         if saved and not self._is_restored:
             raise ValueError(
-                f"{self.folder} holds a run to go on from, but it was not restored. Before `fit`: "
+                f"{self.folder} holds a run to resume, but it was not restored. Before `fit`: "
                 "start_step = checkpoint.restore(model), and give batches that begin there: "
                 "resample(schedule, start_step=start_step)."
             )
@@ -226,7 +226,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
             raise ValueError("fit must be called with `steps_per_epoch`: the batches have no end.")
         self._is_chief = replicas.is_chief(self.model)
         if self._is_chief:
-            # A folder that cannot be written is told before the first step, not after hours.
+            # Fail before the first step, not after hours, if the folder cannot be written.
             write_index(self.folder, saved)
         step = replicas.steps_trained(self.model)
         policy = policy_of(self.model)
@@ -280,7 +280,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         compat.set_initial_epoch(self.model, None)
         self._is_training = False
-        self._request.listen_no_more()
+        self._request.stop_listening()
 
     def _save(self, step: int, metrics: list[np.ndarray], results) -> None:
         """Save the run as it is now; raise, and leave what was saved before, if that fails."""
@@ -302,8 +302,8 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         except files.StorageError as error:
             last = f"; that of step {before[-1].step} is whole" if before else ""
             raise files.StorageError(
-                f"The checkpoint of step {step} is not saved{last}. {error} Mend that; the same "
-                "command then goes on."
+                f"The checkpoint of step {step} is not saved{last}. {error} Repair that; the same "
+                "command then resumes the run."
             ) from error
         for old in {e.file for e in before} - {e.file for e in kept}:
             files.remove(os.path.join(self.folder, old))
@@ -337,7 +337,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         return [keras.ops.convert_to_numpy(v) for v in self.model.metrics_variables]
 
     def _end_if_asked_to(self, metrics: Callable[[], list[np.ndarray]]) -> None:
-        # Of several workers the chief ends the run: without it, the others cannot go on.
+        # Of several workers the chief ends the run: without it, the others cannot continue.
         if not self._request.is_made or not self._is_chief:
             return
         step = replicas.steps_trained(self.model)
@@ -373,5 +373,5 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON does not know."""
+    """Values that JSON lacks, in others that it has."""
     return value.item() if isinstance(value, np.generic) else type(value).__name__

@@ -29,8 +29,8 @@ class EventFile:
 
     Args:
         log_dir: folder, local or remote, made if missing.
-        start_step: step that the run begins at. Where it goes on, TensorBoard hides what earlier
-            files hold of later steps.
+        start_step: step that the run begins at. If it resumes there, TensorBoard hides what
+            earlier files hold of later steps.
 
     Raises:
         StorageError: here and when writing, if a remote folder cannot be written.

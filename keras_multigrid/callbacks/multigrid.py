@@ -136,11 +136,8 @@ class MultigridCallback(keras.callbacks.Callback):
 
     def _groups_of(self, phase: Phase) -> tuple[int, int]:
         """Groups on each replica, and replicas that share statistics, in a phase."""
-        given = () if self._clips_per_group is None else (self._clips_per_group,)
-        return (
-            phase.groups(self._replicas, *given),
-            phase.synchronized_replicas(self._replicas, *given),
-        )
+        of_replicas = self._replicas, self._clips_per_group
+        return phase.groups(*of_replicas), phase.synchronized_replicas(*of_replicas)
 
     def _warn_if_cut_short(self) -> None:
         steps, epochs = self.params.get("steps"), self.params.get("epochs")

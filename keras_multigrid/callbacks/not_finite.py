@@ -17,8 +17,8 @@ class DivergedError(RuntimeError):
 class RaiseOnNotFinite(keras.callbacks.Callback):
     """Raises `DivergedError` at the first step whose loss is not finite.
 
-    `keras.callbacks.TerminateOnNaN` ends `fit` as if it had been completed: a script goes on to
-    evaluate and save a model of NaNs. The error names the step, its learning rate and its grid.
+    `keras.callbacks.TerminateOnNaN` ends `fit` as if it had been completed: a script then
+    evaluates and saves a model of NaNs. The error names the step, its learning rate and its grid.
 
     `fit` gives callbacks the mean of the loss over the Keras epoch so far: once a loss is not
     finite, the mean stays so.

@@ -184,7 +184,7 @@ class TrainingLog(keras.callbacks.Callback):
             return
         for name, value in scalars.items():
             self._writer.scalar(name, float(value), step=step)
-        # Before the step is saved: a killed run then lacks no point before what it goes on from.
+        # Before the step is saved: a killed run then lacks no point before the checkpoint.
         self._writer.flush()
 
 

@@ -26,7 +26,7 @@ class ShownClip:
 
     Args:
         frames: its colours, uint8 (frames, height, width, 3).
-        region: where it lies in the first of its frames, as of `outlined`.
+        region: where it lies in the first of its frames, from `outlined`.
         label: names of its classes.
         path: the video that it was read from.
         details: how it was taken from the video, in words.

@@ -39,8 +39,8 @@ _FORMER_SAMPLING = {"keep_view": False, "keep_span": False}
 def train(settings: Settings) -> Report | None:
     """Train a model by a multigrid schedule.
 
-    A run folder that holds a checkpoint goes on from it at its very step; a finished one is left as
-    it is. One that was begun before `ClipSampling` had `keep_view` and `keep_span` goes on without.
+    A run whose folder holds a checkpoint resumes from it at the exact step; a finished one is left
+    as it is. One begun before `ClipSampling` had `keep_view` and `keep_span` resumes without them.
 
     Args:
         settings: all that decides about the run.
@@ -267,7 +267,7 @@ def _data_as_begun(settings: Settings, checkpoint: MultigridCheckpoint) -> Data:
     if not checkpoint.former_settings:
         return settings.data
     logging.warning(
-        "%s was begun by an earlier version, which sampled clips as published: it goes on so, "
+        "%s was begun by an earlier version, which sampled clips as published: it resumes "
         "with keep_view=False and keep_span=False.",
         settings.run_dir,
     )

@@ -93,7 +93,7 @@ def inflate_weights(model: keras.Model, source: keras.Model | str | os.PathLike[
             of one; or a published checkpoint of such a network (`R50_IN1K.pyth`).
 
     Raises:
-        FileNotFoundError, CheckpointError: as of `load_published_weights`.
+        FileNotFoundError, CheckpointError: same as for `load_published_weights`.
         ValueError: if the networks do not fit, with all keys that are missing or misshapen.
 
     Example:
