@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_multigrid.models import resnet3d
+from keras_multigrid.models.resnet3d import Blocks
 from keras_multigrid.models.video_model import VideoModel
 
 
@@ -20,24 +20,18 @@ class SinglePathway(VideoModel):
 
     @classmethod
     def _pathways(cls, clips, architecture):
-        width, weight_decay = architecture.width, architecture.weight_decay
-        x = resnet3d.stem(
-            clips,
-            width=width,
-            temporal_kernel=cls._stem_kernel,
-            weight_decay=weight_decay,
-            name="s1-pathway0",
-        )
+        blocks, width = Blocks(architecture.weight_decay), architecture.width
+        kernel = cls._stem_kernel
+        x = blocks.stem(clips, width=width, temporal_kernel=kernel, name="s1-pathway0")
         for index, count in enumerate(architecture.blocks):
             kernels = itertools.cycle(cls._temporal_kernels[index])
-            x = resnet3d.stage(
+            x = blocks.stage(
                 x,
                 inner=width * 2**index,
                 temporal_kernels=tuple(itertools.islice(kernels, count)),
                 stride=1 if index == 0 else 2,
                 non_local_after=architecture.non_local[index],
                 attention=cls._attention,
-                weight_decay=weight_decay,
                 name=f"s{index + 2}-pathway0",
             )
             if index == 0 and cls._pools_time:

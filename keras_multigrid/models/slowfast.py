@@ -5,8 +5,8 @@ import dataclasses
 import keras
 from keras import ops
 
-from keras_multigrid.models import resnet3d
 from keras_multigrid.models.architecture import Architecture
+from keras_multigrid.models.resnet3d import Blocks
 from keras_multigrid.models.video_model import VideoModel
 
 # Temporal kernels of the stages, of the slow and of the fast pathway.
@@ -74,38 +74,23 @@ class SlowFast(VideoModel):
 
     @classmethod
     def _pathways(cls, clips, architecture):
+        blocks, alpha = Blocks(architecture.weight_decay), architecture.alpha
         widths = (architecture.width, architecture.width // architecture.beta)
-        weight_decay = architecture.weight_decay
-        slow = EvenlySpacedFrames(architecture.alpha, name="slow_frames")(clips)
-        slow, fast = (
-            resnet3d.stem(
-                x,
-                width=widths[pathway],
-                temporal_kernel=kernel,
-                weight_decay=weight_decay,
-                name=f"s1-pathway{pathway}",
-            )
-            for pathway, (x, kernel) in enumerate(((slow, 1), (clips, 5)))
-        )
+        slow = EvenlySpacedFrames(alpha, name="slow_frames")(clips)
+        slow = blocks.stem(slow, width=widths[0], temporal_kernel=1, name="s1-pathway0")
+        fast = blocks.stem(clips, width=widths[1], temporal_kernel=5, name="s1-pathway1")
         for index in range(4):
-            fuse = f"s{index + 1}_fuse"
-            connection = resnet3d.lateral(
-                fast,
-                kernel=architecture.fusion_kernel,
-                alpha=architecture.alpha,
-                weight_decay=weight_decay,
-                name=fuse,
-            )
+            fuse, kernel = f"s{index + 1}_fuse", architecture.fusion_kernel
+            connection = blocks.lateral(fast, kernel=kernel, alpha=alpha, name=fuse)
             slow = keras.layers.Concatenate(name=f"{fuse}-concat")([slow, connection])
             slow, fast = (
-                resnet3d.stage(
+                blocks.stage(
                     x,
                     inner=widths[pathway] * 2**index,
                     temporal_kernels=architecture.temporal_kernels(index, pathway),
                     stride=1 if index == 0 else 2,
                     non_local_after=() if pathway else architecture.non_local[index],
                     attention="dot_product",
-                    weight_decay=weight_decay,
                     name=f"s{index + 2}-pathway{pathway}",
                 )
                 for pathway, x in enumerate((slow, fast))

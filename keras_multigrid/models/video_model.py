@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 
-from keras_multigrid.models import resnet3d
 from keras_multigrid.models.architecture import Architecture
 from keras_multigrid.models.non_local import NonLocalAttention
+from keras_multigrid.models.resnet3d import Blocks
 
 
 class VideoModel(keras.Model):
@@ -62,11 +62,10 @@ class VideoModel(keras.Model):
             ]
             x = keras.layers.Concatenate(name="head-join")(pooled) if pooled[1:] else pooled[0]
             if include_top:
-                x = resnet3d.head(
+                x = Blocks(architecture.weight_decay).head(
                     x,
                     classes=classes,
                     dropout=architecture.dropout,
-                    weight_decay=architecture.weight_decay,
                     activation=classifier_activation,
                 )
             super().__init__(inputs=inputs, outputs=x, name=name)
