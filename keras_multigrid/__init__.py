@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = public_names(
         "MultiLabel": "task",
         "MultigridSchedule": "schedule",
         "Phase": "schedule",
-        "PreciseBatchNormalization": "callbacks",
+        "PreciseBatchNormalization": "callbacks.batch_statistics",
         "PreciseBatchStatistics": "callbacks",
         "RaiseOnNotFinite": "callbacks",
         "ReferenceSGD": "optimizers",

@@ -69,7 +69,7 @@ def set_initial_epoch(model: "keras.Model", epoch: int | None) -> None:
 def is_in_fit(frame: FrameType | None) -> bool:
     """Whether Keras's `fit` or `evaluate` is among the callers of a stack frame.
 
-    Callbacks are not told when `fit` ends by an exception, so that a signal handler, which is
+    Keras calls no callback when `fit` ends by an exception, so that a signal handler, which is
     called with the frame that it interrupts, has to look.
     """
     while frame is not None:

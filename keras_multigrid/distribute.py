@@ -14,6 +14,7 @@ import tensorflow as tf
 from absl import logging
 
 from keras_multigrid import compat, replicas
+from keras_multigrid.checks import check_choice
 
 # What TensorFlow raises where another worker does not answer.
 _LOST = (
@@ -47,10 +48,10 @@ def find_strategy(
             several, else all GPUs if there are several, else one device.
         logical_cpus: split the CPU into so many devices, to try strategies without GPUs.
         wait_seconds: how long to wait for the other machines to begin; then the process ends with
-            exit code 1. Until they do, it hears no SIGTERM.
+            exit code 1. Until they do, SIGTERM has no effect.
 
     Raises:
-        ValueError: if the name is none of these, or TF_CONFIG is missing or makes no sense.
+        ValueError: if the name is none of these, or TF_CONFIG is missing or invalid.
         WorkerLostError: if the other machines cannot be reached.
 
     Example:
@@ -59,10 +60,13 @@ def find_strategy(
     >>> with strategy.scope():
     ...     model = ...
     """
-    if name not in STRATEGIES:
-        raise ValueError(f"`strategy` must be one of {STRATEGIES}. Received: {name!r}.")
+    check_choice("name", name, STRATEGIES)
+    devices = None
     if logical_cpus is not None:
-        _split_cpu(logical_cpus)
+        devices = [f"CPU:{number}" for number in range(logical_cpus)]
+        (cpu,) = tf.config.list_physical_devices("CPU")
+        parts = [tf.config.LogicalDeviceConfiguration()] * logical_cpus
+        tf.config.set_logical_device_configuration(cpu, parts)
     workers = _workers()
     if name == "auto":
         gpus = len(tf.config.list_logical_devices("GPU")) if len(workers) <= 1 else 0
@@ -70,7 +74,7 @@ def find_strategy(
     if name == "one_device":
         return tf.distribute.get_strategy()
     if name == "mirrored":
-        return tf.distribute.MirroredStrategy(_devices(logical_cpus))
+        return tf.distribute.MirroredStrategy(devices)
     if not workers:
         raise ValueError(
             "strategy='multi_worker' needs the environment variable TF_CONFIG, which names the "
@@ -112,7 +116,7 @@ def prepare(model: keras.Model) -> keras.Model:
     For any compiled model that was made in a strategy's scope, functional or subclassed. Keras's
     own fails under MultiWorkerMirroredStrategy (seen with Keras 3.15): it builds from the values of
     other machines, and reduces scalars that have no axis for it. And where the last batch of an
-    evaluation leaves devices without a clip, their mean of nothing is no number.
+    evaluation leaves devices without a clip, the mean of nothing is NaN.
 
     Args:
         model: the model; its methods are wrapped in place, once.
@@ -131,10 +135,10 @@ def prepare(model: keras.Model) -> keras.Model:
 
 
 def agree(strategy: tf.distribute.Strategy, step: int, *, is_finished: bool) -> bool:
-    """Whether the run is finished by any worker's account.
+    """Whether any worker finds the run finished.
 
     Raises:
-        ValueError: if workers would go on from different steps.
+        ValueError: if workers would resume at different steps.
     """
     if not replicas.spans_workers(strategy):
         return is_finished
@@ -148,7 +152,7 @@ def agree(strategy: tf.distribute.Strategy, step: int, *, is_finished: bool) -> 
     first, second, finished = result.numpy() / strategy.num_replicas_in_sync
     if (first, second) != (step, step**2):
         raise ValueError(
-            f"The workers must go on from one step. Received: {step} here, {first:g} on average. "
+            f"The workers must resume at one step. Received: {step} here, {first:g} on average. "
             "Give all of them one folder of checkpoints, on a disk that they share or on s3://."
         )
     return finished > 0
@@ -169,7 +173,7 @@ def watched_workers(strategy: tf.distribute.Strategy):
     except _LOST as error:
         raise WorkerLostError(
             f"Another worker of the group is lost ({_in_short(error)}). Start all again, as many "
-            "as there are: they go on from the last checkpoint."
+            "as there are: they resume from the last checkpoint."
         ) from error
 
 
@@ -181,6 +185,8 @@ def _in_short(error: tf.errors.OpError) -> str:
 
 
 def _passing_over_nothing(step: Callable) -> Callable:
+    """A step that does nothing for a batch without clips."""
+
     def passing_over_nothing(data):
         results = {}
 
@@ -206,11 +212,7 @@ def _with_an_axis(step: Callable) -> Callable:
 
 
 def _workers() -> tuple[str, ...]:
-    """Addresses of the machines that TF_CONFIG names; none without it.
-
-    Raises:
-        ValueError: with what is wrong with it.
-    """
+    """Addresses of the machines that TF_CONFIG names; none without it."""
     text = os.environ.get("TF_CONFIG")
     if not text:
         return ()
@@ -218,16 +220,17 @@ def _workers() -> tuple[str, ...]:
         config = json.loads(text)
         cluster = {job: list(config["cluster"].get(job, ())) for job in ("chief", "worker")}
         workers = (*cluster["chief"], *cluster["worker"])
+        if len(workers) <= 1:
+            return workers
+        # One address, or all in one text, would be taken apart into letters.
+        if not all(re.fullmatch(r".+:\d+", address) for address in workers):
+            raise ValueError(f"workers must be a list of host:port, not {workers}")
         task = config.get("task", {})
-        if len(workers) > 1:
-            # One address, or all in one text, would be taken apart into letters.
-            if not all(re.fullmatch(r".+:\d+", address) for address in workers):
-                raise ValueError(f"workers must be a list of host:port, not {workers}")
-            own, index = cluster.get(task.get("type")), task.get("index")
-            if not own:
-                raise ValueError("task.type must be worker, or chief where the cluster has one")
-            if not isinstance(index, int) or not 0 <= index < len(own):
-                raise ValueError(f"task.index must be in [0, {len(own)}), not {index!r}")
+        own, index = cluster.get(task.get("type")), task.get("index")
+        if not own:
+            raise ValueError("task.type must be worker, or chief where the cluster has one")
+        if not isinstance(index, int) or not 0 <= index < len(own):
+            raise ValueError(f"task.index must be in [0, {len(own)}), not {index!r}")
         return workers
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
@@ -250,15 +253,3 @@ def _waiting_for(workers: tuple[str, ...], seconds: float):
         yield
     finally:
         faulthandler.cancel_dump_traceback_later()
-
-
-def _split_cpu(count: int) -> None:
-    (cpu,) = tf.config.list_physical_devices("CPU")
-    devices = [tf.config.LogicalDeviceConfiguration()] * count
-    tf.config.set_logical_device_configuration(cpu, devices)
-
-
-def _devices(logical_cpus: int | None) -> list[str] | None:
-    if logical_cpus is None:
-        return None
-    return [f"CPU:{number}" for number in range(logical_cpus)]

@@ -80,9 +80,8 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return None
 
     def exec_module(self, module: types.ModuleType) -> None:
-        sources = [
-            f"{_PACKAGE}.{new}" for new in MOVED[module.__name__.removeprefix(f"{_PACKAGE}.")]
-        ]
+        new = MOVED[module.__name__.removeprefix(f"{_PACKAGE}.")]
+        sources = [f"{_PACKAGE}.{name}" for name in new]
         warnings.warn(
             f"{module.__name__} is now {' and '.join(sources)}; the earlier path will be gone in "
             "the next release.",
@@ -91,8 +90,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         )
 
         def get(name: str):
-            for source in sources:
-                found = importlib.import_module(source)
+            for found in map(importlib.import_module, sources):
                 if hasattr(found, name):
                     return getattr(found, name)
             raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")

@@ -18,7 +18,7 @@ class Task:
 
     Subclasses set these class attributes and override the methods below:
 
-    - `activation`: of the classifier, any name that Keras knows.
+    - `activation`: of the classifier, any name that Keras has.
     - `label_dtype`: of encoded labels, for example "int32".
     - `result`: the metric that decides which checkpoint is the best, for example "accuracy".
     - `mode`: whether "max" or "min" of it is best.
@@ -185,7 +185,7 @@ class MultiLabel(Task):
         return {"mAP": float(np.mean(values))}, rows
 
 
-# By the name that files of a run and of records know them by.
+# By the names in the files of runs and records.
 TASKS: Mapping[str, Callable[[tuple[str, ...]], Task]] = {
     "single_label": SingleLabel,
     "multi_label": MultiLabel,

@@ -97,7 +97,7 @@ def test_predictions_of_own_videos(videos, tmp_path):
 
 
 def test_errors(videos, tmp_path):
-    with pytest.raises(ValueError, match=r"one of \('mean', 'max'\). Received: 'median'"):
+    with pytest.raises(ValueError, match=r"one of 'mean', 'max'. Received: combine='median'"):
         evaluate(videos, tmp_path, combine="median")
     with pytest.raises(FileNotFoundError, match=r"no weights at '/none.weights.h5'. Train first"):
         evaluate(videos, tmp_path, weights="/none.weights.h5")

@@ -1,8 +1,5 @@
 """Keras callbacks, each usable with stock `fit`."""
 
-from typing import Any
-
-from keras_multigrid.callbacks import batch_statistics
 from keras_multigrid.callbacks.batch_statistics import PreciseBatchStatistics
 from keras_multigrid.callbacks.checkpoint import (
     ChangedSettingsError,
@@ -23,9 +20,3 @@ __all__ = [
     "RaiseOnNotFinite",
     "TrainingLog",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "PreciseBatchNormalization":
-        return batch_statistics.PreciseBatchNormalization
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,5 @@
 """Batch-normalization statistics for evaluation that are those of many batches together."""
 
-import functools
 import itertools
 import warnings
 from typing import Any
@@ -9,6 +8,7 @@ import keras
 
 from keras_multigrid import compat, replicas
 from keras_multigrid.callbacks.groups import set_groups
+from keras_multigrid.checks import check_integer
 from keras_multigrid.learning_rate import policy_of
 from keras_multigrid.schedule import MultigridSchedule
 
@@ -46,8 +46,7 @@ class PreciseBatchStatistics(keras.callbacks.Callback):
 
     def __init__(self, batches, num_batches: int = 200, *, clips_per_group: int | None = None):
         super().__init__()
-        if num_batches < 1:
-            raise ValueError(f"`num_batches` must be positive. Received: {num_batches!r}.")
+        check_integer("num_batches", num_batches)
         self._batches = batches
         self._num_batches = num_batches
         self._clips_per_group = clips_per_group
@@ -99,7 +98,7 @@ class PreciseBatchStatistics(keras.callbacks.Callback):
         for batch in itertools.islice(iter(self._batches), self._num_batches):
             clips = batch[0] if isinstance(batch, (tuple, list)) else batch
             local_clips = len(replicas.local_values(self._network, clips)[0])
-            set_groups(layers, *self._groups(self._network, local_clips))
+            set_groups(layers, *self._groups(local_clips))
             # From zero, one step moves the average to (1 - momentum) times the batch's statistic.
             for variable in statistics:
                 variable.assign(keras.ops.zeros_like(variable))
@@ -116,17 +115,16 @@ class PreciseBatchStatistics(keras.callbacks.Callback):
             raise ValueError("`batches` holds no batch.")
         return [[value / count for value in total] for total in totals]
 
-    def _groups(self, model: keras.Model, local_clips: int) -> tuple[int, int]:
+    def _groups(self, local_clips: int) -> tuple[int, int]:
         """Groups on each replica of its `local_clips` clips, and replicas that share them."""
-        count = replicas.count(model)
-        groups = local_clips / self._group_size(model)
+        clips_per_group = self._clips_per_group
+        if clips_per_group is None:
+            policy = policy_of(self._network)
+            schedule = MultigridSchedule if policy is None else policy.schedule
+            clips_per_group = schedule.clips_per_group
+        groups = local_clips / clips_per_group
+        count = replicas.count(self._network)
         return max(1, round(groups)), max(1, min(count, round(1 / groups)))
-
-    def _group_size(self, model: keras.Model) -> int:
-        if self._clips_per_group is not None:
-            return self._clips_per_group
-        policy = policy_of(model)
-        return (MultigridSchedule if policy is None else policy.schedule).clips_per_group
 
 
 class _InTrainingMode(keras.Model):
@@ -149,18 +147,13 @@ class _InTrainingMode(keras.Model):
             compat.predict_on_replicas(self, clips)
 
 
-@functools.cache
-def _warn_of_former_name() -> None:
-    warnings.warn(
-        "PreciseBatchNormalization is a callback, not a layer, and is now named "
-        "PreciseBatchStatistics; the former name will be gone in the next release.",
-        DeprecationWarning,
-        stacklevel=3,
-    )
-
-
 def __getattr__(name: str) -> Any:
     if name == "PreciseBatchNormalization":
-        _warn_of_former_name()
+        warnings.warn(
+            "PreciseBatchNormalization is a callback, not a layer, and is now named "
+            "PreciseBatchStatistics; the former name will be gone in the next release.",
+            DeprecationWarning,
+            stacklevel=3,
+        )
         return PreciseBatchStatistics
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Checkpoints from which a run goes on at the very step, as if it had never stopped."""
+"""Checkpoints from which a run resumes at the exact step, as if it had never stopped."""
 
 import io
 import json
@@ -23,6 +23,7 @@ from keras_multigrid.callbacks.checkpoint_folder import (
     write_index,
 )
 from keras_multigrid.callbacks.termination import Terminated, TerminationRequest
+from keras_multigrid.checks import check_choice, check_integer
 from keras_multigrid.learning_rate import policy_of
 
 # Group of the weights file that holds what Keras leaves out; Keras passes over it.
@@ -34,15 +35,15 @@ _CUT = "the end of a Keras epoch that a restart has cut short"
 
 
 class ChangedSettingsError(ValueError):
-    """A run would go on with other settings than it began with."""
+    """A run would resume with other settings than it began with."""
 
 
 class NotFiniteError(RuntimeError):
-    """The weights hold what is no number: nothing is saved."""
+    """The weights hold NaN or infinity: nothing is saved."""
 
 
 class MultigridCheckpoint(keras.callbacks.Callback):
-    """Saves all that a run is, and goes on from it at the very step.
+    """Saves the whole state of a run, and resumes it at the exact step.
 
     A checkpoint is a `.weights.h5` file, which `model.load_weights` takes, too: weights, optimizer
     and its step, states of random generators, metrics of the Keras epoch under way, settings. It is
@@ -69,12 +70,12 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         mode: whether "max" or "min" of it is best.
         settings: what else of the run must not change, as JSON takes it: seed, data, model. The
             settings of the optimizer, the schedule among them, are found by themselves.
-        allow_changes: go on with other settings than the run began with.
+        allow_changes: resume even if settings have changed.
         former_settings: for settings that earlier versions did not save: dotted name, such as
             "sampling.keep_view", to the value that those versions stood for. A run that one of them
-            began goes on with these; `restore` leaves them in `former_settings` (empty for others).
+            began resumes with these; `restore` leaves them in `former_settings` (empty for others).
 
-    Example, where one line makes the run go on by itself:
+    Example, where one line makes the run resume by itself:
 
     >>> checkpoint = MultigridCheckpoint("runs/mine", every=500)
     >>> start_step = checkpoint.restore(model)
@@ -96,11 +97,10 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         former_settings: Mapping[str, Any] | None = None,
     ):
         super().__init__()
-        for name, value in (("every", every), ("keep", keep)):
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"`{name}` must be a positive integer. Received: {value!r}.")
-        if mode not in ("max", "min"):
-            raise ValueError(f"`mode` must be 'max' or 'min'. Received: {mode!r}.")
+        if every is not None:
+            check_integer("every", every)
+        check_integer("keep", keep)
+        check_choice("mode", mode, ("max", "min"))
         self.folder = str(folder)
         files.check_scheme(self.folder)
         self._every, self._keep = every, keep
@@ -109,14 +109,12 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         self._allow_changes = allow_changes
         self._unsaved_settings = dict(former_settings or {})
         self.former_settings: dict[str, Any] = {}
-        # The checkpoint that the run goes on from; None if it begins.
+        # The checkpoint that the run resumes from; None if it begins.
         self.restored: Saved | None = None
         self._is_restored = False
         self._metrics: list[np.ndarray] = []
         self._metrics_of_epoch: list[np.ndarray] = []
         self._request = TerminationRequest()
-
-    # ---- Reading ---------------------------------------------------------------------------------
 
     def saved(self) -> list[Saved]:
         """The checkpoints in the folder, by step.
@@ -134,7 +132,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         """Load the last whole checkpoint into a compiled model.
 
         Returns:
-            The step to go on from; 0 if there is none.
+            The step to resume at; 0 if there is no checkpoint.
 
         Raises:
             ChangedSettingsError: if settings or the network are others than the checkpoint's.
@@ -145,22 +143,13 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         if not saved:
             return 0
         entry, content = read_last(self.folder, saved)
-        self._load(model, entry, content)
-        return entry.step
-
-    def is_validation_due(self, steps_per_epoch: int, total_steps: int) -> bool:
-        """Whether the run was saved at the end of a Keras epoch, before its validation was done."""
-        entry = self.restored
-        if entry is None or entry.results is not None:
-            return False
-        return entry.step % steps_per_epoch == 0 or entry.step >= total_steps
-
-    def _load(self, model: keras.Model, entry: Saved, content: bytes) -> None:
         with h5py.File(io.BytesIO(content)) as file:
             state = file[_STATE]
             settings = json.loads(np.array(state["settings"]).tobytes())
-            random = [np.array(state[f"random/{n}"]) for n in range(len(state["random"]))]
-            metrics = [np.array(state[f"metrics/{n}"]) for n in range(len(state["metrics"]))]
+            random, metrics = (
+                [np.array(state[f"{name}/{number}"]) for number in range(len(state[name]))]
+                for name in ("random", "metrics")
+            )
         self._check_settings(settings, model, entry)
         if not model.optimizer.built:
             with replicas.scope(model):
@@ -177,6 +166,14 @@ class MultigridCheckpoint(keras.callbacks.Callback):
             variable.assign(value)
         self.restored, self._metrics = entry, metrics
         logging.info("Going on from step %d of %s.", entry.step, self.folder)
+        return entry.step
+
+    def is_validation_due(self, steps_per_epoch: int, total_steps: int) -> bool:
+        """Whether the run was saved at the end of a Keras epoch, before its validation was done."""
+        entry = self.restored
+        if entry is None or entry.results is not None:
+            return False
+        return entry.step % steps_per_epoch == 0 or entry.step >= total_steps
 
     def _check_settings(self, saved, model: keras.Model, entry: Saved) -> None:
         if not self._allow_changes:
@@ -184,8 +181,12 @@ class MultigridCheckpoint(keras.callbacks.Callback):
                 name: value for name, value in self._unsaved_settings.items() if name not in saved
             }
         now = json.loads(self._settings_json(model))
+
+        def shown(settings, name):
+            return repr(settings[name]) if name in settings else "nothing"
+
         changes = [
-            f"{name}: {_shown(saved, name)} is now {_shown(now, name)}"
+            f"{name}: {shown(saved, name)} is now {shown(now, name)}"
             for name in sorted({*saved, *now})
             if saved.get(name) != now.get(name)
         ]
@@ -195,35 +196,28 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         if not self._allow_changes:
             raise ChangedSettingsError(
                 f"The run in {self.folder} began with other settings, and its checkpoint of step "
-                f"{entry.step} would go on with: {text}. Set them back, give another folder to "
+                f"{entry.step} would resume with: {text}. Set them back, give another folder to "
                 "begin anew, or allow changed settings (MultigridCheckpoint(allow_changes=True), "
                 "runs.Checkpoints.allow_changes=True)."
             )
         logging.warning("Going on with changed settings: %s", text)
 
     def _settings_json(self, model: keras.Model) -> str:
-        settings = {
-            "optimizer": {
-                "class": type(model.optimizer).__name__,
-                **model.optimizer.get_config(),
-            },
-            **self._settings,
-        }
+        optimizer = {"class": type(model.optimizer).__name__, **model.optimizer.get_config()}
+        settings = {"optimizer": optimizer, **self._settings}
         policy = policy_of(model)
         if policy is not None:
             # With other replicas it may be another, and with it all batches.
             settings["baseline_grid"] = str(policy.schedule.baseline_grid)
-        # What the run goes on with as an earlier version stays unsaved, for the next restart.
+        # Settings of an earlier version stay unsaved, for the next restart.
         flat = {n: v for n, v in _flat(settings) if n not in self.former_settings}
         return json.dumps(flat, default=_plain, sort_keys=True)
-
-    # ---- Training --------------------------------------------------------------------------------
 
     def on_train_begin(self, logs=None):
         saved = self.saved()
         if saved and not self._is_restored:
             raise ValueError(
-                f"{self.folder} holds a run to go on from, but it was not restored. Before `fit`: "
+                f"{self.folder} holds a run to resume, but it was not restored. Before `fit`: "
                 "start_step = checkpoint.restore(model), and give batches that begin there: "
                 "resample(schedule, start_step=start_step)."
             )
@@ -232,7 +226,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
             raise ValueError("fit must be called with `steps_per_epoch`: the batches have no end.")
         self._is_chief = replicas.is_chief(self.model)
         if self._is_chief:
-            # A folder that cannot be written is told before the first step, not after hours.
+            # Fail before the first step, not after hours, if the folder cannot be written.
             write_index(self.folder, saved)
         step = replicas.steps_trained(self.model)
         policy = policy_of(self.model)
@@ -286,7 +280,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         compat.set_initial_epoch(self.model, None)
         self._is_training = False
-        self._request.listen_no_more()
+        self._request.stop_listening()
 
     def _save(self, step: int, metrics: list[np.ndarray], results) -> None:
         """Save the run as it is now; raise, and leave what was saved before, if that fails."""
@@ -296,12 +290,8 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         before = self.saved()
         try:
             content = self._content(metrics)
-            entry = Saved(
-                step=step,
-                file=f"step-{step:08d}.weights.h5",
-                digest=digest(content),
-                results=results,
-            )
+            file = f"step-{step:08d}.weights.h5"
+            entry = Saved(step=step, file=file, digest=digest(content), results=results)
             files.write(os.path.join(self.folder, entry.file), content)
             entries = [e for e in before if e.step < step] + [entry]
             kept = entries[-self._keep :]
@@ -312,36 +302,33 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         except files.StorageError as error:
             last = f"; that of step {before[-1].step} is whole" if before else ""
             raise files.StorageError(
-                f"The checkpoint of step {step} is not saved{last}. {error} Mend that; the same "
-                "command then goes on."
+                f"The checkpoint of step {step} is not saved{last}. {error} Repair that; the same "
+                "command then resumes the run."
             ) from error
         for old in {e.file for e in before} - {e.file for e in kept}:
             files.remove(os.path.join(self.folder, old))
 
     def _content(self, metrics: list[np.ndarray]) -> bytes:
+        """The file that Keras writes, with what Keras leaves out of it."""
+        random = [keras.ops.convert_to_numpy(v) for v in _random_states(self.model)]
+        settings = self._settings_json(self.model).encode()
         try:
             with tempfile.TemporaryDirectory() as folder:
                 path = os.path.join(folder, "checkpoint.weights.h5")
                 self.model.save_weights(path)
-                self._add_state(path, metrics)
+                with h5py.File(path, "a") as file:
+                    state = file.create_group(_STATE)
+                    state["settings"] = np.frombuffer(settings, np.uint8)
+                    for name, values in (("random", random), ("metrics", metrics)):
+                        part = state.create_group(name)
+                        for number, value in enumerate(values):
+                            part[str(number)] = value
                 with open(path, "rb") as file:
                     return file.read()
         except (OSError, RuntimeError) as error:
             raise files.StorageError(
                 f"Cannot write to the folder for temporary files ({error}): set TMPDIR to another."
             ) from error
-
-    def _add_state(self, path: str, metrics: list[np.ndarray]) -> None:
-        """What Keras leaves out of its file."""
-        random = [keras.ops.convert_to_numpy(v) for v in _random_states(self.model)]
-        with h5py.File(path, "a") as file:
-            state = file.create_group(_STATE)
-            settings = self._settings_json(self.model).encode()
-            state["settings"] = np.frombuffer(settings, np.uint8)
-            for name, values in (("random", random), ("metrics", metrics)):
-                part = state.create_group(name)
-                for number, value in enumerate(values):
-                    part[str(number)] = value
 
     def _metrics_now(self) -> list[np.ndarray]:
         if replicas.has_several_workers(self.model):
@@ -350,7 +337,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         return [keras.ops.convert_to_numpy(v) for v in self.model.metrics_variables]
 
     def _end_if_asked_to(self, metrics: Callable[[], list[np.ndarray]]) -> None:
-        # Of several workers the chief ends the run: without it, the others cannot go on.
+        # Of several workers the chief ends the run: without it, the others cannot continue.
         if not self._request.is_made or not self._is_chief:
             return
         step = replicas.steps_trained(self.model)
@@ -385,10 +372,6 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def _shown(settings: Mapping[str, Any], name: str) -> str:
-    return repr(settings[name]) if name in settings else "nothing"
-
-
 def _plain(value: Any) -> Any:
-    """What JSON does not know."""
+    """Values that JSON lacks, in others that it has."""
     return value.item() if isinstance(value, np.generic) else type(value).__name__

@@ -128,7 +128,7 @@ def find_best(entries: list[Saved], monitor: str | None, mode: str) -> Saved | N
 
 
 def digest(content: bytes) -> str:
-    """What tells whether a checkpoint is whole."""
+    """The SHA-256 by which a damaged checkpoint is recognized."""
     return hashlib.sha256(content).hexdigest()
 
 

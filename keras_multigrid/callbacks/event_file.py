@@ -1,6 +1,7 @@
-"""Files of TensorBoard, by TensorBoard's own writers."""
+"""Files of TensorBoard, in its own records."""
 
 import io
+import itertools
 import os
 import socket
 import time
@@ -11,22 +12,28 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.types_pb2 import DT_STRING
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from keras_multigrid import files
 
 # Of a remote file, at which the next one begins.
 _LARGE = 1 << 20
+_files = itertools.count()
 
 
 class EventFile:
     """Writes scalars, pictures and texts that TensorBoard shows.
 
+    Nothing can be appended to a remote file: each flush writes it whole. So that this stays cheap,
+    a new file follows one that is large; TensorBoard reads all of a folder.
+
     Args:
         log_dir: folder, local or remote, made if missing.
-        start_step: step that the run begins at. Where it goes on, TensorBoard hides what earlier
-            files hold of later steps.
+        start_step: step that the run begins at. If it resumes there, TensorBoard hides what
+            earlier files hold of later steps.
+
+    Raises:
+        StorageError: here and when writing, if a remote folder cannot be written.
 
     Example:
 
@@ -36,15 +43,21 @@ class EventFile:
     """
 
     def __init__(self, log_dir: str, *, start_step: int):
-        is_remote = files.is_remote(log_dir)
-        self._writer = _RemoteWriter(log_dir) if is_remote else EventFileWriter(log_dir)
+        start = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}"
+        # Two runs of one process may begin in one second.
+        self._start = os.path.join(log_dir, f"{start}.{os.getpid()}.{next(_files)}")
+        self._is_remote = files.is_remote(log_dir)
+        self._number = 0
+        if not self._is_remote:
+            os.makedirs(log_dir, exist_ok=True)
+        self._begin_file()
         if start_step:
             restart = SessionLog(status=SessionLog.START)
-            event = Event(wall_time=time.time(), step=start_step, session_log=restart)
-            self._writer.add_event(event)
+            self._add(Event(step=start_step, session_log=restart))
+        self.flush()
 
     def scalar(self, name: str, value: float, *, step: int) -> None:
-        self._add(step, tag=name, simple_value=value)
+        self._add_value(step, tag=name, simple_value=value)
 
     def picture(self, name: str, pixels: Any, *, step: int) -> None:
         """A picture, uint8 (height, width, 3)."""
@@ -54,58 +67,40 @@ class EventFile:
         image = Summary.Image(
             height=height, width=width, colorspace=colours, encoded_image_string=file.getvalue()
         )
-        self._add(step, tag=name, image=image)
+        self._add_value(step, tag=name, image=image)
 
     def text(self, name: str, text: str, *, step: int) -> None:
         """A text, which TensorBoard takes for Markdown."""
         plugin = SummaryMetadata.PluginData(plugin_name="text")
         tensor = TensorProto(dtype=DT_STRING, string_val=[text.encode()])
-        self._add(step, tag=name, tensor=tensor, metadata=SummaryMetadata(plugin_data=plugin))
+        metadata = SummaryMetadata(plugin_data=plugin)
+        self._add_value(step, tag=name, tensor=tensor, metadata=metadata)
 
     def flush(self) -> None:
         """Wait until everything is in the file."""
-        self._writer.flush()
-
-    def close(self) -> None:
-        self._writer.close()
-
-    def _add(self, step: int, **value) -> None:
-        summary = Summary(value=[Summary.Value(**value)])
-        self._writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
-
-
-class _RemoteWriter:
-    """Writes like TensorBoard's `EventFileWriter`, which hangs on s3://.
-
-    Nothing can be appended to an object: each flush writes the file whole. So that this stays
-    cheap, a new file follows one that is large; TensorBoard reads all of a folder.
-    """
-
-    def __init__(self, log_dir: str):
-        self._start = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}"
-        self._log_dir = log_dir
-        self._number = 0
-        self._begin_file()
-        self.flush()
-
-    def add_event(self, event: Event) -> None:
-        self._records.write(event.SerializeToString())
-        self._is_written = False
-
-    def flush(self) -> None:
-        if self._is_written:
-            return
-        name = f"{self._start}.{os.getpid()}.{self._number:06d}"
-        files.write(os.path.join(self._log_dir, name), self._content.getvalue())
-        self._is_written = True
-        if self._content.tell() >= _LARGE:
-            self._number += 1
-            self._begin_file()
+        if not self._is_remote:
+            self._file.flush()
+        elif not self._is_written:
+            files.write(self._path, self._file.getvalue())
+            self._is_written = True
+            if self._file.tell() >= _LARGE:
+                self._number += 1
+                self._begin_file()
 
     def close(self) -> None:
         self.flush()
+        self._file.close()
 
     def _begin_file(self) -> None:
-        self._content = io.BytesIO()
-        self._records = RecordWriter(self._content)
-        self.add_event(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self._path = f"{self._start}.{self._number:06d}"
+        self._file = io.BytesIO() if self._is_remote else open(self._path, "wb")  # noqa: SIM115
+        self._records = RecordWriter(self._file)
+        self._add(Event(file_version="brain.Event:2"))
+
+    def _add_value(self, step: int, **value) -> None:
+        self._add(Event(step=step, summary=Summary(value=[Summary.Value(**value)])))
+
+    def _add(self, event: Event) -> None:
+        event.wall_time = time.time()
+        self._records.write(event.SerializeToString())
+        self._is_written = False

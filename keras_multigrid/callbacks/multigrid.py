@@ -1,22 +1,20 @@
 """What a multigrid run needs besides its batches: normalization groups, a log, and its end."""
 
 import warnings
-from collections.abc import Mapping
 
 import keras
 
 from keras_multigrid import compat, replicas
 from keras_multigrid.callbacks.groups import set_groups
 from keras_multigrid.callbacks.lookup import find_schedule
-from keras_multigrid.callbacks.not_finite import DivergedError, RaiseOnNotFinite
+from keras_multigrid.callbacks.not_finite import DivergedError, check_loss
 from keras_multigrid.callbacks.training_log import TrainingLog
-from keras_multigrid.monitor import StreamMonitor
-from keras_multigrid.schedule import Grid, MultigridSchedule, Phase
+from keras_multigrid.schedule import MultigridSchedule, Phase
 
 __all__ = ["DivergedError", "MultigridCallback"]
 
 
-class MultigridCallback(keras.callbacks.Callback):
+class MultigridCallback(TrainingLog):
     """Sets normalization groups at the borders of phases, logs to TensorBoard, ends training.
 
     The step alone decides grid and learning rate; this callback decides neither. It works with
@@ -24,18 +22,13 @@ class MultigridCallback(keras.callbacks.Callback):
     (`SubBatchNormalization`) get one group for every `clips_per_group` clips that the long cycle
     gives a replica (paper, section 3.4). Training stops after `schedule.total_steps`.
 
-    It holds a `TrainingLog` and a `RaiseOnNotFinite`, which can also be used alone.
+    It is a `TrainingLog`, and raises as `RaiseOnNotFinite` does; both can also be used alone.
 
     Args:
-        schedule: the `MultigridSchedule`; None takes the one of the optimizer's
-            `MultigridLearningRate`.
-        log_dir: folder for TensorBoard's files; None writes none.
-        log_every: steps from one point of the curves to the next.
         clips_per_group: clips that share normalization statistics on each replica; None takes the
             schedule's.
-        texts: name to text (Markdown), shown in TensorBoard once.
-        monitor: `StreamMonitor` of the batches that `fit` is given; None takes the open stream that
-            is read in the first step.
+
+    Other arguments: same as for `TrainingLog`.
 
     Raises:
         ValueError: when training begins, if there is no schedule, or if the model or the replicas
@@ -52,43 +45,15 @@ class MultigridCallback(keras.callbacks.Callback):
         schedule: MultigridSchedule | None = None,
         log_dir: str | None = "logs",
         *,
-        log_every: int = 10,
         clips_per_group: int | None = None,
-        texts: Mapping[str, str] | None = None,
-        monitor: StreamMonitor | None = None,
+        **log,
     ):
-        super().__init__()
-        self._given_schedule = schedule
+        super().__init__(schedule, log_dir, **log)
         self._clips_per_group = clips_per_group
-        self._log = TrainingLog(
-            schedule, log_dir, log_every=log_every, texts=texts, monitor=monitor
-        )
-        # The log leaves out a step whose loss is not finite.
-        self._parts = (RaiseOnNotFinite(schedule), self._log)
-
-    @property
-    def clips_per_second(self) -> dict[Grid, float]:
-        """Throughput at each grid seen so far, by the median time of its steps."""
-        return self._log.clips_per_second
-
-    @property
-    def input_wait_shares(self) -> dict[Grid, float]:
-        """Input wait at each grid seen so far, as a share of the time of its steps."""
-        return self._log.input_wait_shares
-
-    def set_params(self, params):
-        super().set_params(params)
-        for part in self._parts:
-            part.set_params(params)
-
-    def set_model(self, model):
-        super().set_model(model)
-        for part in self._parts:
-            part.set_model(model)
 
     def on_train_begin(self, logs=None):
-        self.schedule = find_schedule(self, self._given_schedule)
-        _check_grids(self.schedule, self.model)
+        _check_grids(find_schedule(self, self._given_schedule), self.model)
+        super().on_train_begin(logs)
         self._replicas = replicas.count(self.model)
         self._layers = compat.flatten_layers(self.model)
         if any(synchronized > 1 for _, synchronized in map(self._groups_of, self.schedule.phases)):
@@ -96,32 +61,20 @@ class MultigridCallback(keras.callbacks.Callback):
                 if hasattr(layer, "synchronizes"):
                     layer.synchronizes = True
         self._groups = None
-        self._step = replicas.steps_trained(self.model)
         self._follow_phase()
         self._warn_if_cut_short()
-        for part in self._parts:
-            part.on_train_begin(logs)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._log.on_epoch_begin(epoch, logs)
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self._log.on_train_batch_begin(batch, logs)
 
     def on_train_batch_end(self, batch, logs=None):
-        for part in self._parts:
-            part.on_train_batch_end(batch, logs)
-        self._step += 1
+        # The log leaves out a step whose loss is not finite.
+        check_loss(self.model, self.schedule, self._step, logs)
+        super().on_train_batch_end(batch, logs)
         self._follow_phase()
         self._end_with_the_schedule()
 
     def on_epoch_end(self, epoch, logs=None):
         # Where nothing was left to train, no step has ended.
         self._end_with_the_schedule()
-        self._log.on_epoch_end(epoch, logs)
-
-    def on_train_end(self, logs=None):
-        self._log.on_train_end(logs)
+        super().on_epoch_end(epoch, logs)
 
     def _end_with_the_schedule(self) -> None:
         if self._step >= self.schedule.total_steps:
@@ -136,11 +89,8 @@ class MultigridCallback(keras.callbacks.Callback):
 
     def _groups_of(self, phase: Phase) -> tuple[int, int]:
         """Groups on each replica, and replicas that share statistics, in a phase."""
-        given = () if self._clips_per_group is None else (self._clips_per_group,)
-        return (
-            phase.groups(self._replicas, *given),
-            phase.synchronized_replicas(self._replicas, *given),
-        )
+        of_replicas = self._replicas, self._clips_per_group
+        return phase.groups(*of_replicas), phase.synchronized_replicas(*of_replicas)
 
     def _warn_if_cut_short(self) -> None:
         steps, epochs = self.params.get("steps"), self.params.get("epochs")

@@ -1,6 +1,7 @@
 """The end of a run whose loss is not finite."""
 
 import math
+from collections.abc import Mapping
 
 import keras
 
@@ -17,8 +18,8 @@ class DivergedError(RuntimeError):
 class RaiseOnNotFinite(keras.callbacks.Callback):
     """Raises `DivergedError` at the first step whose loss is not finite.
 
-    `keras.callbacks.TerminateOnNaN` ends `fit` as if it had been completed: a script goes on to
-    evaluate and save a model of NaNs. The error names the step, its learning rate and its grid.
+    `keras.callbacks.TerminateOnNaN` ends `fit` as if it had been completed: a script then
+    evaluates and saves a model of NaNs. The error names the step, its learning rate and its grid.
 
     `fit` gives callbacks the mean of the loss over the Keras epoch so far: once a loss is not
     finite, the mean stays so.
@@ -43,14 +44,21 @@ class RaiseOnNotFinite(keras.callbacks.Callback):
         self._step = replicas.steps_trained(self.model)
 
     def on_train_batch_end(self, batch, logs=None):
-        loss = float(keras.ops.convert_to_numpy((logs or {}).get("loss", 0.0)))
-        if not math.isfinite(loss):
-            policy = policy_of(self.model)
-            schedule = policy.schedule if self._schedule is None and policy else self._schedule
-            grid = "" if schedule is None else f"grid {schedule.grid(self._step)}, "
-            raise DivergedError(
-                f"The loss of step {self._step} is not finite: {loss} ({grid}learning rate "
-                f"{learning_rate_at(self.model, self._step):.4g}). Lower the learning rate, or "
-                "lengthen its warm-up. Checkpoints from before are kept."
-            )
+        policy = policy_of(self.model)
+        schedule = policy.schedule if self._schedule is None and policy else self._schedule
+        check_loss(self.model, schedule, self._step, logs)
         self._step += 1
+
+
+def check_loss(
+    model: keras.Model, schedule: MultigridSchedule | None, step: int, logs: Mapping | None
+) -> None:
+    """Raise `DivergedError` if the loss in the logs of a step is not finite."""
+    loss = float(keras.ops.convert_to_numpy((logs or {}).get("loss", 0.0)))
+    if not math.isfinite(loss):
+        grid = "" if schedule is None else f"grid {schedule.grid(step)}, "
+        raise DivergedError(
+            f"The loss of step {step} is not finite: {loss} ({grid}learning rate "
+            f"{learning_rate_at(model, step):.4g}). Lower the learning rate, or lengthen its "
+            "warm-up. Checkpoints from before are kept."
+        )

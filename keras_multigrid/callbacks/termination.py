@@ -33,17 +33,17 @@ class TerminationRequest:
     def listen(self) -> None:
         """Catch SIGTERM from here on, if this is the main thread."""
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGTERM, self._hear)
+            self._before = signal.signal(signal.SIGTERM, self._handle)
 
-    def listen_no_more(self) -> None:
+    def stop_listening(self) -> None:
         if self._before is not None:
             signal.signal(signal.SIGTERM, self._before)
             self._before = None
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        self.listen_no_more()
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.stop_listening()
         if compat.is_in_fit(frame):
             self.is_made = True
         else:
-            # `fit` ended by an exception, of which callbacks are not told.
+            # `fit` ended by an exception, which callbacks do not learn of.
             os.kill(os.getpid(), number)

@@ -88,7 +88,8 @@ class TrainingLog(keras.callbacks.Callback):
         self._open_writer()
         shown = () if self._writer is None else self.schedule.first_steps(self._step).values()
         self._input = _Input(self._monitor, shown)
-        self._interval = _Interval()
+        # Grid, seconds and wait of the steps since the last point of the curves.
+        self._recent: list[tuple[Grid, float, float]] = []
 
     def on_epoch_begin(self, epoch, logs=None):
         # Between Keras epochs others may have read batches of the same stream.
@@ -108,15 +109,18 @@ class TrainingLog(keras.callbacks.Callback):
         grid = self.schedule.grid(self._step)
         self._seconds[grid].append(seconds)
         self._waits[grid] += waited
-        self._interval.add(grid, seconds, waited)
+        self._recent.append((grid, seconds, waited))
         self._show_clips(grid)
         self._step += 1
         if self._step % self._log_every == 0:
             self._log_step(self._step - 1, grid, logs or {})
 
     def on_epoch_end(self, epoch, logs=None):
-        results = {name: value for name, value in (logs or {}).items() if name.startswith("val_")}
-        results = {f"validation/{name[4:]}": value for name, value in results.items()}
+        results = {
+            f"validation/{name[4:]}": value
+            for name, value in (logs or {}).items()
+            if name.startswith("val_")
+        }
         # At the last step, not the next one, whose points are written again after a restart.
         self._write(results, self._step - 1)
 
@@ -147,20 +151,21 @@ class TrainingLog(keras.callbacks.Callback):
         self._writer.flush()
 
     def _log_step(self, step: int, grid: Grid, logs: Mapping[str, float]) -> None:
+        grids, seconds, waits = zip(*self._recent, strict=True)
+        self._recent.clear()
         self._write(
             {
                 "multigrid/learning_rate": learning_rate_at(self.model, step),
                 "multigrid/batch_size": grid.batch_size,
                 "multigrid/frames": grid.num_frames,
                 "multigrid/crop": grid.crop_size,
-                "multigrid/clips_per_second": self._interval.clips_per_second,
-                "multigrid/input_wait_share": self._interval.input_wait_share,
+                "multigrid/clips_per_second": sum(grid.batch_size for grid in grids) / sum(seconds),
+                "multigrid/input_wait_share": sum(waits) / sum(seconds),
                 "multigrid/replaced_clips": self._input.replaced_clips,
                 **{f"train/{name}": value for name, value in logs.items()},
             },
             step,
         )
-        self._interval = _Interval()
 
     def _show_clips(self, grid: Grid) -> None:
         """A picture of this step's clips, if it is the first of its grid."""
@@ -179,7 +184,7 @@ class TrainingLog(keras.callbacks.Callback):
             return
         for name, value in scalars.items():
             self._writer.scalar(name, float(value), step=step)
-        # Before the step is saved: a killed run then lacks no point before what it goes on from.
+        # Before the step is saved: a killed run then lacks no point before the checkpoint.
         self._writer.flush()
 
 
@@ -225,25 +230,3 @@ class _Input:
 
     def _seconds_waited(self) -> float:
         return sum(stream.seconds_waited for stream in self._streams)
-
-
-class _Interval:
-    """What happened since the last point of the curves."""
-
-    def __init__(self):
-        self._clips = 0
-        self._seconds = 0.0
-        self._waited = 0.0
-
-    def add(self, grid: Grid, seconds: float, waited: float) -> None:
-        self._clips += grid.batch_size
-        self._seconds += seconds
-        self._waited += waited
-
-    @property
-    def clips_per_second(self) -> float:
-        return self._clips / self._seconds
-
-    @property
-    def input_wait_share(self) -> float:
-        return self._waited / self._seconds

@@ -11,7 +11,7 @@ class C2D(SinglePathway):
 
     Wang, Girshick, Gupta and He, "Non-local Neural Networks", CVPR 2018, section 4.1.
 
-    Args: as of `SinglePathway`. Non-local blocks attend by softmax.
+    Arguments: same as for `VideoModel`. Non-local blocks attend by softmax.
 
     Example, with weights of a network for pictures to start from:
 
@@ -19,6 +19,7 @@ class C2D(SinglePathway):
     >>> inflate_weights(model, keras.applications.ResNet50(weights="imagenet"))
     """
 
+    min_frames = 2
     _stem_kernel = 1
     _temporal_kernels = ((1,), (1,), (1,), (1,))
     _pools_time = True

@@ -12,7 +12,7 @@ class I3D(SinglePathway):
     Carreira and Zisserman, "Quo Vadis, Action Recognition?", CVPR 2017, in the residual form of
     Wang, Girshick, Gupta and He, "Non-local Neural Networks", CVPR 2018.
 
-    Args: as of `SinglePathway`. Non-local blocks attend by softmax.
+    Arguments: same as for `VideoModel`. Non-local blocks attend by softmax.
 
     Example, a small one for small data:
 
@@ -21,6 +21,7 @@ class I3D(SinglePathway):
     (2, 10)
     """
 
+    min_frames = 2
     _stem_kernel = 5
     _temporal_kernels = ((3,), (3, 1), (3, 1), (1, 3))
     _pools_time = True

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-ATTENTIONS = ("softmax", "dot_product")
+from keras_multigrid.checks import check_choice
 
 
 @keras.saving.register_keras_serializable(package="keras_multigrid")
@@ -28,10 +28,7 @@ class NonLocalAttention(keras.layers.Layer):
 
     def __init__(self, attention: str, **kwargs):
         super().__init__(**kwargs)
-        if attention not in ATTENTIONS:
-            raise ValueError(
-                f"`attention` must be one of {ATTENTIONS}. Received: attention={attention!r}."
-            )
+        check_choice("attention", attention, ("softmax", "dot_product"))
         self.attention = attention
 
     def build(self, theta_shape, phi_shape, g_shape):

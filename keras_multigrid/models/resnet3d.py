@@ -11,44 +11,140 @@ import keras
 from keras_multigrid.layers.sub_batch_normalization import SubBatchNormalization
 from keras_multigrid.models.non_local import NonLocalAttention
 
-# Bottleneck blocks of stages 2 to 5.
-BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
+class Blocks:
+    """Adds the blocks of a network to symbolic features.
 
-def weight_regularizer(weight_decay: float):
-    """The penalty whose gradient is `weight_decay * w`; None for 0."""
-    return keras.regularizers.L2(weight_decay / 2) if weight_decay else None
-
-
-def conv(
-    x,
-    filters: int,
-    kernel: Sequence[int],
-    *,
-    stride=(1, 1, 1),
-    use_bias=False,
-    weight_decay=0.0,
-    name: str,
-):
-    """3-D convolution, padded by `kernel // 2` on both sides.
-
-    Keras's "same" pads unevenly at stride 2, which the published weights do not expect.
+    Args:
+        weight_decay: of convolutions and classifier: the gradient of their penalty is
+            `weight_decay * w`.
     """
-    padding = "same"
-    if max(stride) > 1:
-        x = pad(x, kernel, name=f"{name}_pad")
-        padding = "valid"
-    return keras.layers.Conv3D(
-        filters,
-        tuple(kernel),
-        strides=tuple(stride),
-        padding=padding,
-        use_bias=use_bias,
-        kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
-        kernel_regularizer=weight_regularizer(weight_decay),
-        bias_regularizer=weight_regularizer(weight_decay) if use_bias else None,
-        name=name,
-    )(x)
+
+    def __init__(self, weight_decay: float = 0.0):
+        self._regularizer = keras.regularizers.L2(weight_decay / 2) if weight_decay else None
+
+    def conv(
+        self, x, filters: int, kernel: Sequence[int], *, stride=(1, 1, 1), use_bias=False, name: str
+    ):
+        """3-D convolution, padded by `kernel // 2` on both sides.
+
+        Keras's "same" pads unevenly at stride 2, which the published weights do not expect.
+        """
+        padding = "same"
+        if max(stride) > 1:
+            x = pad(x, kernel, name=f"{name}_pad")
+            padding = "valid"
+        he_normal = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
+        return keras.layers.Conv3D(
+            filters,
+            tuple(kernel),
+            strides=tuple(stride),
+            padding=padding,
+            use_bias=use_bias,
+            kernel_initializer=he_normal,
+            kernel_regularizer=self._regularizer,
+            bias_regularizer=self._regularizer if use_bias else None,
+            name=name,
+        )(x)
+
+    def stem(self, x, *, width: int, temporal_kernel: int, name: str):
+        """Convolution k x 7 x 7 at spatial stride 2, then max pooling 1 x 3 x 3 at stride 2."""
+        kernel = (temporal_kernel, 7, 7)
+        x = self.conv(x, width, kernel, stride=(1, 2, 2), name=f"{name}_stem-conv")
+        x = normalize(x, name=f"{name}_stem-bn")
+        x = keras.layers.ReLU(name=f"{name}_stem-relu")(x)
+        # Zeros serve as padding of the maximum: what comes out of a ReLU is never below.
+        x = pad(x, (1, 3, 3), name=f"{name}_stem-pool_pad")
+        return keras.layers.MaxPooling3D((1, 3, 3), strides=(1, 2, 2), name=f"{name}_stem-pool")(x)
+
+    def bottleneck(self, x, *, inner: int, temporal_kernel: int, stride: int, name: str):
+        """T x 1 x 1, then 1 x 3 x 3 with the stride, then 1 x 1 x 1 convolution, and a shortcut."""
+        outer, strides = 4 * inner, (1, stride, stride)
+        shortcut = x
+        if x.shape[-1] != outer or stride > 1:
+            shortcut = self.conv(x, outer, (1, 1, 1), stride=strides, name=f"{name}-branch1")
+            shortcut = normalize(shortcut, name=f"{name}-branch1_bn")
+        layers = (
+            ("a", inner, (temporal_kernel, 1, 1), (1, 1, 1)),
+            ("b", inner, (1, 3, 3), strides),
+            ("c", outer, (1, 1, 1), (1, 1, 1)),
+        )
+        for letter, filters, kernel, layer_stride in layers:
+            branch = f"{name}-branch2-{letter}"
+            x = self.conv(x, filters, kernel, stride=layer_stride, name=branch)
+            # The block starts as the identity, which large learning rates need.
+            gamma = "zeros" if letter == "c" else "ones"
+            x = normalize(x, gamma_initializer=gamma, name=f"{branch}_bn")
+            if letter != "c":
+                x = keras.layers.ReLU(name=f"{branch}_relu")(x)
+        x = keras.layers.Add(name=f"{name}-add")([x, shortcut])
+        return keras.layers.ReLU(name=f"{name}-relu")(x)
+
+    def stage(
+        self,
+        x,
+        *,
+        inner: int,
+        temporal_kernels: Sequence[int],
+        stride: int,
+        non_local_after: Collection[int],
+        attention: str,
+        name: str,
+    ):
+        """Bottleneck blocks, one for each temporal kernel; the first one strides.
+
+        After the blocks whose numbers are in `non_local_after` comes a non-local one.
+        """
+        for index, kernel in enumerate(temporal_kernels):
+            block = {"temporal_kernel": kernel, "stride": stride if index == 0 else 1}
+            x = self.bottleneck(x, inner=inner, name=f"{name}_res{index}", **block)
+            if index in non_local_after:
+                x = self.non_local(x, attention=attention, name=f"{name}_nonlocal{index}")
+        return x
+
+    def non_local(self, x, *, attention: str, name: str):
+        """Every position attends to all positions, at half the spatial resolution; residual.
+
+        Wang, Girshick, Gupta and He, "Non-local Neural Networks", CVPR 2018, section 3.
+        """
+
+        def pointwise(x, filters, letter):
+            return self.conv(x, filters, (1, 1, 1), use_bias=True, name=f"{name}-conv_{letter}")
+
+        inner = x.shape[-1] // 2
+        pooled = keras.layers.MaxPooling3D((1, 2, 2), name=f"{name}-pool")(x)
+        y = NonLocalAttention(attention, name=f"{name}-attention")(
+            pointwise(x, inner, "theta"),
+            pointwise(pooled, inner, "phi"),
+            pointwise(pooled, inner, "g"),
+        )
+        y = pointwise(y, x.shape[-1], "out")
+        y = normalize(y, gamma_initializer="zeros", name=f"{name}-bn")
+        return keras.layers.Add(name=f"{name}-add")([x, y])
+
+    def lateral(self, fast, *, kernel: int, alpha: int, name: str):
+        """Features of the fast pathway at the slow one's frames, with twice the channels.
+
+        Feichtenhofer, Fan, Malik and He, "SlowFast Networks", ICCV 2019, section 3.3.
+        """
+        channels, stride = 2 * fast.shape[-1], (alpha, 1, 1)
+        x = self.conv(fast, channels, (kernel, 1, 1), stride=stride, name=f"{name}-conv_f2s")
+        return keras.layers.ReLU(name=f"{name}-relu")(normalize(x, name=f"{name}-bn"))
+
+    def head(self, x, *, classes: int, dropout: float, activation: str | None):
+        """Dropout and a dense classifier on globally pooled features."""
+        if dropout:
+            x = keras.layers.Dropout(dropout, name="head-dropout")(x)
+        return keras.layers.Dense(
+            classes,
+            activation=activation,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+            kernel_regularizer=self._regularizer,
+            bias_regularizer=self._regularizer,
+            # Scores stay float32 under mixed precision: a softmax over float16 overflows.
+            dtype="float32",
+            name="head-projection",
+        )(x)
 
 
 def pad(x, kernel: Sequence[int], *, name: str):
@@ -60,138 +156,3 @@ def pad(x, kernel: Sequence[int], *, name: str):
 def normalize(x, *, gamma_initializer="ones", name: str):
     """Sub-batch normalization."""
     return SubBatchNormalization(gamma_initializer=gamma_initializer, name=name)(x)
-
-
-def stem(x, *, width: int, temporal_kernel: int, weight_decay: float, name: str):
-    """Convolution k x 7 x 7 at spatial stride 2, then max pooling 1 x 3 x 3 at stride 2."""
-    kernel = (temporal_kernel, 7, 7)
-    x = conv(
-        x, width, kernel, stride=(1, 2, 2), weight_decay=weight_decay, name=f"{name}_stem-conv"
-    )
-    x = normalize(x, name=f"{name}_stem-bn")
-    x = keras.layers.ReLU(name=f"{name}_stem-relu")(x)
-    # Zeros serve as padding of the maximum: what comes out of a ReLU is never below.
-    x = pad(x, (1, 3, 3), name=f"{name}_stem-pool_pad")
-    return keras.layers.MaxPooling3D((1, 3, 3), strides=(1, 2, 2), name=f"{name}_stem-pool")(x)
-
-
-def bottleneck(
-    x,
-    *,
-    inner: int,
-    temporal_kernel: int,
-    stride: int,
-    weight_decay: float,
-    name: str,
-):
-    """T x 1 x 1, then 1 x 3 x 3 with the stride, then 1 x 1 x 1 convolution, and a shortcut."""
-    outer, strides = 4 * inner, (1, stride, stride)
-    shortcut = x
-    if x.shape[-1] != outer or stride > 1:
-        shortcut = conv(
-            x, outer, (1, 1, 1), stride=strides, weight_decay=weight_decay, name=f"{name}-branch1"
-        )
-        shortcut = normalize(shortcut, name=f"{name}-branch1_bn")
-    layers = (
-        ("a", inner, (temporal_kernel, 1, 1), (1, 1, 1)),
-        ("b", inner, (1, 3, 3), strides),
-        ("c", outer, (1, 1, 1), (1, 1, 1)),
-    )
-    for letter, filters, kernel, layer_stride in layers:
-        branch = f"{name}-branch2-{letter}"
-        x = conv(x, filters, kernel, stride=layer_stride, weight_decay=weight_decay, name=branch)
-        # The block starts as the identity, which large learning rates need.
-        gamma = "zeros" if letter == "c" else "ones"
-        x = normalize(x, gamma_initializer=gamma, name=f"{branch}_bn")
-        if letter != "c":
-            x = keras.layers.ReLU(name=f"{branch}_relu")(x)
-    x = keras.layers.Add(name=f"{name}-add")([x, shortcut])
-    return keras.layers.ReLU(name=f"{name}-relu")(x)
-
-
-def stage(
-    x,
-    *,
-    inner: int,
-    temporal_kernels: Sequence[int],
-    stride: int,
-    non_local_after: Collection[int] = (),
-    attention: str | None = None,
-    weight_decay: float,
-    name: str,
-):
-    """Bottleneck blocks, one for each temporal kernel; the first one strides.
-
-    After the blocks whose numbers are in `non_local_after` comes a non-local one.
-    """
-    for index, temporal_kernel in enumerate(temporal_kernels):
-        x = bottleneck(
-            x,
-            inner=inner,
-            temporal_kernel=temporal_kernel,
-            stride=stride if index == 0 else 1,
-            weight_decay=weight_decay,
-            name=f"{name}_res{index}",
-        )
-        if index in non_local_after:
-            x = non_local(
-                x, attention=attention, weight_decay=weight_decay, name=f"{name}_nonlocal{index}"
-            )
-    return x
-
-
-def non_local(x, *, attention: str, weight_decay: float, name: str):
-    """Every position attends to all positions, at half the spatial resolution; a residual block.
-
-    Wang, Girshick, Gupta and He, "Non-local Neural Networks", CVPR 2018, section 3.
-    """
-
-    def pointwise(x, filters, letter):
-        return conv(
-            x,
-            filters,
-            (1, 1, 1),
-            use_bias=True,
-            weight_decay=weight_decay,
-            name=f"{name}-conv_{letter}",
-        )
-
-    inner = x.shape[-1] // 2
-    pooled = keras.layers.MaxPooling3D((1, 2, 2), name=f"{name}-pool")(x)
-    y = NonLocalAttention(attention, name=f"{name}-attention")(
-        pointwise(x, inner, "theta"), pointwise(pooled, inner, "phi"), pointwise(pooled, inner, "g")
-    )
-    y = normalize(pointwise(y, x.shape[-1], "out"), gamma_initializer="zeros", name=f"{name}-bn")
-    return keras.layers.Add(name=f"{name}-add")([x, y])
-
-
-def lateral(fast, *, kernel: int, alpha: int, weight_decay: float, name: str):
-    """Features of the fast pathway at the slow one's frames, with twice the channels.
-
-    Feichtenhofer, Fan, Malik and He, "SlowFast Networks", ICCV 2019, section 3.3.
-    """
-    x = conv(
-        fast,
-        2 * fast.shape[-1],
-        (kernel, 1, 1),
-        stride=(alpha, 1, 1),
-        weight_decay=weight_decay,
-        name=f"{name}-conv_f2s",
-    )
-    return keras.layers.ReLU(name=f"{name}-relu")(normalize(x, name=f"{name}-bn"))
-
-
-def head(x, *, classes: int, dropout: float, weight_decay: float, activation: str | None):
-    """Dropout and a dense classifier on globally pooled features."""
-    if dropout:
-        x = keras.layers.Dropout(dropout, name="head-dropout")(x)
-    return keras.layers.Dense(
-        classes,
-        activation=activation,
-        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-        kernel_regularizer=weight_regularizer(weight_decay),
-        bias_regularizer=weight_regularizer(weight_decay),
-        # Scores stay float32 under mixed precision: a softmax over float16 overflows.
-        dtype="float32",
-        name="head-projection",
-    )(x)

@@ -11,7 +11,7 @@ class Slow(SinglePathway):
 
     Feichtenhofer, Fan, Malik and He, "SlowFast Networks", ICCV 2019, section 4.1.
 
-    Args: as of `SinglePathway`. Non-local blocks attend by dot product.
+    Arguments: same as for `VideoModel`. Non-local blocks attend by dot product.
 
     Example:
 

@@ -1,16 +1,43 @@
 """SlowFast: a wide pathway over few frames and a narrow one over all."""
 
-from collections.abc import Collection, Sequence
+import dataclasses
 
 import keras
 from keras import ops
 
-from keras_multigrid.models import resnet3d
-from keras_multigrid.models.single_pathway import check_non_local, repeated, smallest_crop
-from keras_multigrid.models.video_model import VideoModel, check_blocks
+from keras_multigrid.models.architecture import Architecture
+from keras_multigrid.models.resnet3d import Blocks
+from keras_multigrid.models.video_model import VideoModel
 
 # Temporal kernels of the stages, of the slow and of the fast pathway.
-_SLOW, _FAST = (1, 1, 3, 3), (3, 3, 3, 3)
+_KERNELS = ((1, 1, 3, 3), (3, 3, 3, 3))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SlowFastArchitecture(Architecture):
+    """Arguments of a `SlowFast`, which explains them."""
+
+    alpha: int = 4
+    beta: int = 8
+    fusion_kernel: int = 7
+    temporal_blocks: tuple[int, int] | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        given = self.temporal_blocks
+        blocks = (self.blocks[2], self.blocks[2]) if given is None else tuple(given)
+        object.__setattr__(self, "temporal_blocks", blocks)
+        if self.width % self.beta:
+            raise ValueError(
+                "`width` must be a multiple of `beta`, so that the fast pathway has whole "
+                f"channels. Received: width={self.width}, beta={self.beta}."
+            )
+
+    def temporal_kernels(self, index: int, pathway: int) -> tuple[int, ...]:
+        """Temporal kernels of the blocks of stage `index + 2` on a pathway."""
+        kernel, count = _KERNELS[pathway][index], self.blocks[index]
+        temporal = self.temporal_blocks[pathway] if index == 2 else count
+        return (kernel,) * temporal + (1,) * (count - temporal)
 
 
 @keras.saving.register_keras_serializable(package="keras_multigrid")
@@ -22,31 +49,14 @@ class SlowFast(VideoModel):
     `alpha` frames.
 
     Args:
-        include_top: whether to end in a classifier; without it the output is the pooled features of
-            both pathways.
-        weights: None for random ones, or the path of a `.weights.h5` file.
-        input_shape: (frames, height, width, 3); None for sizes that change, as multigrid's do.
-        classes: number of classes.
-        classifier_activation: of the classifier: "softmax", "sigmoid" (several labels), None.
-        name: of the model.
-        depth: 50 or 101, which sets `blocks`.
-        blocks: number of blocks in each of the four stages, instead of `depth`'s.
-        width: channels of the slow stem; the fast pathway has `1 / beta` of the slow one's.
-        alpha: frames of the fast pathway for each of the slow one.
-        beta: how many times fewer channels the fast pathway has.
-        fusion_kernel: temporal kernel of the lateral connections.
+        alpha: frames of the fast pathway for each of the slow one (4).
+        beta: how many times fewer channels the fast pathway has (8). `width` is the slow one's.
+        fusion_kernel: temporal kernel of the lateral connections (7).
         temporal_blocks: blocks of stage 4, on the slow and the fast pathway, that look along time;
             None for all. Published networks of depth 101 have (6, 6), (6, 23) and (23, 23).
-        non_local: numbers of the blocks of each stage that a non-local block follows on the slow
-            pathway, or True for the published ones, ((), (1, 3), (1, 3, 5), ()).
-        dropout: share of the pooled features that is dropped in training.
-        weight_decay: of convolutions and classifier; normalization parameters have none.
-        dtype: policy of all layers, like "mixed_bfloat16"; None for the global one.
 
-    Input: (batch, frames, height, width, 3). Output: (batch, classes).
-
-    Raises:
-        ValueError: for a depth, blocks or a width that make no model.
+    Other arguments: same as for `VideoModel`. Non-local blocks are on the slow pathway, and attend
+    by dot product.
 
     Example:
 
@@ -54,107 +64,38 @@ class SlowFast(VideoModel):
     (2, 10)
     """
 
-    def __init__(
-        self,
-        include_top: bool = True,
-        weights: str | None = None,
-        input_shape: Sequence[int | None] = (None, None, None, 3),
-        classes: int = 400,
-        classifier_activation: str | None = "softmax",
-        name: str | None = None,
-        *,
-        depth: int = 50,
-        blocks: Sequence[int] | None = None,
-        width: int = 64,
-        alpha: int = 4,
-        beta: int = 8,
-        fusion_kernel: int = 7,
-        temporal_blocks: tuple[int, int] | None = None,
-        non_local: bool | Sequence[Collection[int]] = False,
-        dropout: float = 0.5,
-        weight_decay: float = 1e-4,
-        dtype=None,
-    ):
-        blocks = check_blocks(depth, blocks)
-        locations = check_non_local(non_local, blocks)
-        if temporal_blocks is None:
-            temporal_blocks = (blocks[2], blocks[2])
-        if width % beta:
-            raise ValueError(
-                "`width` must be a multiple of `beta`, so that the fast pathway has whole "
-                f"channels. Received: width={width}, beta={beta}."
-            )
+    _architecture_type = SlowFastArchitecture
 
-        def kernels(stage, pathway):
-            kernel = (_SLOW, _FAST)[pathway][stage]
-            temporal = temporal_blocks[pathway] if stage == 2 else blocks[stage]
-            return repeated((kernel,), temporal) + repeated((1,), blocks[stage] - temporal)
+    @property
+    def frame_multiple(self) -> int:
+        return self._architecture.alpha
 
-        def join(slow, fast, stage):
-            name = f"s{stage}_fuse"
-            connection = resnet3d.lateral(
-                fast, kernel=fusion_kernel, alpha=alpha, weight_decay=weight_decay, name=name
-            )
-            return keras.layers.Concatenate(name=f"{name}-concat")([slow, connection])
+    min_frames = frame_multiple
 
-        def pathways(clips):
-            slow = EvenlySpacedFrames(alpha, name="slow_frames")(clips)
-            slow = resnet3d.stem(
-                slow,
-                width=width,
-                temporal_kernel=1,
-                weight_decay=weight_decay,
-                name="s1-pathway0",
-            )
-            fast = resnet3d.stem(
-                clips,
-                width=width // beta,
-                temporal_kernel=5,
-                weight_decay=weight_decay,
-                name="s1-pathway1",
-            )
-            for index in range(len(blocks)):
-                slow = join(slow, fast, index + 1)
-                shared = {
-                    "stride": 1 if index == 0 else 2,
-                    "weight_decay": weight_decay,
-                }
-                slow = resnet3d.stage(
-                    slow,
-                    inner=width * 2**index,
-                    temporal_kernels=kernels(index, 0),
-                    non_local_after=locations[index],
+    @classmethod
+    def _pathways(cls, clips, architecture):
+        blocks, alpha = Blocks(architecture.weight_decay), architecture.alpha
+        widths = (architecture.width, architecture.width // architecture.beta)
+        slow = EvenlySpacedFrames(alpha, name="slow_frames")(clips)
+        slow = blocks.stem(slow, width=widths[0], temporal_kernel=1, name="s1-pathway0")
+        fast = blocks.stem(clips, width=widths[1], temporal_kernel=5, name="s1-pathway1")
+        for index in range(4):
+            fuse, kernel = f"s{index + 1}_fuse", architecture.fusion_kernel
+            connection = blocks.lateral(fast, kernel=kernel, alpha=alpha, name=fuse)
+            slow = keras.layers.Concatenate(name=f"{fuse}-concat")([slow, connection])
+            slow, fast = (
+                blocks.stage(
+                    x,
+                    inner=widths[pathway] * 2**index,
+                    temporal_kernels=architecture.temporal_kernels(index, pathway),
+                    stride=1 if index == 0 else 2,
+                    non_local_after=() if pathway else architecture.non_local[index],
                     attention="dot_product",
-                    name=f"s{index + 2}-pathway0",
-                    **shared,
+                    name=f"s{index + 2}-pathway{pathway}",
                 )
-                fast = resnet3d.stage(
-                    fast,
-                    inner=width // beta * 2**index,
-                    temporal_kernels=kernels(index, 1),
-                    name=f"s{index + 2}-pathway1",
-                    **shared,
-                )
-            return [slow, fast]
-
-        config = {
-            "include_top": include_top,
-            "input_shape": tuple(input_shape),
-            "classes": classes,
-            "classifier_activation": classifier_activation,
-            "blocks": tuple(blocks),
-            "width": width,
-            "alpha": alpha,
-            "beta": beta,
-            "fusion_kernel": fusion_kernel,
-            "temporal_blocks": tuple(temporal_blocks),
-            "non_local": tuple(tuple(places) for places in locations),
-            "dropout": dropout,
-            "weight_decay": weight_decay,
-        }
-        super().__init__(pathways, config, weights=weights, dtype=dtype, name=name)
-        self.min_frames = self.frame_multiple = alpha
-        self.min_crop_size = smallest_crop(locations)
+                for pathway, x in enumerate((slow, fast))
+            )
+        return [slow, fast]
 
 
 @keras.saving.register_keras_serializable(package="keras_multigrid")

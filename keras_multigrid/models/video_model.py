@@ -2,76 +2,99 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
-from keras_multigrid.layers.sub_batch_normalization import SubBatchNormalization
-from keras_multigrid.models import resnet3d
+from keras_multigrid.models.architecture import Architecture
 from keras_multigrid.models.non_local import NonLocalAttention
+from keras_multigrid.models.resnet3d import Blocks
 
 
 class VideoModel(keras.Model):
     """A network of one or several pathways, pooled over all positions, joined and classified.
 
-    Subclasses say what their pathways are; users make those: `C2D`, `I3D`, `Slow`, `SlowFast`.
+    Users make its subclasses: `C2D`, `I3D`, `Slow`, `SlowFast`. A subclass says what its pathways
+    are.
 
     Args:
-        pathways: from the symbolic input to the features of each pathway,
-            (batch, frames, height, width, channels).
-        config: all other arguments of the subclass but `weights`, `dtype` and `name`, from which it
-            can be made again.
+        include_top: whether to end in a classifier; without it the output is the pooled features.
         weights: None for random ones, or the path of a `.weights.h5` file.
-        dtype: policy of all layers, like "mixed_bfloat16"; None for the global one.
+        input_shape: (frames, height, width, 3); None for sizes that change, as multigrid's do.
+        classes: number of classes.
+        classifier_activation: of the classifier: "softmax", "sigmoid" (several labels), None.
         name: of the model.
+        options: the fields of `Architecture`: depth, blocks, width, non_local, dropout,
+            weight_decay, dtype; `SlowFast` has more.
+
+    Input: (batch, frames, height, width, 3). Output: (batch, classes).
+
+    Raises:
+        ValueError: for a depth, blocks or a width that make no model.
+        TypeError: for an option that there is not.
     """
 
-    # Fewest frames and pixels a side of a clip; the frames must be a multiple of the last.
+    # Fewest frames of a clip, of which there must be a multiple of the other.
     min_frames = 1
-    min_crop_size = 1
     frame_multiple = 1
+    _architecture_type = Architecture
 
     def __init__(
         self,
-        pathways: Callable[[Any], Sequence[Any]],
-        config: Mapping[str, Any],
-        *,
-        weights: str | None,
-        dtype: Any,
-        name: str | None,
+        include_top: bool = True,
+        weights: str | None = None,
+        input_shape: Sequence[int | None] = (None, None, None, 3),
+        classes: int = 400,
+        classifier_activation: str | None = "softmax",
+        name: str | None = None,
+        **options,
     ):
-        with _dtype_policy(dtype):
-            inputs = keras.Input(tuple(config["input_shape"]), name="clips")
-            features = pathways(inputs)
+        architecture = self._architecture_type(**options)
+        with _dtype_policy(architecture.dtype):
+            inputs = keras.Input(tuple(input_shape), name="clips")
+            features = self._pathways(inputs, architecture)
+            names = [f"head-pathway{index}_pool" for index in range(len(features))]
+            names = names if features[1:] else ["head-pool"]
             pooled = [
-                keras.layers.GlobalAveragePooling3D(name=_pool_name(index, len(features)))(x)
-                for index, x in enumerate(features)
+                keras.layers.GlobalAveragePooling3D(name=pool)(x)
+                for x, pool in zip(features, names, strict=True)
             ]
             x = keras.layers.Concatenate(name="head-join")(pooled) if pooled[1:] else pooled[0]
-            if config["include_top"]:
-                x = resnet3d.head(
+            if include_top:
+                x = Blocks(architecture.weight_decay).head(
                     x,
-                    classes=config["classes"],
-                    dropout=config["dropout"],
-                    weight_decay=config["weight_decay"],
-                    activation=config["classifier_activation"],
+                    classes=classes,
+                    dropout=architecture.dropout,
+                    activation=classifier_activation,
                 )
             super().__init__(inputs=inputs, outputs=x, name=name)
-        self._config = dict(config)
+        self._architecture = architecture
+        self._config = {
+            "include_top": include_top,
+            "input_shape": tuple(input_shape),
+            "classes": classes,
+            "classifier_activation": classifier_activation,
+            **architecture.config(),
+        }
         if weights is not None:
             self.load_weights(weights)
+
+    @classmethod
+    def _pathways(cls, clips: Any, architecture: Architecture) -> Sequence[Any]:
+        """Features of each pathway, (batch, frames, height, width, channels), of symbolic clips."""
+        raise NotImplementedError
+
+    @property
+    def min_crop_size(self) -> int:
+        """Fewest pixels a side of a clip."""
+        return self._architecture.min_crop_size
 
     @property
     def parameter_count(self) -> int:
         """Learned numbers: weights without moving statistics, frozen ones included."""
-        learned = 0
-        for layer in self.layers:
-            if isinstance(layer, SubBatchNormalization):
-                learned += 2 * math.prod(layer.gamma.shape)
-            else:
-                learned += sum(math.prod(weight.shape) for weight in _arrays(layer))
-        return learned
+        learned = ("kernel", "bias", "gamma", "beta")
+        return sum(math.prod(weight.shape) for weight in self.weights if weight.name in learned)
 
     def multiply_adds(self, num_frames: int, crop_size: int) -> int:
         """Multiplications with an addition that one clip costs, as papers count them.
@@ -84,23 +107,20 @@ class VideoModel(keras.Model):
         >>> I3D().multiply_adds(8, 224) / 1e9
         28.54...
         """
-        counted = (keras.layers.Conv3D, keras.layers.Dense, NonLocalAttention)
-        layers = [layer for layer in self.layers if isinstance(layer, counted)]
-        shapes = self._shapes([layer.output for layer in layers], num_frames, crop_size)
-        attentions = [layer for layer in layers if isinstance(layer, NonLocalAttention)]
-        keys = self._shapes([layer.input[1] for layer in attentions], num_frames, crop_size)
-        keys = {
-            layer.name: math.prod(shape[1:-1])
-            for layer, shape in zip(attentions, keys, strict=True)
-        }
-        total = 0
-        for layer, shape in zip(layers, shapes, strict=True):
-            positions = math.prod(shape[1:-1])
-            if layer.name in keys:
-                total += 2 * positions * keys[layer.name] * shape[-1]
-            else:
-                total += positions * math.prod(layer.kernel.shape)
-        return total
+        size = num_frames, crop_size
+        kernels = (keras.layers.Conv3D, keras.layers.Dense)
+        layers = [layer for layer in self.layers if isinstance(layer, kernels)]
+        outputs = self._shapes([layer.output for layer in layers], *size)
+        attentions = [layer for layer in self.layers if isinstance(layer, NonLocalAttention)]
+        thetas = self._shapes([layer.input[0] for layer in attentions], *size)
+        phis = self._shapes([layer.input[1] for layer in attentions], *size)
+        return sum(
+            math.prod(shape[1:-1]) * math.prod(layer.kernel.shape)
+            for layer, shape in zip(layers, outputs, strict=True)
+        ) + sum(
+            2 * math.prod(theta) * math.prod(phi[1:-1])
+            for theta, phi in zip(thetas, phis, strict=True)
+        )
 
     def check_clip_size(self, num_frames: int, crop_size: int) -> None:
         """Refuse clips that the network cannot take.
@@ -143,7 +163,8 @@ class VideoModel(keras.Model):
         """
         if not self._config["include_top"]:
             raise ValueError("A network without classifier has no scores: use include_top=True.")
-        features = [layer.input for layer in self._pools()]
+        pools = keras.layers.GlobalAveragePooling3D
+        features = [layer.input for layer in self.layers if isinstance(layer, pools)]
         windows = self._shapes(features, num_frames, crop_size)
         with _dtype_policy(self.dtype_policy):
             pooled = [
@@ -156,11 +177,10 @@ class VideoModel(keras.Model):
         return keras.Model(self.inputs[0], scores, name=f"{self.name}_fully_convolutional")
 
     def get_config(self):
-        frozen = [layer.name for layer in self.layers if not layer.trainable]
         return {
             "name": self.name,
             "dtype": self.dtype_policy.name,
-            "frozen_layers": frozen,
+            "frozen_layers": [layer.name for layer in self.layers if not layer.trainable],
             **self._config,
         }
 
@@ -173,10 +193,6 @@ class VideoModel(keras.Model):
             model.get_layer(name).trainable = False
         return model
 
-    def _pools(self) -> list[keras.layers.Layer]:
-        names = {_pool_name(0, 1), _pool_name(0, 2), _pool_name(1, 2)}
-        return [layer for layer in self.layers if layer.name in names]
-
     def _shapes(self, tensors: Sequence[Any], num_frames: int, crop_size: int) -> list[tuple]:
         """Shapes that symbolic tensors of the network take for one clip."""
         if not tensors:
@@ -184,40 +200,6 @@ class VideoModel(keras.Model):
         clip = keras.KerasTensor((1, num_frames, crop_size, crop_size, self.inputs[0].shape[-1]))
         specs = keras.Function(self.inputs, list(tensors)).compute_output_spec([clip])
         return [tuple(spec.shape) for spec in specs]
-
-
-def check_blocks(depth: int, blocks: Sequence[int] | None) -> Sequence[int]:
-    """Numbers of blocks of the four stages.
-
-    Raises:
-        ValueError: if they make no network.
-    """
-    if blocks is None:
-        if depth not in resnet3d.BLOCKS:
-            raise ValueError(
-                f"`depth` must be one of {sorted(resnet3d.BLOCKS)}. Received: depth={depth!r}. "
-                "Use `blocks` for another network."
-            )
-        return resnet3d.BLOCKS[depth]
-    valid = isinstance(blocks, (tuple, list)) and len(blocks) == 4
-    if not valid or not all(isinstance(count, int) and count >= 1 for count in blocks):
-        raise ValueError(
-            "`blocks` must hold the number of blocks of each of the four stages, at least 1. "
-            f"Received: blocks={blocks!r}. Use (1, 1, 1, 1) for a small network."
-        )
-    return blocks
-
-
-def _pool_name(index: int, count: int) -> str:
-    return "head-pool" if count == 1 else f"head-pathway{index}_pool"
-
-
-def _arrays(layer: keras.layers.Layer) -> list:
-    return [
-        getattr(layer, name)
-        for name in ("kernel", "bias")
-        if getattr(layer, name, None) is not None
-    ]
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import functools
 
 import keras
 
+from keras_multigrid.checks import check_choice
 from keras_multigrid.models.c2d import C2D
 from keras_multigrid.models.i3d import I3D
 from keras_multigrid.models.slow import Slow
@@ -59,6 +60,5 @@ def create(name: str, classes: int = 400, **overrides) -> keras.Model:
 
     >>> model = create("slowfast_8x8_r50", classes=174, dropout=0.2)
     """
-    if name not in _MODELS:
-        raise ValueError(f"`name` must be one of {', '.join(names())}. Received: name={name!r}.")
+    check_choice("name", name, _MODELS)
     return _MODELS[name](classes=classes, **{"name": name, **overrides})

@@ -5,7 +5,7 @@ import dataclasses
 import html
 import io
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -18,7 +18,6 @@ from keras_multigrid.data.input import Input
 from keras_multigrid.data.reading import Cut
 from keras_multigrid.data.videos.video import VideoSet
 from keras_multigrid.schedule import Grid, MultigridSchedule
-from keras_multigrid.task import Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,7 +26,7 @@ class ShownClip:
 
     Args:
         frames: its colours, uint8 (frames, height, width, 3).
-        region: where it lies in the first of its frames, as of `outlined`.
+        region: where it lies in the first of its frames, from `outlined`.
         label: names of its classes.
         path: the video that it was read from.
         details: how it was taken from the video, in words.
@@ -101,85 +100,70 @@ def browse(
 
 
 def _training_clip(source: Input, clip: Clip, cut: Cut, frames: np.ndarray) -> ShownClip:
-    videos, fault = source.videos.train, None
+    fault = None
     if cut.video != clip.video:
-        path = videos[clip.video].path
+        path = source.videos.train[clip.video].path
         fault = f"replaces {path}, which cannot be read: {source.bad_videos.errors[path]}"
-    return ShownClip(
-        frames=_colours(frames, source.sampling),
-        region=outlined(cut),
-        label=_label(cut, source.videos.task),
-        path=videos[cut.video].path,
-        details=f"{_frames_in_words(source.sampling, clip.num_frames, clip.stride, clip.span)}, "
-        f"{_scale_in_words(clip.short_side)}, random crop {clip.crop_size}², "
-        f"{'mirrored' if clip.flip else 'not mirrored'}",
-        fault=fault,
-    )
+    scale = f"scaled to a short side of {clip.short_side}, random crop {clip.crop_size}²"
+    frames_in_words = _in_words(source.sampling, clip.num_frames, clip.stride, clip.span)
+    details = f"{frames_in_words}, {scale}, {'mirrored' if clip.flip else 'not mirrored'}"
+    return _shown(source, cut, frames, source.videos.train[cut.video].path, details, fault)
 
 
 def _validation_clips(source: Input, grid: Grid, num_clips: int) -> GridClips:
     """Of videos spread over the list: neighbours are often of one class."""
     videos, sampling = source.videos.validation, source.sampling
-    total = len(videos)
-    count = min(num_clips, total)
+    total, count = len(videos), min(num_clips, len(videos))
     span = (grid.num_frames - 1) * sampling.stride + 1
+    short_side = max(sampling.scales(grid.crop_size)[0], grid.crop_size)
     details = (
-        f"{_frames_in_words(sampling, grid.num_frames, sampling.stride, span)}, "
-        f"{_scale_in_words(max(sampling.scales(grid.crop_size)[0], grid.crop_size))}, "
-        f"centre crop {grid.crop_size}²"
+        f"{_in_words(sampling, grid.num_frames, sampling.stride, span)}, "
+        f"scaled to a short side of {short_side}, centre crop {grid.crop_size}²"
     )
-    clips = []
-    for index in (number * total // count for number in range(count)):
-        found = source.validation_clip(index, grid)
-        # Validation leaves out what it cannot read.
-        if found is not None:
-            cut, frames = found
-            clips.append(
-                ShownClip(
-                    frames=_colours(frames, sampling),
-                    region=outlined(cut),
-                    label=_label(cut, source.videos.task),
-                    path=videos[index].path,
-                    details=details,
-                )
-            )
+    indices = [number * total // count for number in range(count)]
+    found = [(index, source.validation_clip(index, grid)) for index in indices]
     return GridClips(
         title=f"Validation: {grid.num_frames} frames x {grid.crop_size}²",
         details="The clip in the middle of each video; unreadable videos are left out",
-        clips=clips,
+        clips=[
+            _shown(source, *clip, videos[index].path, details)
+            for index, clip in found
+            if clip is not None
+        ],
     )
 
 
-def to_html(grids: Sequence[GridClips]) -> str:
-    """A page in one file: of each clip a moving picture and its frames."""
-    return _PAGE.format(body="\n".join(_section(grid) for grid in grids))
-
-
-def to_png(grids: Sequence[GridClips]) -> bytes:
-    """A sheet of film strips, at most 8 frames of each clip."""
-    sections = {}
-    for grid in grids:
-        sections["\n".join([grid.title, *textwrap.wrap(grid.details, 130)])] = [
-            (_caption(clip), _strip(clip)) for clip in grid.clips
-        ]
-    return figures.to_png(figures.draw_strips(sections))
-
-
-def _strip(clip: ShownClip) -> np.ndarray:
-    """The region of a clip, and beside it the film strip: uint8 (height, width, 3)."""
-    strip = figures.film_strips(clip.frames[None])
-    height = strip.shape[0]
-    width = max(1, round(clip.region.shape[1] * height / clip.region.shape[0]))
-    region = np.asarray(Image.fromarray(clip.region).resize((width, height)))
-    gap = np.full((height, 8, 3), 255, np.uint8)
-    return np.concatenate([region, gap, strip], axis=1)
-
-
-def _colours(clip: np.ndarray, sampling: ClipSampling) -> np.ndarray:
-    """What `normalized` made, as a picture."""
+def _shown(
+    source: Input, cut: Cut, clip: np.ndarray, path: str, details: str, fault: str | None = None
+) -> ShownClip:
+    sampling, task = source.sampling, source.videos.task
     # Differences from the clip's mean lie around 0: grey is where nothing moves.
     mean = 0.5 if sampling.subtract_clip_mean else sampling.mean
-    return (np.clip(clip * sampling.std + mean, 0, 1) * 255).round().astype(np.uint8)
+    return ShownClip(
+        frames=(np.clip(clip * sampling.std + mean, 0, 1) * 255).round().astype(np.uint8),
+        region=outlined(cut),
+        label=", ".join(task.names(task.decode(cut.label))) or "no class",
+        path=path,
+        details=details,
+        fault=fault,
+    )
+
+
+def _in_words(sampling: ClipSampling, num_frames: int, stride: float, span: int) -> str:
+    if sampling.still:
+        return "one frame repeated"
+    if sampling.segments:
+        return f"one frame of each of {num_frames} segments"
+    return f"stride {stride:.3g}, span {span}"
+
+
+def _phases(schedule: MultigridSchedule, grid: Grid) -> str:
+    """Where in the training a grid comes: "phase 1: 12 of steps 0 to 33; phase 5: ..."."""
+    return "; ".join(
+        f"phase {number}: {steps:,} of steps {phase.first_step:,} to {phase.end_step - 1:,}"
+        for number, phase in enumerate(schedule.phases, start=1)
+        if (steps := phase.steps_by_grid().get(grid, 0))
+    )
 
 
 def outlined(cut: Cut) -> np.ndarray:
@@ -202,42 +186,87 @@ def outlined(cut: Cut) -> np.ndarray:
     return np.asarray(picture)
 
 
-def _label(cut: Cut, task: Task) -> str:
-    return ", ".join(task.names(task.decode(cut.label))) or "no class"
+def to_png(grids: Iterable[GridClips]) -> bytes:
+    """A sheet of film strips, at most 8 frames of each clip."""
+    sections = {}
+    for grid in grids:
+        sections["\n".join([grid.title, *textwrap.wrap(grid.details, 130)])] = [
+            ("\n".join([f"{clip.label} | {clip.details}", *_source_lines(clip)]), _strip(clip))
+            for clip in grid.clips
+        ]
+    return figures.to_png(figures.draw_strips(sections))
 
 
-def _frames_in_words(sampling: ClipSampling, num_frames: int, stride: float, span: int) -> str:
-    if sampling.still:
-        return "one frame repeated"
-    if sampling.segments:
-        return f"one frame of each of {num_frames} segments"
-    return f"stride {stride:.3g}, span {span}"
+def _strip(clip: ShownClip) -> np.ndarray:
+    """The region of a clip, and beside it the film strip: uint8 (height, width, 3)."""
+    strip = figures.film_strips(clip.frames[None])
+    height = strip.shape[0]
+    width = max(1, round(clip.region.shape[1] * height / clip.region.shape[0]))
+    region = np.asarray(Image.fromarray(clip.region).resize((width, height)))
+    gap = np.full((height, 8, 3), 255, np.uint8)
+    return np.concatenate([region, gap, strip], axis=1)
 
 
-def _scale_in_words(short_side: int) -> str:
-    return f"scaled to a short side of {short_side}"
+def _source_lines(clip: ShownClip) -> list[str]:
+    return [clip.path] if clip.fault is None else [clip.path, clip.fault]
 
 
-def _phases(schedule: MultigridSchedule, grid: Grid) -> str:
-    """Where in the training a grid comes: "phase 1: 12 of steps 0 to 33; phase 5: ..."."""
-    found = []
-    for number, phase in enumerate(schedule.phases, start=1):
-        turn = len(phase.short_cycle)
-        steps = sum(
-            len(range(index, phase.num_steps, turn))
-            for index, other in enumerate(phase.short_cycle)
-            if other == grid
+def to_html(grids: Iterable[GridClips]) -> str:
+    """A page in one file: of each clip a moving picture and its frames."""
+    return _PAGE.format(
+        body="\n".join(
+            f"<section><h2>{grid.title}</h2>\n<p>{grid.details}</p>\n"
+            + "\n".join(map(_figure, grid.clips))
+            + "</section>"
+            for grid in grids
         )
-        if steps:
-            among = f"{phase.first_step:,} to {phase.end_step - 1:,}"
-            found.append(f"phase {number}: {steps:,} of steps {among}")
-    return "; ".join(found)
+    )
 
 
-def _caption(clip: ShownClip) -> str:
-    lines = [f"{clip.label} | {clip.details}", clip.path]
-    return "\n".join(lines if clip.fault is None else [*lines, clip.fault])
+def _figure(clip: ShownClip) -> str:
+    strip = figures.film_strips(clip.frames[None], max_frames=_PAGE_FRAMES)
+    path, *fault = map(html.escape, _source_lines(clip))
+    return _FIGURE.format(
+        moving=_data_uri(clip.frames),
+        region=_data_uri([clip.region]),
+        strip=_data_uri([strip]),
+        label=html.escape(clip.label),
+        details=clip.details,
+        path=path,
+        fault="".join(f"<div class='fault'>{text}</div>" for text in fault),
+    )
 
+
+def _data_uri(pictures: Sequence[np.ndarray]) -> str:
+    """A WebP file in an address: moving if there are several pictures."""
+    first, *others = map(Image.fromarray, pictures)
+    file = io.BytesIO()
+    first.save(
+        file,
+        "WEBP",
+        save_all=True,
+        append_images=others,
+        duration=_MILLISECONDS,
+        loop=0,
+        lossless=sum(picture.nbytes for picture in pictures) <= _LOSSLESS_BYTES,
+        quality=90,
+    )
+    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+# Whole frames on the page are at most this high, in pixels.
+_REGION_HEIGHT = 160
+# Frames of a strip on the page.
+_PAGE_FRAMES = 16
+_MILLISECONDS = 150
+# Above this, lossless pictures would make a page of a hundred megabytes.
+_LOSSLESS_BYTES = 1_000_000
+
+_FIGURE = """<figure><img class='moving' src='{moving}' alt='moving clip'>
+<img class='region' src='{region}' alt='what the clip shows of the whole frame'>
+<figcaption><b>{label}</b><br>{details}
+<div class='path'>{path}</div>
+{fault}</figcaption><div class='frames'><img src='{strip}' alt='frames'></div></figure>"""
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Clips by grid</title><style>
@@ -256,52 +285,3 @@ figcaption {{ width: 18em; flex: none; overflow-wrap: anywhere }}
 {body}
 </body></html>
 """
-
-# Whole frames on the page are at most this high, in pixels.
-_REGION_HEIGHT = 160
-# Frames of a strip on the page.
-_PAGE_FRAMES = 16
-_MILLISECONDS = 150
-# Above this, lossless pictures would make a page of a hundred megabytes.
-_LOSSLESS_BYTES = 1_000_000
-
-
-def _section(grid: GridClips) -> str:
-    clips = "\n".join(_figure(clip) for clip in grid.clips)
-    return f"<section><h2>{grid.title}</h2>\n<p>{grid.details}</p>\n{clips}</section>"
-
-
-def _figure(clip: ShownClip) -> str:
-    path, *fault = _caption(clip).split("\n")[1:]
-    moving = _data_uri([Image.fromarray(frame) for frame in clip.frames])
-    strip = figures.film_strips(clip.frames[None], max_frames=_PAGE_FRAMES)
-    return "\n".join(
-        [
-            f"<figure><img class='moving' src='{moving}' alt='moving clip'>",
-            f"<img class='region' src='{_data_uri([Image.fromarray(clip.region)])}' "
-            "alt='what the clip shows of the whole frame'>",
-            f"<figcaption><b>{html.escape(clip.label)}</b><br>{clip.details}",
-            f"<div class='path'>{html.escape(path)}</div>",
-            *(f"<div class='fault'>{html.escape(text)}</div>" for text in fault),
-            "</figcaption><div class='frames'><img "
-            f"src='{_data_uri([Image.fromarray(strip)])}' alt='frames'></div></figure>",
-        ]
-    )
-
-
-def _data_uri(pictures: Sequence[Image.Image]) -> str:
-    """A WebP file in an address: moving if there are several pictures."""
-    size = sum(3 * picture.width * picture.height for picture in pictures)
-    file = io.BytesIO()
-    first, *others = pictures
-    first.save(
-        file,
-        "WEBP",
-        save_all=True,
-        append_images=others,
-        duration=_MILLISECONDS,
-        loop=0,
-        lossless=size <= _LOSSLESS_BYTES,
-        quality=90,
-    )
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -1,4 +1,4 @@
-"""Results over training time, as a run goes on."""
+"""Results over training time."""
 
 import json
 import time
@@ -12,11 +12,11 @@ from keras_multigrid.runs.run_folder import CURVE, read_json, save_texts
 class Curve(keras.callbacks.Callback):
     """Saves the results of each validation with the seconds of training before it.
 
-    Those before the step that a run goes on from are read from its folder.
+    Those before the step at which a run resumes are read from its folder.
 
     Args:
         run_dir: folder of the run.
-        start_step: the step that it goes on from.
+        start_step: the step at which it resumes.
     """
 
     def __init__(self, run_dir: str, start_step: int):

@@ -85,13 +85,8 @@ def evaluate(
     with strategy.scope():
         network = trained_network(model, videos.task, test)
     bad_videos = BadVideos(max_share=1.0)
-    predictor = Predictor(
-        network,
-        strategy=strategy,
-        sampling=data.sampling,
-        workers=data.workers,
-        **test.of_predictor(),
-    )
+    settings = {"sampling": data.sampling, "workers": data.workers, **test.of_predictor()}
+    predictor = Predictor(network, strategy=strategy, **settings)
     scores, seen = predictor.scores(videos.validation, bad_videos=bad_videos)
     records = [record for record, is_seen in zip(videos.validation, seen, strict=True) if is_seen]
     if not records:
@@ -130,8 +125,8 @@ def predict(
         paths: video files, or folders of frame images, local or remote.
         model, test: same as for `evaluate`.
         sampling: the settings of the training: stride and colours.
-        classes: file of the class names: a run's `classes.json`, or text with one name a line. None
-            takes the run's.
+        classes: file of the class names: a run's `classes.json`, or text with one name per line.
+            None takes the run's.
         top: how many classes to give.
         workers: clips read at a time; None takes the number of cores.
 
@@ -175,21 +170,17 @@ def trained_network(model: Model, task: Task, test: MultiViewTest) -> keras.Mode
         return network
     try:
         with files.local_copy(path) as file:
-            return _with_weights(network, file)
+            if path.endswith(".keras"):
+                return keras.models.load_model(file, compile=False)
+            if path.endswith(_PUBLISHED):
+                load_published_weights(network, file)
+            else:
+                network.load_weights(file)
     except FileNotFoundError:
         raise FileNotFoundError(
             f"There are no weights at '{path}'. Train first, or name a file: "
             "runs.MultiViewTest.weights = 'PATH'."
         ) from None
-
-
-def _with_weights(network: keras.Model, path: str) -> keras.Model:
-    if path.endswith(_PUBLISHED):
-        load_published_weights(network, path)
-    elif path.endswith(".keras"):
-        network = keras.models.load_model(path, compile=False)
-    else:
-        network.load_weights(path)
     return network
 
 

@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras_multigrid.checks import check_integer, check_positive
@@ -91,30 +91,62 @@ def make_plan(
     (261659, 896011)
     """
     check_integer("replicas", replicas)
+    if frames_per_core is not None:
+        check_positive("frames_per_core", frames_per_core)
+        if device is None:
+            raise ValueError(
+                "`frames_per_core` is for rates, which need a `device`, too. Received: "
+                f"frames_per_core={frames_per_core}, device=None. Use "
+                "device=Device(clips_per_second=..., parameters=...)."
+            )
     if learning_rate.schedule.replicas != replicas:
         learning_rate = learning_rate.on_replicas(replicas)
     schedule = learning_rate.schedule
-    rates_of = _rates_function(schedule, device, frames_per_core)
-    phases = [_plan_phase(phase, learning_rate, rates_of) for phase in schedule.phases]
+    base = schedule.baseline_grid
+    steps_by_grid = collections.Counter()
+    for phase in schedule.phases:
+        steps_by_grid.update(phase.steps_by_grid())
+    # The baseline on as many replicas: it shares its batch evenly, too.
+    baseline = {base: dataclasses.replace(schedule, base=base).baseline_steps}
+    phases = [_plan_phase(phase, learning_rate) for phase in schedule.phases]
+    rates = None
+    if device is not None:
+        seconds_per_step = base.batch_size / replicas / device.clips_per_second
+        for phase, planned in zip(schedule.phases, phases, strict=True):
+            planned["rates"] = _rates(phase.steps_by_grid(), seconds_per_step, frames_per_core)
+        # Ring all-reduce: partial sums travel around the ring once, then the results do, each time
+        # in as many parts as there are devices.
+        sent = 2 * (replicas - 1) / replicas * _FLOAT_BYTES * device.parameters
+        rates = {
+            "device": dataclasses.asdict(device),
+            "seconds_per_step": seconds_per_step,
+            "gradient_bytes_per_second": sent / seconds_per_step,
+            **_rates(steps_by_grid, seconds_per_step, frames_per_core),
+            "baseline": _rates(baseline, seconds_per_step, frames_per_core),
+        }
+    asked = schedule.base.batch_size
     return {
         # JSON has no tuples: through it, a plan read from a file equals the plan written.
         "settings": json.loads(json.dumps(learning_rate.get_config())),
         "replicas": replicas,
-        "batch": _batch(schedule),
+        "batch": {
+            "clips": base.batch_size,
+            "clips_per_replica": base.batch_size // replicas,
+            "rounded_from": None if base.batch_size == asked else asked,
+        },
         "phases": phases,
         "grids": [
-            {**dataclasses.asdict(grid), "steps": steps}
-            for grid, steps in _steps_by_grid(schedule.phases).items()
+            {**dataclasses.asdict(grid), "steps": steps} for grid, steps in steps_by_grid.items()
         ],
-        "totals": _totals(schedule),
-        "rates": None if device is None else _whole_rates(schedule, device, rates_of),
+        "totals": _totals(schedule, steps_by_grid, baseline),
+        "rates": rates,
         "warnings": _warnings(schedule, phases) if replicas > 1 else [],
     }
 
 
-def _plan_phase(phase: Phase, learning_rate, rates_of: Callable) -> dict[str, Any]:
-    steps_by_grid = _steps_by_grid([phase])
+def _plan_phase(phase: Phase, learning_rate: MultigridLearningRate) -> dict[str, Any]:
     replicas = learning_rate.schedule.replicas
+    work = _work(phase.steps_by_grid())
     return {
         "first_step": phase.first_step,
         "end_step": phase.end_step,
@@ -127,99 +159,57 @@ def _plan_phase(phase: Phase, learning_rate, rates_of: Callable) -> dict[str, An
         "lr_stage": phase.lr_stage,
         "first_learning_rate": float(learning_rate(phase.first_step)),
         "last_learning_rate": float(learning_rate(phase.end_step - 1)),
-        "clips": _clips(steps_by_grid),
-        "frames": _frames(steps_by_grid),
+        "clips": work["clips"],
+        "frames": work["frames"],
         "groups": phase.groups(replicas),
         "synchronized_replicas": phase.synchronized_replicas(replicas),
-        "rates": rates_of(steps_by_grid),
+        "rates": None,
     }
 
 
-def _batch(schedule: MultigridSchedule) -> dict[str, Any]:
-    asked, clips = schedule.base.batch_size, schedule.baseline_grid.batch_size
+def _totals(
+    schedule: MultigridSchedule, steps_by_grid: Mapping[Grid, int], baseline: Mapping[Grid, int]
+) -> dict[str, Any]:
+    ours, theirs = _work(steps_by_grid), _work(baseline)
     return {
-        "clips": clips,
-        "clips_per_replica": clips // schedule.replicas,
-        "rounded_from": None if clips == asked else asked,
-    }
-
-
-def _baseline_steps_by_grid(schedule: MultigridSchedule) -> dict[Grid, int]:
-    """The baseline on as many replicas: it shares its batch evenly, too."""
-    grid = schedule.baseline_grid
-    return {grid: dataclasses.replace(schedule, base=grid).baseline_steps}
-
-
-def _totals(schedule: MultigridSchedule) -> dict[str, Any]:
-    ours = _steps_by_grid(schedule.phases)
-    baseline = _baseline_steps_by_grid(schedule)
-    (baseline_steps,) = baseline.values()
-    return {
-        "steps": schedule.total_steps,
-        "baseline_steps": baseline_steps,
-        "step_ratio": baseline_steps / schedule.total_steps,
+        **ours,
+        **{f"baseline_{name}": value for name, value in theirs.items()},
+        "step_ratio": theirs["steps"] / ours["steps"],
+        "voxel_ratio": theirs["voxels"] / ours["voxels"],
         "epochs": schedule.phases[-1].end_epoch,
         "baseline_epochs": schedule.epochs,
-        "clips": _clips(ours),
-        "baseline_clips": _clips(baseline),
-        "frames": _frames(ours),
-        "baseline_frames": _frames(baseline),
-        "voxels": _voxels(ours),
-        "baseline_voxels": _voxels(baseline),
-        "voxel_ratio": _voxels(baseline) / _voxels(ours),
-        "largest_batch": max(grid.batch_size for grid in ours),
+        "largest_batch": max(grid.batch_size for grid in steps_by_grid),
     }
 
 
-def _rates_function(
-    schedule: MultigridSchedule, device: Device | None, frames_per_core: float | None
-) -> Callable[[Mapping[Grid, int]], dict[str, float] | None]:
-    """A function from the steps of each grid to their rates, or to None without a device."""
-    if frames_per_core is not None:
-        check_positive("frames_per_core", frames_per_core)
-    if device is None:
-        if frames_per_core is not None:
-            raise ValueError(
-                "`frames_per_core` is for rates, which need a `device`, too. Received: "
-                f"frames_per_core={frames_per_core}, device=None. Use "
-                "device=Device(clips_per_second=..., parameters=...)."
-            )
-        return lambda steps_by_grid: None
-
-    def rates(steps_by_grid):
-        seconds = sum(steps_by_grid.values()) * _seconds_per_step(schedule, device)
-        core_seconds = sum(
-            _frames({grid: steps}) / (frames_per_core or _frames_per_core(grid.num_frames))
-            for grid, steps in steps_by_grid.items()
-        )
-        return {
-            "seconds": seconds,
-            "clips_per_second": _clips(steps_by_grid) / seconds,
-            "frames_per_second": _frames(steps_by_grid) / seconds,
-            "input_bytes_per_second": _voxels(steps_by_grid) * 3 * _FLOAT_BYTES / seconds,
-            "decode_cores": core_seconds / seconds,
-        }
-
-    return rates
-
-
-def _whole_rates(schedule, device: Device, rates_of: Callable) -> dict[str, Any]:
-    seconds_per_step = _seconds_per_step(schedule, device)
-    replicas = schedule.replicas
-    # Ring all-reduce: partial sums travel around the ring once, then the results do, each time in
-    # as many parts as there are devices.
-    sent = 2 * (replicas - 1) / replicas * _FLOAT_BYTES * device.parameters
+def _work(steps_by_grid: Mapping[Grid, int]) -> dict[str, int]:
+    """What these steps take in all."""
+    grids = steps_by_grid.items()
     return {
-        "device": dataclasses.asdict(device),
-        "seconds_per_step": seconds_per_step,
-        "gradient_bytes_per_second": sent / seconds_per_step,
-        **rates_of(_steps_by_grid(schedule.phases)),
-        "baseline": rates_of(_baseline_steps_by_grid(schedule)),
+        "steps": sum(steps_by_grid.values()),
+        "clips": sum(grid.batch_size * steps for grid, steps in grids),
+        "frames": sum(grid.batch_size * grid.num_frames * steps for grid, steps in grids),
+        "voxels": sum(grid.voxels * steps for grid, steps in grids),
     }
 
 
-def _seconds_per_step(schedule: MultigridSchedule, device: Device) -> float:
-    return schedule.baseline_grid.batch_size / schedule.replicas / device.clips_per_second
+def _rates(
+    steps_by_grid: Mapping[Grid, int], seconds_per_step: float, frames_per_core: float | None
+) -> dict[str, float]:
+    """What these steps need each second."""
+    work = _work(steps_by_grid)
+    seconds = work["steps"] * seconds_per_step
+    core_seconds = sum(
+        _work({grid: steps})["frames"] / (frames_per_core or _frames_per_core(grid.num_frames))
+        for grid, steps in steps_by_grid.items()
+    )
+    return {
+        "seconds": seconds,
+        "clips_per_second": work["clips"] / seconds,
+        "frames_per_second": work["frames"] / seconds,
+        "input_bytes_per_second": work["voxels"] * 3 * _FLOAT_BYTES / seconds,
+        "decode_cores": core_seconds / seconds,
+    }
 
 
 def _frames_per_core(num_frames: int) -> float:
@@ -266,27 +256,3 @@ def _named_phases(numbers: Sequence[int]) -> str:
     ]
     names = [f"{run[0]}-{run[-1]}" if run[1:] else f"{run[0]}" for run in runs]
     return ("phases " if numbers[1:] else "phase ") + ", ".join(names)
-
-
-def _steps_by_grid(phases: Sequence[Phase]) -> dict[Grid, int]:
-    """How many steps train on each grid, in order of first use."""
-    steps = collections.Counter()
-    for phase in phases:
-        turn = len(phase.short_cycle)
-        for index, grid in enumerate(phase.short_cycle):
-            # The phase may end within a turn: the first grids then have a step more.
-            steps[grid] += len(range(index, phase.num_steps, turn))
-    # A phase of one step never reaches the rest of its short cycle.
-    return {grid: count for grid, count in steps.items() if count}
-
-
-def _clips(steps_by_grid: Mapping[Grid, int]) -> int:
-    return sum(grid.batch_size * steps for grid, steps in steps_by_grid.items())
-
-
-def _frames(steps_by_grid: Mapping[Grid, int]) -> int:
-    return sum(grid.batch_size * grid.num_frames * steps for grid, steps in steps_by_grid.items())
-
-
-def _voxels(steps_by_grid: Mapping[Grid, int]) -> int:
-    return sum(grid.voxels * steps for grid, steps in steps_by_grid.items())

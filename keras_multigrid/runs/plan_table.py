@@ -29,105 +29,81 @@ def format_plan(plan: Mapping[str, Any]) -> str:
 
 def _phase_table(plan: Mapping[str, Any]) -> list[str]:
     # In two lines, so that the whole table stays under 100 columns.
-    header = [
+    rows = [
         ("", "", "end", "end", "", "short cycle", "learning", "", "clips"),
         ("phase", "steps", "step", "epoch", "base grid", "adds", "rate", "groups", "each"),
     ]
     phases = plan["phases"]
     epochs = _epochs([phase["end_epoch"] for phase in phases])
-    rows = [
-        (str(number), *_phase_cells(phase, epoch))
-        for number, (phase, epoch) in enumerate(zip(phases, epochs, strict=True), start=1)
-    ]
+    for number, (phase, epoch) in enumerate(zip(phases, epochs, strict=True), start=1):
+        adds = [f"{grid['batch_size']} x {grid['crop_size']}²" for grid in phase["short_cycle"]]
+        first, last = (f"{phase[f'{name}_learning_rate']:.3g}" for name in ("first", "last"))
+        rows.append(
+            (
+                str(number),
+                f"{phase['steps']:,}",
+                f"{phase['end_step']:,}",
+                epoch,
+                str(Grid(**phase["base"])),
+                ", ".join(adds[:-1]) or "-",
+                first if first == last else f"{first} to {last}",
+                str(phase["groups"]),
+                f"{phase['clips_per_replica']:,}",
+            )
+        )
     # A single device has the clips of the base grid: no column for that.
     columns = 9 if plan["replicas"] > 1 else 8
-    return _align([row[:columns] for row in [*header, *rows]], left=(4, 5, 6))
+    return _align([row[:columns] for row in rows], left=(4, 5, 6))
 
 
 def _rate_table(plan: Mapping[str, Any]) -> list[str]:
     unit, seconds = _time_unit(plan["rates"]["seconds"])
-    header = [
+    rows = [
         ("", "", "", "", "decode", "GB/s to"),
         ("phase", unit, "clips/s", "frames/s", "cores", "devices"),
     ]
-    rates = [phase["rates"] for phase in plan["phases"]]
-    numbers = [str(number) for number in range(1, len(rates) + 1)]
-    named = [*zip(numbers, rates, strict=True), ("baseline", plan["rates"]["baseline"])]
-    return _align(
-        [*header, *((name, *_rate_cells(rate, seconds)) for name, rate in named)], left=()
-    )
-
-
-def _rate_cells(rates: Mapping[str, float], unit: float) -> tuple[str, ...]:
-    return (
-        _rounded(rates["seconds"] / unit),
-        _rounded(rates["clips_per_second"]),
-        _rounded(rates["frames_per_second"]),
-        _rounded(rates["decode_cores"]),
-        _rounded(rates["input_bytes_per_second"] / 1e9),
-    )
-
-
-def _phase_cells(phase: Mapping[str, Any], end_epoch: str) -> tuple[str, ...]:
-    adds = (f"{grid['batch_size']} x {grid['crop_size']}²" for grid in phase["short_cycle"][:-1])
-    first, last = (f"{phase[name]:.3g}" for name in ("first_learning_rate", "last_learning_rate"))
-    return (
-        f"{phase['steps']:,}",
-        f"{phase['end_step']:,}",
-        end_epoch,
-        str(Grid(**phase["base"])),
-        ", ".join(adds) or "-",
-        first if first == last else f"{first} to {last}",
-        str(phase["groups"]),
-        f"{phase['clips_per_replica']:,}",
-    )
+    named = {str(number): phase["rates"] for number, phase in enumerate(plan["phases"], start=1)}
+    for name, rates in {**named, "baseline": plan["rates"]["baseline"]}.items():
+        values = (
+            rates["seconds"] / seconds,
+            *(rates[key] for key in ("clips_per_second", "frames_per_second", "decode_cores")),
+            rates["input_bytes_per_second"] / 1e9,
+        )
+        rows.append((name, *map(_rounded, values)))
+    return _align(rows, left=())
 
 
 def _total_rows(plan: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    totals, replicas = plan["totals"], plan["replicas"]
+    totals, replicas, rounded_from = plan["totals"], plan["replicas"], plan["batch"]["rounded_from"]
     steps, *work = (
         (name, _count(totals[name]), _versus(name, totals[name], totals[f"baseline_{name}"]))
         for name in ("steps", "clips", "frames", "voxels")
     )
     epochs, baseline_epochs = _epochs([totals["epochs"], totals["baseline_epochs"]])
+    rows = [steps, ("epochs", epochs, f"the baseline's {baseline_epochs}"), *work]
+    if rounded_from is not None:
+        why = f"rounded from {rounded_from:,} to share it among {replicas:,} replicas"
+        rows.append(("batch", f"{plan['batch']['clips']:,}", why))
     batch = totals["largest_batch"]
-    share = f"clips, {batch // replicas:,} on each of {replicas:,} replicas"
-    return [
-        steps,
-        ("epochs", epochs, f"the baseline's {baseline_epochs}"),
-        *work,
-        *_rounding_row(plan),
-        ("largest batch", f"{batch:,}", share if replicas > 1 else "clips"),
-        ("grids", str(len(plan["grids"])), "each a shape to compile"),
-        *_rate_rows(plan),
-    ]
-
-
-def _rounding_row(plan: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    batch = plan["batch"]
-    if batch["rounded_from"] is None:
-        return []
-    why = f"rounded from {batch['rounded_from']:,} to share it among {plan['replicas']:,} replicas"
-    return [("batch", f"{batch['clips']:,}", why)]
+    share = f", {batch // replicas:,} on each of {replicas:,} replicas" if replicas > 1 else ""
+    rows.append(("largest batch", f"{batch:,}", f"clips{share}"))
+    rows.append(("grids", str(len(plan["grids"])), "each a shape to compile"))
+    return rows if plan["rates"] is None else rows + _rate_rows(plan)
 
 
 def _rate_rows(plan: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     rates = plan["rates"]
-    if rates is None:
-        return []
-    device, replicas = rates["device"], plan["replicas"]
+    device = rates["device"]
     speed = f"at {device['clips_per_second']:g} clips/s of the baseline's grid on one device"
-    sent = f"each device sends, for the gradients of {device['parameters']:,} parameters"
-    network = ("GB/s", _rounded(rates["gradient_bytes_per_second"] / 1e9), sent)
+    rows = [("seconds a step", _rounded(rates["seconds_per_step"]), speed)]
+    if plan["replicas"] > 1:
+        sent = f"each device sends, for the gradients of {device['parameters']:,} parameters"
+        rows.append(("GB/s", _rounded(rates["gradient_bytes_per_second"] / 1e9), sent))
     unit, seconds = _time_unit(rates["seconds"])
     ours, baseline = (
         f"{_rounded(part['seconds'] / seconds)} {unit}" for part in (rates, rates["baseline"])
     )
-    return [
-        ("seconds a step", _rounded(rates["seconds_per_step"]), speed),
-        *([network] if replicas > 1 else []),
-        ("time", ours, f"the baseline's {baseline}; input, validation not counted"),
-    ]
+    return [*rows, ("time", ours, f"the baseline's {baseline}; input, validation not counted")]
 
 
 def _time_unit(seconds: float) -> tuple[str, float]:

@@ -11,12 +11,10 @@ import tensorflow as tf
 from keras_multigrid import distribute
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.clips.sampling import ClipSampling
-from keras_multigrid.data.clips.views import Views
 from keras_multigrid.data.input import view_batches
 from keras_multigrid.data.videos.video import VideoRecord
+from keras_multigrid.runs.settings import MultiViewTest
 from keras_multigrid.schedule import Grid
-
-COMBINATIONS = ("mean", "max")
 
 
 class Predictor:
@@ -25,9 +23,9 @@ class Predictor:
     Args:
         network: the network.
         sampling: the settings of the training: stride and colours.
-        grid, views, combine, crop_size, batch_size: same as for `runs.MultiViewTest`.
         workers: clips read at a time; None takes the number of cores.
         strategy: the distribution strategy; None takes the current one.
+        test: grid, views, combine, crop_size and batch_size, same as for `runs.MultiViewTest`.
 
     Example:
 
@@ -40,32 +38,24 @@ class Predictor:
         network: keras.Model,
         *,
         sampling: ClipSampling,
-        grid: Grid,
-        views: Views = Views(),
-        combine: str = "mean",
-        crop_size: int | None = None,
-        batch_size: int = 8,
         workers: int | None = None,
         strategy: tf.distribute.Strategy | None = None,
+        **test,
     ):
-        if combine not in COMBINATIONS:
-            raise ValueError(f"`combine` must be one of {COMBINATIONS}. Received: {combine!r}.")
-        crop_size = round(grid.crop_size * 256 / 224) if crop_size is None else crop_size
+        test = MultiViewTest(run_dir="", **test)
+        frames, side = test.grid.num_frames, test.grid.crop_size
+        crop_size = round(side * 256 / 224) if test.crop_size is None else test.crop_size
         if hasattr(network, "check_clip_size"):
-            network.check_clip_size(grid.num_frames, crop_size)
-        if crop_size > grid.crop_size and hasattr(network, "fully_convolutional"):
-            network = network.fully_convolutional(grid.num_frames, grid.crop_size)
-        self._network = network
+            network.check_clip_size(frames, crop_size)
+        if crop_size > side and hasattr(network, "fully_convolutional"):
+            network = network.fully_convolutional(frames, side)
+        self._network, self._views = network, test.views
         self._strategy = tf.distribute.get_strategy() if strategy is None else strategy
-        self._combine = combine
-        self._views = views
+        self._takes_mean = test.combine == "mean"
+        batch_size = test.batch_size * self._strategy.num_replicas_in_sync
         self._settings = {
-            "views": views,
-            "grid": Grid(
-                batch_size=batch_size * self._strategy.num_replicas_in_sync,
-                num_frames=grid.num_frames,
-                crop_size=crop_size,
-            ),
+            "views": test.views,
+            "grid": Grid(batch_size=batch_size, num_frames=frames, crop_size=crop_size),
             "sampling": sampling,
             "workers": workers,
         }
@@ -97,22 +87,20 @@ class Predictor:
         for batch in batches:
             outputs, numbers = self._outputs(batch)
             if scores is None:
-                empty = 0.0 if self._combine == "mean" else -np.inf
+                empty = 0.0 if self._takes_mean else -np.inf
                 scores = np.full((len(videos), outputs.shape[1]), empty)
-            add = np.add if self._combine == "mean" else np.maximum
             # Several views of one video may lie in a batch.
-            add.at(scores, numbers, outputs)
+            (np.add if self._takes_mean else np.maximum).at(scores, numbers, outputs)
             np.add.at(counts, numbers, 1)
             progress.update(int(counts.sum()), finalize=False)
         self.num_views = int(counts.sum())
         progress.update(self.num_views, finalize=True)
         self.seconds = time.perf_counter() - begun
-        seen = counts > 0
         if scores is None:
             scores = np.zeros((len(videos), 0))
-        if self._combine == "mean":
+        if self._takes_mean:
             scores /= np.maximum(counts, 1)[:, None]
-        return scores, seen
+        return scores, counts > 0
 
     def _outputs(self, batch) -> tuple[np.ndarray, np.ndarray]:
         """Outputs for the views of all replicas, float64 (n, classes), and whose they are (n,)."""

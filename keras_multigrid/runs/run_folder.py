@@ -38,7 +38,7 @@ def read_json(run_dir: str, name: str) -> Any:
         return None if content is None else json.loads(content)
     except ValueError as error:
         raise files.StorageError(
-            f"{path} must be JSON ({error}). Delete it: the run then goes on without it."
+            f"{path} must be JSON ({error}). Delete it: the run then resumes without it."
         ) from None
 
 
@@ -91,10 +91,10 @@ def read_task(path: str) -> Task:
 
 
 def refuse_earlier_version(run_dir: str) -> None:
-    """Refuse a folder whose run this version cannot go on with."""
+    """Refuse a folder whose run this version cannot resume."""
     # No run of that version was remote.
     if os.path.exists(os.path.join(run_dir, "checkpoint.weights.h5")):
         raise ValueError(
-            f"{run_dir} holds a run of an earlier version, which this one does not go on with. Use "
+            f"{run_dir} holds a run of an earlier version, which this one cannot resume. Use "
             "another RUN_DIR."
         )

@@ -1,4 +1,4 @@
-"""The settings of a run, in groups. All are frozen: nothing changes them while a run goes on."""
+"""The settings of a run, in groups. All are frozen: nothing changes them during a run."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_multigrid import distribute
+from keras_multigrid.checks import check_choice
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.clips.views import Views
@@ -64,7 +65,7 @@ class Model:
             the classifier of `model`.
         initial_weights: what a new run begins with: a published checkpoint (`.pyth`, `.pkl`) or the
             `model.keras` of a run, whose classifier is left out if it has another number of
-            classes; or `.weights.h5` of the same network. A run that goes on has its own.
+            classes; or `.weights.h5` of the same network. A run that resumes has its own.
         inflate: `initial_weights` are those of a network for pictures: a published checkpoint, or
             the `.keras` file of a `keras.applications.ResNet50`.
         frozen: layers that do not learn: their names, or a function from a layer to a boolean.
@@ -110,7 +111,7 @@ class Logging:
     Args:
         validations: how often to validate and save; each is the end of a Keras epoch.
         log_every: steps from one point of TensorBoard's curves to the next.
-        still_control: at the end, validate with one frame repeated, too: what do looks alone tell?
+        still_control: at the end, validate on one repeated frame as well, which has no motion.
         callbacks: further Keras callbacks.
         texts: called when all is built; file name to text, saved with the run and shown in
             TensorBoard: the settings.
@@ -125,7 +126,7 @@ class Logging:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Checkpoints:
-    """What a run can go on from.
+    """What a run can resume from.
 
     Args:
         folder: local or remote like s3://bucket/run, shared by all workers; None takes one in the
@@ -133,7 +134,7 @@ class Checkpoints:
         every: steps from one checkpoint to the next; there is one after each validation, too, and
             one at SIGTERM.
         keep: how many of the last to keep; that of the best validation is kept, too.
-        allow_changes: go on with other settings than the run began with.
+        allow_changes: resume even if settings have changed.
     """
 
     folder: str | None = None
@@ -168,6 +169,9 @@ class MultiViewTest:
         crop_size: height and width of the views; None for 256 / 224 of the training's. Where they
             are larger than the training's, the network works fully convolutionally.
         batch_size: views at a time on each device.
+
+    Raises:
+        ValueError: if `combine` is neither.
     """
 
     run_dir: str
@@ -177,6 +181,9 @@ class MultiViewTest:
     combine: str = "mean"
     crop_size: int | None = None
     batch_size: int = 8
+
+    def __post_init__(self):
+        check_choice("combine", self.combine, ("mean", "max"))
 
     def of_predictor(self) -> dict[str, Any]:
         """What a `Predictor` takes of these settings."""

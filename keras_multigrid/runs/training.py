@@ -6,7 +6,7 @@ import os
 import textwrap
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -39,8 +39,8 @@ _FORMER_SAMPLING = {"keep_view": False, "keep_span": False}
 def train(settings: Settings) -> Report | None:
     """Train a model by a multigrid schedule.
 
-    A run folder that holds a checkpoint goes on from it at its very step; a finished one is left as
-    it is. One that was begun before `ClipSampling` had `keep_view` and `keep_span` goes on without.
+    A run whose folder holds a checkpoint resumes from it at the exact step; a finished one is left
+    as it is. One begun before `ClipSampling` had `keep_view` and `keep_span` resumes without them.
 
     Args:
         settings: all that decides about the run.
@@ -81,142 +81,144 @@ def train(settings: Settings) -> Report | None:
     return _Run(settings, strategy, schedule, network, checkpoint, start_step).to_its_end()
 
 
+@dataclasses.dataclass(frozen=True)
 class _Run:
     """What is left of a run."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        strategy: tf.distribute.Strategy,
-        schedule: MultigridSchedule,
-        network: keras.Model,
-        checkpoint: MultigridCheckpoint,
-        start_step: int,
-    ):
-        self._settings, self._strategy, self._schedule = settings, strategy, schedule
-        self._network, self._checkpoint, self._start_step = network, checkpoint, start_step
-        self._is_chief = replicas.is_chief(network)
-        bad_list = os.path.join(settings.run_dir, "bad_videos.txt") if self._is_chief else None
-        self._bad_videos = BadVideos(bad_list, max_share=settings.data.max_bad_share)
-        self._source = settings.data.source(self._bad_videos)
-        self._monitor = StreamMonitor()
-        self._curve = Curve(settings.run_dir, start_step)
+    settings: Settings
+    strategy: tf.distribute.Strategy
+    schedule: MultigridSchedule
+    network: keras.Model
+    checkpoint: MultigridCheckpoint
+    start_step: int
 
     def to_its_end(self) -> Report:
         """Train, evaluate, save."""
-        texts = self._settings.logging.texts()
-        if self._is_chief:
-            run_folder.save_texts(texts, self._settings.run_dir)
-            run_folder.save_classes(self._settings.data.videos, self._settings.run_dir)
-        multigrid = self._multigrid(texts)
-        with distribute.watched_workers(self._strategy):
-            seconds = self._fit(multigrid)
-            metrics, still = self._evaluate(self._source), None
-            if self._settings.logging.still_control:
-                still = self._evaluate(self._source.still())
+        settings, run_dir = self.settings, self.settings.run_dir
+        is_chief = replicas.is_chief(self.network)
+        texts = settings.logging.texts()
+        if is_chief:
+            run_folder.save_texts(texts, run_dir)
+            run_folder.save_classes(settings.data.videos, run_dir)
+        bad_list = os.path.join(run_dir, "bad_videos.txt") if is_chief else None
+        bad_videos = BadVideos(bad_list, max_share=settings.data.max_bad_share)
+        source = settings.data.source(bad_videos)
+        monitor, curve = StreamMonitor(), Curve(run_dir, self.start_step)
+        multigrid = MultigridCallback(
+            self.schedule,
+            log_dir=run_dir,
+            log_every=settings.logging.log_every,
+            # Four spaces make a block of code of what TensorBoard takes for Markdown.
+            texts={name: textwrap.indent(text, "    ") for name, text in texts.items()},
+            monitor=monitor,
+        )
+        with distribute.watched_workers(self.strategy):
+            seconds = self._fit(source, multigrid, curve, monitor)
+            metrics, still = self._evaluate(source), None
+            if settings.logging.still_control:
+                still = self._evaluate(source.still())
         report = Report(
-            steps=replicas.steps_trained(self._network),
-            baseline_steps=self._schedule.baseline_steps,
+            steps=replicas.steps_trained(self.network),
+            baseline_steps=self.schedule.baseline_steps,
             seconds=seconds,
-            curve=self._curve.points,
+            curve=curve.points,
             metrics=metrics,
             still_metrics=still,
             clips_per_second=_by_grid_name(multigrid.clips_per_second),
-            input_wait_share=self._monitor.seconds_waited / seconds,
+            input_wait_share=monitor.seconds_waited / seconds,
             input_wait_shares=_by_grid_name(multigrid.input_wait_shares),
-            bad_videos=self._bad_videos.errors,
-            replaced_clips=self._bad_videos.replaced_clips,
+            bad_videos=bad_videos.errors,
+            replaced_clips=bad_videos.replaced_clips,
         )
-        if self._is_chief:
-            run_folder.save_model(self._network, self._settings.run_dir)
-            run_folder.save_report(report, self._settings.run_dir)
+        if is_chief:
+            run_folder.save_model(self.network, run_dir)
+            run_folder.save_report(report, run_dir)
         return report
 
-    def _fit(self, multigrid: MultigridCallback) -> float:
+    def _fit(
+        self, source: Input, multigrid: MultigridCallback, curve: Curve, monitor: StreamMonitor
+    ) -> float:
         """Train what is left, validations included; the seconds that it took."""
-        keras_epochs = _keras_epochs(self._schedule.total_steps, self._settings.logging.validations)
-        callbacks = self._callbacks(multigrid, keras_epochs)
-        validation = self._validation(self._source)
+        total_steps = self.schedule.total_steps
+        # Keras epochs end with a validation each; the callback ends the last one in time.
+        steps = -(-total_steps // self.settings.logging.validations)
+        epochs = -(-total_steps // steps)
+        # As `fit` makes it; a validation that was cut off needs it before.
+        callbacks = keras.callbacks.CallbackList(
+            [
+                multigrid,
+                *self.settings.logging.callbacks,
+                *self._precise_statistics(source),
+                curve,
+                self.checkpoint,
+            ],
+            add_history=True,
+            add_progbar=replicas.is_chief(self.network),
+            model=self.network,
+            verbose=1,
+            epochs=epochs,
+            steps=steps,
+        )
+        validation = self._validation(source)
         # Keras takes a data set of unknown length, as one with unreadable videos is, for too short.
         warnings.filterwarnings("ignore", message="Your input ran out of data")
         begun = time.perf_counter()
-        total_steps = self._schedule.total_steps
-        if self._checkpoint.is_validation_due(keras_epochs["steps_per_epoch"], total_steps):
-            _validate(self._network, validation, callbacks, self._checkpoint)
-        if self._start_step < total_steps:
-            self._network.fit(
-                self._training(),
+        if self.checkpoint.is_validation_due(steps, total_steps):
+            _validate(self.network, validation, callbacks, self.checkpoint)
+        if self.start_step < total_steps:
+            with monitor.attached():
+                batches = self._training(source)
+            self.network.fit(
+                batches,
                 validation_data=validation,
                 callbacks=callbacks,
                 shuffle=False,
-                **keras_epochs,
+                steps_per_epoch=steps,
+                epochs=epochs,
             )
         return time.perf_counter() - begun
 
-    def _training(self):
-        settings = {"seed": self._settings.seed, "start_step": self._start_step}
-        with self._monitor.attached():
-            return self._batches(
-                lambda context: _weighted(
-                    self._source.training(self._schedule, input_context=context, **settings),
-                    self._settings.optimization.class_weight,
-                )
+    def _training(self, source: Input):
+        class_weight = self.settings.optimization.class_weight
+
+        def make(context):
+            batches = source.training(
+                self.schedule,
+                seed=self.settings.seed,
+                start_step=self.start_step,
+                input_context=context,
             )
+            return batches if class_weight is None else _weighted(batches, class_weight)
+
+        return distribute.batches(self.strategy, make)
+
+    def _precise_statistics(self, source: Input) -> list[PreciseBatchStatistics]:
+        num_batches = self.settings.optimization.precise_batches
+        if not num_batches:
+            return []
+        plain, seed = self.schedule.baseline(), self.settings.seed + 1
+        batches = distribute.batches(
+            self.strategy,
+            lambda context: source.training(plain, seed=seed, input_context=context),
+        )
+        return [PreciseBatchStatistics(batches, num_batches)]
 
     def _validation(self, source: Input):
-        grid = self._schedule.baseline_grid
-        return self._batches(lambda context: source.validation(grid, input_context=context))
-
-    def _batches(self, make: Callable):
-        return distribute.batches(self._strategy, make)
+        grid = self.schedule.baseline_grid
+        return distribute.batches(
+            self.strategy, lambda context: source.validation(grid, input_context=context)
+        )
 
     def _evaluate(self, source: Input) -> dict[str, float]:
-        batches = self._validation(source)
-        results = self._network.evaluate(batches, return_dict=True, verbose=0)
+        results = self.network.evaluate(self._validation(source), return_dict=True, verbose=0)
         return {name: float(value) for name, value in results.items()}
-
-    def _multigrid(self, texts: Mapping[str, str]) -> MultigridCallback:
-        return MultigridCallback(
-            self._schedule,
-            log_dir=self._settings.run_dir,
-            log_every=self._settings.logging.log_every,
-            # Four spaces make a block of code of what TensorBoard takes for Markdown.
-            texts={name: textwrap.indent(text, "    ") for name, text in texts.items()},
-            monitor=self._monitor,
-        )
-
-    def _callbacks(
-        self, multigrid: MultigridCallback, keras_epochs: Mapping[str, int]
-    ) -> keras.callbacks.CallbackList:
-        """As `fit` makes it; a validation that was cut off needs it before."""
-        callbacks = [multigrid, *self._settings.logging.callbacks]
-        num_precise = self._settings.optimization.precise_batches
-        if num_precise:
-            plain, seed = self._schedule.baseline(), self._settings.seed + 1
-            batches = self._batches(
-                lambda context: self._source.training(plain, seed=seed, input_context=context)
-            )
-            callbacks.append(PreciseBatchStatistics(batches, num_precise))
-        return keras.callbacks.CallbackList(
-            [*callbacks, self._curve, self._checkpoint],
-            add_history=True,
-            add_progbar=self._is_chief,
-            model=self._network,
-            verbose=1,
-            epochs=keras_epochs["epochs"],
-            steps=keras_epochs["steps_per_epoch"],
-        )
 
 
 def _check_addresses(settings: Settings) -> None:
     """Refuse file systems that are not there, and what is no input service."""
-    folders = (
-        settings.run_dir,
-        settings.checkpoints.folder,
-        settings.model.initial_weights,
-    )
-    for folder in filter(None, folders):
-        files.check_scheme(folder)
+    for path in (settings.run_dir, settings.checkpoints.folder, settings.model.initial_weights):
+        if path:
+            files.check_scheme(path)
     if settings.data.service is not None:
         check_address(settings.data.service)
 
@@ -251,13 +253,13 @@ def _named_settings(settings: Settings) -> dict[str, str]:
         "loss": settings.optimization.loss,
         "class_weight": settings.optimization.class_weight,
     }
-    return {name: _name(value) for name, value in given.items() if value is not None}
-
-
-def _name(value: object) -> str:
-    if isinstance(value, (str, dict)):
-        return str(value)
-    return getattr(value, "__qualname__", type(value).__qualname__)
+    return {
+        name: str(value)
+        if isinstance(value, (str, dict))
+        else getattr(value, "__qualname__", type(value).__qualname__)
+        for name, value in given.items()
+        if value is not None
+    }
 
 
 def _data_as_begun(settings: Settings, checkpoint: MultigridCheckpoint) -> Data:
@@ -265,7 +267,7 @@ def _data_as_begun(settings: Settings, checkpoint: MultigridCheckpoint) -> Data:
     if not checkpoint.former_settings:
         return settings.data
     logging.warning(
-        "%s was begun by an earlier version, which sampled clips as published: it goes on so, "
+        "%s was begun by an earlier version, which sampled clips as published: it resumes "
         "with keep_view=False and keep_span=False.",
         settings.run_dir,
     )
@@ -285,10 +287,8 @@ def _validate(network, validation, callbacks, checkpoint: MultigridCheckpoint) -
     callbacks.on_train_end()
 
 
-def _weighted(batches: tf.data.Dataset, class_weight: Mapping[int, float] | None):
+def _weighted(batches: tf.data.Dataset, class_weight: Mapping[int, float]) -> tf.data.Dataset:
     """(clips, labels, weights), the weight of each clip by its class."""
-    if class_weight is None:
-        return batches
     if len(batches.element_spec[1].shape) != 1:
         raise ValueError(
             "`class_weight` is for videos with one class each. Received: labels of shape "
@@ -312,13 +312,6 @@ def _fingerprint(videos: Sequence[VideoRecord]) -> str:
         name = os.path.basename(video.path).encode("utf-8", "surrogateescape")
         digest.update(b"%b\0%b\0" % (name, repr(video.label).encode()))
     return f"{len(videos)} videos, {digest.hexdigest()[:16]}"
-
-
-def _keras_epochs(total_steps: int, validations: int) -> dict[str, int]:
-    """Keras epochs that end with a validation each; the callback ends the last one in time."""
-    steps = -(-total_steps // validations)
-    epochs = -(-total_steps // steps)
-    return {"steps_per_epoch": steps, "epochs": epochs}
 
 
 def _by_grid_name(values: Mapping[Grid, float]) -> dict[str, float]:

@@ -4,9 +4,6 @@ import dataclasses
 
 from keras_multigrid.checks import check_integer
 
-# Its name before it moved, for modules that still import it from here.
-check_count = check_integer
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Grid:

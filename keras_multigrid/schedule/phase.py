@@ -1,6 +1,7 @@
 """A phase of a schedule: its fields, and what follows from them at any of its steps."""
 
 import bisect
+import collections
 import dataclasses
 import functools
 
@@ -105,6 +106,15 @@ class Phase(PhaseArithmetic):
         """Clips of one turn of the short cycle before each of its steps: (0, 1024, 1536)."""
         sizes = [grid.batch_size for grid in self.short_cycle]
         return tuple(sum(sizes[:place]) for place in range(len(sizes)))
+
+    def steps_by_grid(self) -> dict[Grid, int]:
+        """How many of the steps train on each grid, in order of first use."""
+        steps = collections.Counter()
+        for place, grid in enumerate(self.short_cycle):
+            # The phase may end within a turn: the first grids then have a step more.
+            steps[grid] += len(range(place, self.num_steps, self.cycle_length))
+        # A phase of one step never reaches the rest of its short cycle.
+        return {grid: count for grid, count in steps.items() if count}
 
     def groups(self, replicas: int = 1, clips_per_group: int | None = None) -> int:
         """Normalization groups on each replica: they follow the long cycle alone (section 3.4)."""

@@ -16,9 +16,34 @@ from keras_multigrid.schedule.settings import ScheduleSettings
 def make_phases(settings: ScheduleSettings) -> tuple[Phase, ...]:
     """All phases of a schedule, in order; those too short for a single step are left out."""
     lengths = _phase_lengths(settings)
-    if settings.round_to_epochs:
-        return _whole_epochs(settings, lengths)
-    return _exact(settings, lengths)
+    cycles = [_short_cycle(settings, length.shape) for length in lengths]
+    round_ends = _whole_epochs if settings.round_to_epochs else _nearest_steps
+    phases, end, clips, progress = [], (0, 0), 0, 0.0
+    for length, grids, next_end in zip(
+        lengths, cycles, round_ends(settings, lengths, cycles), strict=True
+    ):
+        # Rounding may have left it no step.
+        if next_end[0] == end[0]:
+            continue
+        relative = grids[-1].batch_size // settings.baseline_grid.batch_size
+        phase = Phase(
+            first_step=end[0],
+            end_step=next_end[0],
+            first_epoch=end[1],
+            end_epoch=next_end[1],
+            first_clip=clips,
+            base=grids[-1],
+            short_cycle=grids,
+            lr_stage=length.lr_stage,
+            relative_batch_size=relative,
+            relative_learning_rate=settings.decay**length.lr_stage * relative,
+            first_progress=progress,
+            end_progress=length.end_progress,
+            clips_per_group=settings.clips_per_group,
+        )
+        phases.append(phase)
+        end, clips, progress = next_end, phase.clips_before(phase.end_step), phase.end_progress
+    return tuple(phases)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,60 +131,53 @@ def _frames_and_crop(base: Grid, shape: tuple[float, float]) -> tuple[int, int]:
     return round(base.num_frames * shape[0]), round(base.crop_size * shape[1])
 
 
-def _base_grid(settings: ScheduleSettings, shape: tuple[float, float]) -> tuple[Grid, int]:
-    """Grid of a long-cycle shape and its clips relative to the baseline's."""
+def _short_cycle(settings: ScheduleSettings, shape: tuple[float, float]) -> tuple[Grid, ...]:
+    """The grids of a phase, that of the long cycle last.
+
+    Paper, section 3.2: small crops with more clips, never larger than the base grid's crop.
+    """
     base = settings.baseline_grid
-    frames, crop = _frames_and_crop(base, shape)
-    relative = round(base.num_frames * base.crop_size**2 / (frames * crop**2))
-    grid = Grid(batch_size=relative * base.batch_size, num_frames=frames, crop_size=crop)
-    return grid, relative
-
-
-def _short_cycle(settings: ScheduleSettings, base: Grid) -> tuple[Grid, ...]:
-    """Paper, section 3.2: small crops with more clips, never larger than the base grid's crop."""
-    small = (round(settings.base.crop_size * share) for share in settings.short_cycle)
-    crops = [min(crop, base.crop_size) for crop in small] + [base.crop_size]
+    frames, base_crop = _frames_and_crop(base, shape)
+    relative = round(base.num_frames * base.crop_size**2 / (frames * base_crop**2))
+    small = (round(base.crop_size * share) for share in settings.short_cycle)
     return tuple(
         Grid(
-            batch_size=base.batch_size * round((base.crop_size / crop) ** 2),
-            num_frames=base.num_frames,
+            batch_size=relative * base.batch_size * round((base_crop / crop) ** 2),
+            num_frames=frames,
             crop_size=crop,
         )
-        for crop in crops
+        for crop in (*(min(crop, base_crop) for crop in small), base_crop)
     )
 
 
-def _exact(settings: ScheduleSettings, lengths: Sequence[_Length]) -> tuple[Phase, ...]:
-    """Phases that end at the nearest step."""
-    phases, epochs, steps = [], 0.0, 0.0
-    for length in lengths:
-        base, _ = _base_grid(settings, length.shape)
-        grids = _short_cycle(settings, base)
+def _nearest_steps(
+    settings: ScheduleSettings, lengths: Sequence[_Length], cycles: Sequence[Sequence[Grid]]
+) -> Iterator[tuple[int, float]]:
+    """Nearest step and exact epoch at which each phase ends."""
+    epochs, steps = 0.0, 0.0
+    for length, grids in zip(lengths, cycles, strict=True):
         mean_batch = sum(grid.batch_size for grid in grids) / len(grids)
         epochs += length.epochs
         steps += length.epochs * settings.num_clips / mean_batch
-        _append(phases, settings, length, end_step=round(steps), end_epoch=epochs)
-    return tuple(phases)
+        yield round(steps), epochs
 
 
-def _whole_epochs(settings: ScheduleSettings, lengths: Sequence[_Length]) -> tuple[Phase, ...]:
-    """Phases that end at whole epochs, each of as many whole steps as its clips fill."""
-    phases, end_step, end_epoch = [], 0, 0
-    for length, end in zip(lengths, _rounded_ends(settings, lengths), strict=True):
-        base, _ = _base_grid(settings, length.shape)
-        grids = _short_cycle(settings, base)
+def _whole_epochs(
+    settings: ScheduleSettings, lengths: Sequence[_Length], cycles: Sequence[Sequence[Grid]]
+) -> Iterator[tuple[int, int]]:
+    """Step and whole epoch at which each phase ends; an epoch has the whole steps it can fill."""
+    step, epoch = 0, 0
+    for grids, end in zip(cycles, _rounded_ends(settings, lengths), strict=True):
         clips = sum(grid.batch_size for grid in grids)
         steps_per_epoch = settings.num_clips * len(grids) // clips
-        if end > end_epoch and not steps_per_epoch:
+        if end > epoch and not steps_per_epoch:
             raise ValueError(
                 f"`round_to_epochs` needs epochs of at least one step. Received: "
                 f"num_clips={settings.num_clips} at batches of {clips / len(grids):.0f} clips on "
                 "average. Use round_to_epochs=False or a smaller base batch."
             )
-        end_step += (end - end_epoch) * steps_per_epoch
-        end_epoch = end
-        _append(phases, settings, length, end_step=end_step, end_epoch=end_epoch)
-    return tuple(phases)
+        step, epoch = step + (end - epoch) * steps_per_epoch, end
+        yield step, epoch
 
 
 def _rounded_ends(settings: ScheduleSettings, lengths: Sequence[_Length]) -> list[int]:
@@ -172,36 +190,3 @@ def _rounded_ends(settings: ScheduleSettings, lengths: Sequence[_Length]) -> lis
         # Fine-tuning is rounded as one phase, then halved downwards.
         ends[-2] = (ends[-3] + ends[-1]) // 2
     return ends
-
-
-def _append(
-    phases: list[Phase],
-    settings: ScheduleSettings,
-    length: _Length,
-    *,
-    end_step: int,
-    end_epoch: float,
-) -> None:
-    """Add the phase that ends at `end_step`, unless rounding left it no step."""
-    last = phases[-1] if phases else None
-    first_step = last.end_step if last else 0
-    if end_step == first_step:
-        return
-    base, relative = _base_grid(settings, length.shape)
-    phases.append(
-        Phase(
-            first_step=first_step,
-            end_step=end_step,
-            first_epoch=last.end_epoch if last else 0,
-            end_epoch=end_epoch,
-            first_clip=last.clips_before(first_step) if last else 0,
-            base=base,
-            short_cycle=_short_cycle(settings, base),
-            lr_stage=length.lr_stage,
-            relative_batch_size=relative,
-            relative_learning_rate=settings.decay**length.lr_stage * relative,
-            first_progress=last.end_progress if last else 0.0,
-            end_progress=length.end_progress,
-            clips_per_group=settings.clips_per_group,
-        )
-    )

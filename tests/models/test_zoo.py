@@ -132,6 +132,6 @@ def test_misspelt_arguments(name):
 
 
 def test_unknown_names():
-    with pytest.raises(ValueError, match=r"one of c2d_8x8_r50, .*Received: name='i3d'"):
+    with pytest.raises(ValueError, match=r"one of 'c2d_8x8_r50', .*Received: name='i3d'"):
         models.create("i3d")
     assert {"slowfast_16x8_r50", "slow_nln_8x8_r50", *SIZES} <= set(models.names())

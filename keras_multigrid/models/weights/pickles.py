@@ -36,8 +36,10 @@ def read_pytorch(path: str) -> dict[str, np.ndarray]:
     """
     with _reading(path), open(path, "rb") as file:
         checkpoint = _read_zip(file) if zipfile.is_zipfile(file) else _read_legacy(file)
-        state = checkpoint.get("model_state", checkpoint) if _is_mapping(checkpoint) else None
-        if not _is_mapping(state) or not all(isinstance(v, _Tensor) for v in state.values()):
+        is_mapping = isinstance(checkpoint, Mapping)
+        state = checkpoint.get("model_state", checkpoint) if is_mapping else None
+        tensors = state.values() if isinstance(state, Mapping) else (None,)
+        if not all(isinstance(tensor, _Tensor) for tensor in tensors):
             raise CheckpointError(
                 "it holds no weights of a model. Expected a mapping from keys to tensors, alone or "
                 "as 'model_state'."
@@ -59,8 +61,8 @@ def read_caffe2(path: str) -> dict[str, np.ndarray]:
     """
     with _reading(path), open(path, "rb") as file:
         checkpoint = _ArrayUnpickler(file, encoding="latin1").load()
-        blobs = checkpoint.get("blobs") if _is_mapping(checkpoint) else None
-        if not _is_mapping(blobs):
+        blobs = checkpoint.get("blobs") if isinstance(checkpoint, Mapping) else None
+        if not isinstance(blobs, Mapping):
             raise CheckpointError("it is no Caffe2 checkpoint: expected a mapping with 'blobs'.")
         return {str(name): v for name, v in blobs.items() if isinstance(v, np.ndarray)}
 
@@ -89,10 +91,6 @@ def _reading(path: str) -> Iterator[None]:
             f"{error or type(error).__name__}. It may be cut off, or of another kind: download it "
             "again and compare its size."
         ) from error
-
-
-def _is_mapping(value: Any) -> bool:
-    return isinstance(value, Mapping)
 
 
 class _RestrictedUnpickler(pickle.Unpickler):
@@ -212,17 +210,13 @@ def _rebuild_tensor(storage, offset, shape, strides, *_):
     return _Tensor(storage, int(offset), tuple(shape), tuple(strides))
 
 
-def _rebuild_parameter(tensor, *_):
-    return tensor
-
-
 class _TensorUnpickler(_RestrictedUnpickler):
     _names: Mapping[tuple[str, str], Any] = {
         **_ArrayUnpickler._names,
         **{("torch", kind): kind for kind in _STORAGE_TYPES},
         ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
         ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
-        ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+        ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
         ("torch", "Size"): tuple,
     }
 

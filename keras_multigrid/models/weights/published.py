@@ -3,7 +3,7 @@
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -50,22 +50,15 @@ def load_published_weights(
     >>> model = create("slowfast_8x8_r50", classes=174)
     >>> load_published_weights(model, "SLOWFAST_8x8_R50.pkl", skip_head=True)
     """
-    if isinstance(source, Mapping):
-        arrays, origin = source, "the mapping"
-    else:
-        origin = os.fspath(source)
-        arrays = _read(origin)
-    arrays = _weights(arrays)
-    variables = {variable.key: variable for variable in _published_variables(model)}
+    origin = "the mapping" if isinstance(source, Mapping) else os.fspath(source)
+    arrays = _weights(source if isinstance(source, Mapping) else _read(origin))
+    variables = _published_variables(model)
     if skip_head is None:
         bias = f"{_HEAD}bias"
-        heads = [known[bias].shape for known in (arrays, variables) if bias in known]
-        skip_head = len(set(heads)) > 1
+        heads = {known[bias].shape for known in (arrays, variables) if bias in known}
+        skip_head = len(heads) > 1
     if skip_head:
-        skipped = [key for key in {*arrays, *variables} if key.startswith(_HEAD)]
-        for key in skipped:
-            arrays.pop(key, None)
-            variables.pop(key, None)
+        arrays, variables = _without_head(arrays), _without_head(variables)
     _check(model, arrays, variables, origin)
     if skip_head:
         warnings.warn(
@@ -93,7 +86,7 @@ def inflate_weights(model: keras.Model, source: keras.Model | str | os.PathLike[
             of one; or a published checkpoint of such a network (`R50_IN1K.pyth`).
 
     Raises:
-        FileNotFoundError, CheckpointError: as of `load_published_weights`.
+        FileNotFoundError, CheckpointError: same as for `load_published_weights`.
         ValueError: if the networks do not fit, with all keys that are missing or misshapen.
 
     Example:
@@ -101,9 +94,9 @@ def inflate_weights(model: keras.Model, source: keras.Model | str | os.PathLike[
     >>> inflate_weights(I3D(classes=10), keras.applications.ResNet50(weights="imagenet"))
     """
     variables = {
-        variable.key: variable
-        for variable in _published_variables(model)
-        if not variable.key.startswith(_HEAD) and "nonlocal" not in variable.key
+        key: variable
+        for key, variable in _without_head(_published_variables(model)).items()
+        if "nonlocal" not in key
     }
     origin = source.name if isinstance(source, keras.Model) else os.fspath(source)
     arrays = {
@@ -117,7 +110,7 @@ def inflate_weights(model: keras.Model, source: keras.Model | str | os.PathLike[
 
 def published_arrays(model: keras.Model) -> dict[str, np.ndarray]:
     """Published key to array, channels first: what `load_published_weights` takes."""
-    return {variable.key: variable.value for variable in _published_variables(model)}
+    return {key: variable.value for key, variable in _published_variables(model).items()}
 
 
 def published_shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
@@ -126,41 +119,46 @@ def published_shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
     >>> published_shapes(create("i3d_8x8_r50"))["s1.pathway0_stem.conv.weight"]
     (64, 3, 5, 7, 7)
     """
-    return {variable.key: variable.shape for variable in _published_variables(model)}
+    return {key: variable.shape for key, variable in _published_variables(model).items()}
 
 
 class _Variable(NamedTuple):
     """A variable of a model as the published checkpoints have it."""
 
-    key: str
     variable: keras.Variable
     # From the published order of axes to Keras's, and back.
     to_keras: tuple[int, ...]
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(np.take(self.variable.shape, np.argsort(self.to_keras)).tolist())
-
-    @property
     def value(self) -> np.ndarray:
         return np.transpose(_array(self.variable), np.argsort(self.to_keras))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.variable.shape[axis] for axis in np.argsort(self.to_keras))
 
     def assign(self, array: np.ndarray) -> None:
         self.variable.assign(np.transpose(array, self.to_keras))
 
 
-def _published_variables(model: keras.Model) -> Iterator[_Variable]:
-    """All variables but the group counts, under their published keys."""
+def _published_variables(model: keras.Model) -> dict[str, _Variable]:
+    """All variables but the group counts, by their published keys."""
+    variables = {}
     for layer in model.layers:
         key = layer.name.replace("-", ".")
         if isinstance(layer, SubBatchNormalization):
             for end, name in _NORMALIZATION.items():
-                yield _Variable(f"{key}.{end}", getattr(layer, name), (0,))
+                variables[f"{key}.{end}"] = _Variable(getattr(layer, name), (0,))
         elif isinstance(layer, (keras.layers.Conv3D, keras.layers.Dense)):
             axes = (2, 3, 4, 1, 0) if isinstance(layer, keras.layers.Conv3D) else (1, 0)
-            yield _Variable(f"{key}.weight", layer.kernel, axes)
+            variables[f"{key}.weight"] = _Variable(layer.kernel, axes)
             if layer.use_bias:
-                yield _Variable(f"{key}.bias", layer.bias, (0,))
+                variables[f"{key}.bias"] = _Variable(layer.bias, (0,))
+    return variables
+
+
+def _without_head(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if not key.startswith(_HEAD)}
 
 
 def _weights(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -176,11 +174,12 @@ def _check(model, arrays: Mapping, variables: Mapping[str, _Variable], source: s
     """Every key that does not fit, in one error."""
     missing = sorted(variables.keys() - arrays.keys())
     unexpected = sorted(arrays.keys() - variables.keys())
-    misshapen = {
-        key: arrays[key].shape
-        for key in sorted(variables.keys() & arrays.keys())
-        if not _same_shape(arrays[key].shape, variables[key].shape)
-    }
+    misshapen = {}
+    for key in sorted(variables.keys() & arrays.keys()):
+        shape, expected = arrays[key].shape, variables[key].shape
+        # Caffe2 leaves out the last axes of kernels where they are 1.
+        if shape + (1,) * (len(expected) - len(shape)) != expected:
+            misshapen[key] = shape
     if not missing and not unexpected and not misshapen:
         return
     heads = {f"{_HEAD}weight", f"{_HEAD}bias"}
@@ -201,11 +200,6 @@ def _check(model, arrays: Mapping, variables: Mapping[str, _Variable], source: s
         ]
     lines.append("Make the model with the depth, pathways and blocks of the checkpoint.")
     raise ValueError("\n".join(lines))
-
-
-def _same_shape(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
-    """Caffe2 leaves out the last axes of kernels where they are 1."""
-    return shape + (1,) * (len(expected) - len(shape)) == expected
 
 
 # ---- Caffe2's names ------------------------------------------------------------------------------
@@ -289,8 +283,7 @@ def _picture_arrays(source, variables: Iterable[str]) -> Iterator[tuple[str, np.
     """Keys and arrays of a network for pictures, of any source that `inflate_weights` takes."""
     if not isinstance(source, keras.Model):
         if not os.fspath(source).endswith(".keras"):
-            arrays = _weights(_read(os.fspath(source)))
-            yield from ((key, v) for key, v in arrays.items() if not key.startswith(_HEAD))
+            yield from _without_head(_weights(_read(os.fspath(source)))).items()
             return
         source = keras.models.load_model(source, compile=False)
     for name in {key.rsplit(".", 1)[0] for key in variables}:
@@ -338,7 +331,7 @@ def _image_layer_name(name: str) -> str:
     return f"conv{stage}_block{int(block) + 1}_{place}_{end}"
 
 
-def _layer(model: keras.Model, name: str) -> Callable | None:
+def _layer(model: keras.Model, name: str) -> keras.layers.Layer | None:
     return next((layer for layer in model.layers if layer.name == name), None)
 
 
