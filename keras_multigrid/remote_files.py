@@ -23,7 +23,7 @@ Value = TypeVar("Value")
 _VARIABLE = "KERAS_MULTIGRID_RETRY_SECONDS"
 _RETRY_SECONDS = "120"
 _LONGEST_WAIT = 16.0
-# For the S3 client. Its own, 5 minutes of silence and 10 attempts, would hide that a server is away.
+# For the S3 client, whose own 5 minutes of silence and 10 attempts would hide an absent server.
 _CLIENT = {
     "AWS_MAX_ATTEMPTS": "2",
     # In its default mode it ignores the number.
