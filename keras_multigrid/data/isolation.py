@@ -84,8 +84,9 @@ class _Worker:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOADED)
         self.connection, end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(self._function, end), daemon=True)
-        self._process.start()
+        process = context.Process(target=_serve, args=(self._function, end), daemon=True)
+        process.start()
+        self._process = process
         # Once the process alone has this end, the pipe closes with the process.
         end.close()
         try:

@@ -7,6 +7,7 @@ A batch is a function of its number. So it does not matter who reads it: the tra
 what a lost worker took with it, and a trainer that continues elsewhere asks for what it needs.
 """
 
+import contextlib
 import dataclasses
 import functools
 import queue
@@ -206,8 +207,11 @@ class _Job:
     def __init__(self, make: Callable[[], tf.data.Dataset], service: str):
         self._batches = queue.Queue(maxsize=2)
         self._cancellation = compat.cancellation()
-        arguments = {"target": self._run, "args": (make, service), "name": "input_service"}
-        threading.Thread(**arguments, daemon=True).start()
+        alive = contextlib.ExitStack()
+        # Ended by the thread.
+        alive.enter_context(before_the_end(self.stop))
+        arguments = {"args": (alive, make, service), "name": "input_service", "daemon": True}
+        threading.Thread(target=self._run, **arguments).start()
 
     def receive(self, timeout: float):
         item = self._batches.get(timeout=timeout)
@@ -222,16 +226,16 @@ class _Job:
     def is_stopped(self) -> bool:
         return self._cancellation.is_cancelled
 
-    def _run(self, make: Callable[[], tf.data.Dataset], service: str) -> None:
-        try:
-            with before_the_end(self.stop):
+    def _run(self, alive: contextlib.ExitStack, make: Callable, service: str) -> None:
+        with alive:
+            try:
                 # Before the data set is made, which takes seconds.
                 _connect(service)
                 iterator = iter(_distributed(make(), service))
                 while self._put(compat.next_element(iterator, self._cancellation)):
                     pass
-        except Exception as error:
-            self._put(error)
+            except Exception as error:
+                self._put(error)
 
     def _put(self, item) -> bool:
         end = time.monotonic() + _IDLE
