@@ -1,7 +1,12 @@
 """Files and folders of a run and of its data, on a local disk or a remote file system.
 
-A path with a scheme, such as s3://bucket/run, names a file system of TensorFlow's; any other one is
-local. Callers need not ask which. A remote file system that does not answer is waited for.
+A path with a scheme, such as s3://bucket/run, is on a remote file system of TensorFlow's; any other
+path is local. A remote file system that does not answer is asked again (`remote_files.ask`).
+
+Where a function's docstring says nothing else, it raises FileNotFoundError if there is no such file
+or folder, StorageUnavailableError if a remote file system does not answer, another StorageError if
+it refuses, the OSError of a local disk, and ValueError if TensorFlow has no file system for the
+scheme.
 """
 
 import contextlib
@@ -10,11 +15,11 @@ import io
 import os
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
-from typing import BinaryIO, Protocol
+from collections.abc import Iterator
+from typing import BinaryIO
 
 from keras_multigrid import remote_files
-from keras_multigrid.remote_files import (
+from keras_multigrid.remote_files import (  # noqa: F401
     StorageError,
     StorageUnavailableError,
     check_scheme,
@@ -22,24 +27,14 @@ from keras_multigrid.remote_files import (
     retry_seconds,
 )
 
-__all__ = [
-    "StorageError",
-    "StorageUnavailableError",
-    "check_scheme",
-    "is_remote",
-    "retry_seconds",
-]
-
-_BLOCK = 1 << 24
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """What a file system knows of a file or folder.
+    """Size and age of a file or folder.
 
     Args:
-        size: bytes; 0 of a remote folder.
-        modified: nanoseconds since 1970 at its last change; 0 where that is not known, as on http.
+        size: bytes; 0 for a remote folder.
+        modified: nanoseconds from 1970 to its last change; 0 where that is not known, as on http.
         is_folder: whether it is a folder.
     """
 
@@ -55,13 +50,13 @@ def read(path: str) -> bytes | None:
     """The content of a file; None if there is none.
 
     Raises:
-        StorageError: if it cannot be read, as where a remote file system does not answer.
+        StorageError: if it cannot be read.
 
     Example:
 
     >>> read("s3://bucket/run/report.json")
     """
-    with _told(path, "read"):
+    with storage_errors(path, "read"):
         try:
             with open_file(path) as file:
                 return file.read()
@@ -70,23 +65,14 @@ def read(path: str) -> bytes | None:
 
 
 def open_file(path: str) -> BinaryIO:
-    """A file opened for reading; a remote one is read into memory first.
-
-    Raises:
-        FileNotFoundError: if there is none.
-        OSError: if it cannot be read; of remote files a StorageError.
-    """
+    """A file opened for reading; a remote one is read into memory first."""
     if not is_remote(path):
         return open(path, "rb")
     return io.BytesIO(remote_files.ask(path, "read", lambda tf: tf.io.read_file(path).numpy()))
 
 
 def read_range(path: str, *, offset: int, length: int) -> bytes:
-    """Bytes of a file from `offset` on: `length` of them, or fewer where the file ends.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        OSError: if it cannot be read; of remote files a StorageError.
+    """`length` bytes of a file from `offset` on, or fewer where the file ends.
 
     Example, the first bytes of a file:
 
@@ -112,82 +98,54 @@ def read_range(path: str, *, offset: int, length: int) -> bytes:
 def local_copy(path: str) -> Iterator[str]:
     """A local path of the same content and name, for libraries that open files by themselves.
 
-    Raises:
-        FileNotFoundError: if there is no such file.
-        OSError: if it cannot be read; of remote files a StorageError.
-
     Example:
 
     >>> with local_copy("https://host/model.keras") as file:
     ...     model = keras.models.load_model(file)
     """
-    if not is_remote(path):
-        with open(path, "rb"):
-            yield path
-        return
-    with open_file(path) as content, tempfile.TemporaryDirectory() as folder:
-        copy = os.path.join(folder, os.path.basename(path))
-        write(copy, content.read())
-        yield copy
+    with open_file(path) as content, contextlib.ExitStack() as stack:
+        if is_remote(path):
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            path = os.path.join(folder, os.path.basename(path))
+            write(path, content.read())
+        yield path
 
 
 # ---- Looking -------------------------------------------------------------------------------------
 
 
 def status(path: str) -> Status:
-    """Size and time of change. On http, which has no call for it, the whole file is fetched.
-
-    Raises:
-        FileNotFoundError: if there is no such file or folder.
-        OSError: if it cannot be looked at; of remote ones a StorageError.
-    """
+    """Size and age of a file or folder. On http, the whole file is fetched for it."""
     if not is_remote(path):
         found = os.stat(path)
-        return Status(
-            size=found.st_size,
-            modified=found.st_mtime_ns,
-            is_folder=stat.S_ISDIR(found.st_mode),
-        )
+        is_folder = stat.S_ISDIR(found.st_mode)
+        return Status(size=found.st_size, modified=found.st_mtime_ns, is_folder=is_folder)
     found = remote_files.ask(path, "look at", lambda tf: remote_files.status(tf, path))
     return Status(size=found.length, modified=found.mtime_nsec, is_folder=found.is_directory)
 
 
 def exists(path: str) -> bool:
-    """Whether there is such a file or folder.
-
-    Raises:
-        StorageError: if a remote file system does not answer.
-    """
-    return os.path.exists(path) if not is_remote(path) else _status_or_none(path) is not None
+    """Whether there is such a file or folder."""
+    return os.path.exists(path) if not is_remote(path) else _remote_status(path) is not None
 
 
 def is_file(path: str) -> bool:
-    """Whether there is such a file.
-
-    Raises:
-        StorageError: if a remote file system does not answer.
-    """
+    """Whether there is such a file."""
     if not is_remote(path):
         return os.path.isfile(path)
-    found = _status_or_none(path)
+    found = _remote_status(path)
     return found is not None and not found.is_folder
 
 
 def is_folder(path: str) -> bool:
-    """Whether there is such a folder; on http, which has none, never.
-
-    Raises:
-        StorageError: if a remote file system does not answer.
-    """
+    """Whether there is such a folder; on http, which has none, never."""
     if not is_remote(path):
         return os.path.isdir(path)
-    if remote_files.is_web(path):
-        return False
-    found = _status_or_none(path)
+    found = None if remote_files.is_web(path) else _remote_status(path)
     return found is not None and found.is_folder
 
 
-def _status_or_none(path: str) -> Status | None:
+def _remote_status(path: str) -> Status | None:
     try:
         return status(path)
     except FileNotFoundError:
@@ -195,11 +153,7 @@ def _status_or_none(path: str) -> Status | None:
 
 
 def list_folder(path: str) -> list[str]:
-    """Names of the files and folders in a folder, in no order.
-
-    Raises:
-        FileNotFoundError: if there is no such folder.
-        OSError: if it cannot be listed; of remote ones, and on http always, a StorageError.
+    """Names of the files and folders in a folder, in no order; on http always a StorageError.
 
     Example:
 
@@ -216,26 +170,17 @@ def list_folder(path: str) -> list[str]:
         )
 
     def call(tf):
-        # `listdir` alone takes a server that is away for a folder that is missing.
+        # `listdir` alone takes a server that is away for a missing folder.
         remote_files.status(tf, path)
         return tf.io.gfile.listdir(remote_files.as_folder(path))
 
     return [name.rstrip("/") for name in remote_files.ask(path, "list", call) if name.strip("/")]
 
 
-class Entry(Protocol):
-    """A file or folder in a folder, as `os.DirEntry` has it; of a remote one each call asks."""
-
-    name: str
-    path: str
-
-    def is_dir(self) -> bool: ...
-
-    def is_file(self) -> bool: ...
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
-class _RemoteEntry:
+class Entry:
+    """A file or folder in a remote folder, with those parts of `os.DirEntry` that are used."""
+
     name: str
     path: str
 
@@ -246,8 +191,8 @@ class _RemoteEntry:
         return is_file(self.path)
 
 
-def scan_folder(path: str) -> Iterator[Entry]:
-    """The files and folders in a folder, in no order; errors as of `list_folder`.
+def scan_folder(path: str) -> Iterator[Entry | os.DirEntry]:
+    """The files and folders in a folder, in no order; errors as in `list_folder`.
 
     Example:
 
@@ -256,15 +201,15 @@ def scan_folder(path: str) -> Iterator[Entry]:
     """
     if is_remote(path):
         for name in list_folder(path):
-            yield _RemoteEntry(name, remote_files.as_folder(path) + name)
+            yield Entry(name, remote_files.as_folder(path) + name)
         return
-    # Unlike `list_folder`, it knows what is a folder without asking again.
+    # Unlike `list_folder`, it gets the kind of each entry without a further call.
     with os.scandir(path) as entries:
         yield from entries
 
 
 def holds(folder: str, prefix: str) -> bool:
-    """Whether a folder has a file whose name begins so."""
+    """Whether a folder, if there is one, has a file whose name begins so."""
     try:
         return any(name.startswith(prefix) for name in list_folder(folder))
     except FileNotFoundError:
@@ -274,20 +219,54 @@ def holds(folder: str, prefix: str) -> bool:
 # ---- Writing -------------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def appearing(path: str, unfinished: str | None = None) -> Iterator[str]:
+    """A local file to write, which then appears at `path`: whole, or not at all.
+
+    Args:
+        path: where it appears.
+        unfinished: its local name until then; by default, which needs a local `path`, the same name
+            and ".unfinished". A rename must be able to move it to a local `path`.
+
+    Raises:
+        StorageError: if it cannot be written. The file that was at `path` before is still there.
+    """
+    unfinished = f"{path}.unfinished" if unfinished is None else unfinished
+    with storage_errors(path, "write"):
+        os.makedirs(os.path.dirname(unfinished) or ".", exist_ok=True)
+        try:
+            yield unfinished
+            if is_remote(path):
+                upload(unfinished, path)
+            else:
+                with open(unfinished, "rb+") as file:
+                    # Before the renaming: a machine may lose its power, too.
+                    os.fsync(file.fileno())
+                os.replace(unfinished, path)
+        finally:
+            with contextlib.suppress(OSError):
+                os.remove(unfinished)
+
+
 def write(path: str, content: bytes | str) -> None:
     """Write a file whole, or leave the one before it.
-
-    A local file is written under another name and renamed; remote ones appear when they are whole.
 
     Raises:
         StorageError: if it cannot be written.
     """
     content = content.encode() if isinstance(content, str) else content
-    with _told(path, "write"):
-        if is_remote(path):
-            remote_files.ask(path, "write", lambda tf: _write_remote(tf, path, [content]))
-        else:
-            _write_local(path, content)
+    if not is_remote(path):
+        with appearing(path) as unfinished, open(unfinished, "wb") as file:
+            file.write(content)
+        return
+
+    def call(tf):
+        # A remote file appears when it is closed.
+        with tf.io.gfile.GFile(path, "wb") as file:
+            file.write(content)
+
+    with storage_errors(path, "write"):
+        remote_files.ask(path, "write", call)
 
 
 def upload(file: str, path: str) -> None:
@@ -296,49 +275,22 @@ def upload(file: str, path: str) -> None:
     Raises:
         StorageError: if it cannot be written.
     """
-
-    def call(tf):
-        with open(file, "rb") as blocks:
-            _write_remote(tf, path, iter(lambda: blocks.read(_BLOCK), b""))
-
-    with _told(path, "write"):
-        remote_files.ask(path, "write", call)
+    with storage_errors(path, "write"):
+        remote_files.ask(path, "write", lambda tf: tf.io.gfile.copy(file, path, overwrite=True))
 
 
 def remove(path: str) -> None:
     """Delete a file, if it is there and can be deleted."""
-    with contextlib.suppress(StorageError), _told(path, "delete"):
+    with contextlib.suppress(OSError):
         if is_remote(path):
             remote_files.ask(path, "delete", lambda tf: tf.io.gfile.remove(path))
         else:
             os.remove(path)
 
 
-def _write_local(path: str, content: bytes) -> None:
-    unfinished = f"{path}.unfinished"
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    try:
-        with open(unfinished, "wb") as file:
-            file.write(content)
-            file.flush()
-            # A machine may lose its power, too.
-            os.fsync(file.fileno())
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.remove(unfinished)
-        raise
-    os.replace(unfinished, path)
-
-
-def _write_remote(tf, path: str, blocks: Iterable[bytes]) -> None:
-    with tf.io.gfile.GFile(path, "wb") as file:
-        for block in blocks:
-            file.write(block)
-
-
 @contextlib.contextmanager
-def _told(path: str, action: str):
-    """Errors of the system in our words, with the path."""
+def storage_errors(path: str, action: str) -> Iterator[None]:
+    """Raise every OSError as a StorageError that names the path."""
     try:
         yield
     except StorageError:

@@ -1,6 +1,8 @@
-"""Remote file systems, through TensorFlow: which there are, and calls that outlast their faults.
+"""Remote file systems, through TensorFlow: which there are, and calls that outlast their failures.
 
-What uses files and folders imports `storage`, which is for local ones too.
+Code that uses files and folders imports `files`, which is for local ones too. TensorFlow's file
+systems, rather than a library of Python's, because the operations that read records in a graph, and
+in the workers of an input service, use them as well.
 """
 
 import contextlib
@@ -21,17 +23,22 @@ Value = TypeVar("Value")
 _VARIABLE = "KERAS_MULTIGRID_RETRY_SECONDS"
 _RETRY_SECONDS = "120"
 _LONGEST_WAIT = 16.0
-# Of the S3 client. Its own, 5 minutes of silence and 10 attempts, would hide that a server is away.
+# For the S3 client, whose own 5 minutes of silence and 10 attempts would hide an absent server.
 _CLIENT = {
     "AWS_MAX_ATTEMPTS": "2",
-    # In its default mode it takes no notice of the number.
+    # In its default mode it ignores the number.
     "AWS_RETRY_MODE": "standard",
     "S3_CONNECT_TIMEOUT_MSEC": "5000",
     "S3_REQUEST_TIMEOUT_MSEC": "15000",
 }
 # What curl says of an answer that is larger than what was asked for.
 _NO_RANGES = "Unable to perform (23)"
-# Waits must not draw from the numbers that training draws from.
+# Errors that another attempt may not meet; the last two mean fewer bytes than the file has.
+_TRANSIENT = (
+    *("UnknownError", "InternalError", "UnavailableError", "AbortedError"),
+    *("DeadlineExceededError", "ResourceExhaustedError", "OutOfRangeError", "DataLossError"),
+)
+# Waits must not draw from the random numbers of a training.
 _jitter = random.Random()
 
 
@@ -48,18 +55,14 @@ def is_remote(path: str) -> bool:
     return "://" in os.fspath(path)
 
 
+def scheme(path: str) -> str:
+    """The part of a remote path before `://`, such as "s3"."""
+    return path.split("://")[0]
+
+
 def is_web(path: str) -> bool:
     """Whether a remote path is on a web server, which has no folders."""
     return scheme(path) in ("http", "https")
-
-
-def scheme(path: str) -> str:
-    """Name of a remote path's file system.
-
-    >>> scheme("s3://bucket/run")
-    's3'
-    """
-    return path.split("://")[0]
 
 
 def as_folder(path: str) -> str:
@@ -68,7 +71,7 @@ def as_folder(path: str) -> str:
 
 
 def check_scheme(path: str) -> None:
-    """Refuse a path whose file system is not there.
+    """Refuse a path for which TensorFlow has no file system here.
 
     Raises:
         ValueError: with what to install.
@@ -87,10 +90,10 @@ def check_scheme(path: str) -> None:
 
 
 def retry_seconds() -> float:
-    """How long to ask a file system that does not answer; an environment variable sets it.
+    """For how long to ask a file system that does not answer; an environment variable sets it.
 
     Raises:
-        ValueError: it is no number.
+        ValueError: it is not a number.
     """
     text = os.environ.get(_VARIABLE, _RETRY_SECONDS)
     try:
@@ -102,17 +105,17 @@ def retry_seconds() -> float:
 
 
 def ask(path: str, action: str, call: Callable[[Any], Value]) -> Value:
-    """What `call(tensorflow)` gives; it is called again while the file system does not answer.
+    """The result of `call(tensorflow)`, which is repeated while the file system does not answer.
 
     Args:
-        path: what is asked about.
+        path: the file or folder.
         action: what the call does with it, for errors: "read".
         call: takes the module `tensorflow`.
 
     Raises:
         FileNotFoundError: there is no such file.
         StorageUnavailableError: there was no answer in all of `retry_seconds()`.
-        StorageError: it refused.
+        StorageError: the file system refused.
         ValueError: there is no such file system.
 
     Example:
@@ -122,6 +125,7 @@ def ask(path: str, action: str, call: Callable[[Any], Value]) -> Value:
     check_scheme(path)
     tf = load()
     limit, begun, wait = retry_seconds(), time.monotonic(), 1.0
+    transient = tuple(getattr(tf.errors, name) for name in _TRANSIENT)
     while True:
         try:
             return call(tf)
@@ -129,7 +133,7 @@ def ask(path: str, action: str, call: Callable[[Any], Value]) -> Value:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
         except tf.errors.OpError as error:
             what, seconds = f"{action} {path}: {_reason(error)}", time.monotonic() - begun
-            if not _is_transient(tf, error):
+            if not isinstance(error, transient) or _NO_RANGES in error.message:
                 raise StorageError(f"Cannot {what}.") from error
             if seconds >= limit:
                 raise StorageUnavailableError(
@@ -143,13 +147,13 @@ def ask(path: str, action: str, call: Callable[[Any], Value]) -> Value:
 
 
 def status(tf: Any, path: str) -> Any:
-    """`tf.io.gfile.stat`, whose "not found" means that there is none.
+    """`tf.io.gfile.stat`, whose NotFoundError means that there is no such file or folder.
 
-    tensorflow-io says the same where an S3 server is away. Of a bucket it tells the truth: once the
-    server has answered about it, "not found" is to be believed.
+    tensorflow-io raises it as well where an S3 server is away, except for a bucket: so "not found"
+    is believed once the server has answered about the bucket.
     """
     bucket = as_folder("/".join(path.split("/")[:3]))
-    # s3://bucket alone is nothing to tensorflow-io.
+    # tensorflow-io finds nothing at s3://bucket without a slash.
     path = bucket if path in bucket else path
     try:
         return tf.io.gfile.stat(path)
@@ -164,26 +168,15 @@ def status(tf: Any, path: str) -> Any:
 
 @functools.cache
 def load() -> Any:
-    """TensorFlow, with all the file systems that there are."""
+    """TensorFlow, with all the file systems that are installed."""
     for name, value in _CLIENT.items():
         os.environ.setdefault(name, value)
     with contextlib.suppress(ImportError):
-        # It adds its file systems when it is imported.
+        # It registers its file systems when it is imported.
         import tensorflow_io  # noqa: F401
     import tensorflow as tf
 
     return tf
-
-
-def _is_transient(tf: Any, error: Exception) -> bool:
-    errors = tf.errors
-    kinds = (
-        *(errors.UnknownError, errors.InternalError, errors.UnavailableError),
-        *(errors.AbortedError, errors.DeadlineExceededError, errors.ResourceExhaustedError),
-        # Fewer bytes than the file has.
-        *(errors.OutOfRangeError, errors.DataLossError),
-    )
-    return isinstance(error, kinds) and _NO_RANGES not in error.message
 
 
 def _reason(error: Exception) -> str:
@@ -191,6 +184,7 @@ def _reason(error: Exception) -> str:
         return "no such file, or a server that sends no ranges of files, which large ones need"
     text = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", error.message).strip(" :.\n")
     # Web servers send whole pages. Where there is no text, the kind of error must do.
-    kind = type(error).__name__.removesuffix("Error")
-    line = text.splitlines()[0].strip(" :.") if text else ""
-    return line if line and line != "No response body" else f"the answer is {kind}"
+    line = text.partition("\n")[0].strip(" :.")
+    if line in ("", "No response body"):
+        return f"the answer is {type(error).__name__.removesuffix('Error')}"
+    return line

@@ -62,9 +62,10 @@ def _prepare() -> None:
     from keras_multigrid.data.records import preparing
 
     options = [f"--runner={FLAGS.runner}", *FLAGS.beam_option] if FLAGS.runner else None
+    if FLAGS.retry_bad:
+        preparing.forget_bad(FLAGS.out)
     prepared = experiments.configured(preparing.prepare)(
         root=FLAGS.out,
-        retry_bad=FLAGS.retry_bad,
         beam_options=options,
         progress=command.Progress("video"),
     )

@@ -9,11 +9,11 @@ from keras_multigrid import files, monitor
 
 
 class TooManyBadVideosError(RuntimeError):
-    """More clips had to be replaced than the set share."""
+    """More clips had to be replaced than the share that is allowed."""
 
 
 def printable(text: str) -> str:
-    """A text with what is no UTF-8 in it escaped: names of files may be any bytes."""
+    """A text with everything escaped that is not UTF-8: names of files may be any bytes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -21,10 +21,10 @@ class BadVideos:
     """Counts the clips of unreadable videos and lists each file once with its error.
 
     Args:
-        list_path: text file, local or remote, to append `path<tab>error` to, one line a file, those
-            that a run before has listed there left out; None for no file.
+        list_path: text file, local or remote, that gets a line `path<tab>error` for each file that
+            no earlier run has listed there; None for no file.
         max_share: share of clips that may be replaced before the run stops.
-        min_clips: clips to see before the share is judged.
+        min_clips: number of clips from which on the share counts.
 
     Example:
 
@@ -42,7 +42,9 @@ class BadVideos:
         self.errors: dict[str, str] = {}
         self.replaced_clips = 0
         self.clips = 0
-        self._listed = _listed(list_path)
+        content = None if list_path is None else files.read(list_path)
+        lines = (content or b"").decode("utf-8", "surrogateescape").split("\n")
+        self._listed = {line.split("\t")[0] for line in lines}
         self._lock = threading.Lock()
 
     def count_clips(self, count: int) -> None:
@@ -51,45 +53,38 @@ class BadVideos:
             self.clips += count
 
     def add(self, path: str, error: Exception) -> None:
-        """Count a clip that could not be read; raise when they are too many."""
+        """Count a clip that could not be read.
+
+        Raises:
+            TooManyBadVideosError: if they are too many.
+        """
         with self._lock:
             self.clips += 1
             self.replaced_clips += 1
             monitor.add_replaced_clip()
             if path not in self.errors:
                 self.errors[path] = printable(str(error))
-                self._list(path, self.errors[path])
-            self._check()
-
-    def _list(self, path: str, error: str) -> None:
-        logging.warning("Unreadable video, replaced by another clip: %s", error)
-        if self.list_path is not None and path not in self._listed:
-            self._append(f"{path}\t{' '.join(error.split())}\n")
+                logging.warning("Unreadable video, replaced by another clip: %s", self.errors[path])
+                if self.list_path is not None and path not in self._listed:
+                    self._append(f"{path}\t{' '.join(self.errors[path].split())}\n")
+            if self.clips >= self.min_clips and self.replaced_clips > self.max_share * self.clips:
+                raise TooManyBadVideosError(self._reason())
 
     def _append(self, line: str) -> None:
         line = line.encode("utf-8", "surrogateescape")
         if files.is_remote(self.list_path):
-            # Nothing can be appended to an object.
+            # An object cannot be appended to.
             files.write(self.list_path, (files.read(self.list_path) or b"") + line)
             return
         os.makedirs(os.path.dirname(self.list_path) or ".", exist_ok=True)
         with open(self.list_path, "ab") as file:
             file.write(line)
 
-    def _check(self) -> None:
-        if self.clips < self.min_clips or self.replaced_clips <= self.max_share * self.clips:
-            return
+    def _reason(self) -> str:
         first = next(iter(self.errors.values()))
         where = f" All are listed in {self.list_path}." if self.list_path else ""
-        raise TooManyBadVideosError(
+        return (
             f"{self.replaced_clips} of {self.clips} clips came from videos that cannot be read, "
             f"more than the share of {self.max_share:g} that is allowed. The first: {first}{where} "
             "Mend or remove these files, or allow more: runs.Data.max_bad_share."
         )
-
-
-def _listed(list_path: str | None) -> set[str]:
-    """Files that are in the list already."""
-    content = None if list_path is None else files.read(list_path)
-    lines = (content or b"").decode("utf-8", "surrogateescape").split("\n")
-    return {line.split("\t")[0] for line in lines}

@@ -1,4 +1,4 @@
-"""Reads clips of videos that Python opens: files, folders of pictures, sources of one's own."""
+"""Reads clips of videos that Python opens: files, folders of pictures, a user's own source."""
 
 import contextlib
 import dataclasses
@@ -30,18 +30,19 @@ from keras_multigrid.task import Task
 
 # Replacements tried for one clip before giving up.
 _MAX_REPLACEMENTS = 100
-# Kept clips read at a time, one after the other.
-_CLIPS_PER_CALL = 16
+# Clips of kept videos that one call of Python reads: the call costs more than copying a clip out of
+# memory, and much less than decoding one.
+_KEPT_PER_CALL = 16
 
 
 class Cut(NamedTuple):
     """What is read for a clip, before it is cropped and scaled.
 
     Args:
-        frames: the clip's frames, whole: uint8 (height, width, 3) each.
-        window: the part of them that it shows.
+        frames: the clip's whole frames: uint8 (height, width, 3) each.
+        window: the part of them that the clip shows.
         label: encoded by the task.
-        video: position in the list of the video that they were read from.
+        video: position in the list of the video that was read.
     """
 
     frames: Sequence[np.ndarray]
@@ -57,12 +58,12 @@ class Cut(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchNumbers:
-    """The batches to read, each known by a number.
+    """The numbers of the batches to read.
 
     Args:
         first: number of the first one.
-        end: the number after the last.
-        number_of: the number of a batch, from the first of its tensors.
+        end: the number after the last one.
+        number_of: from the first tensor of a batch to its number.
     """
 
     first: int
@@ -75,15 +76,15 @@ class BatchNumbers:
 
 
 class ClipReader:
-    """Reads clips of a list of videos, past those that cannot be read.
+    """Reads clips of a list of videos, and replaces those of videos that cannot be read.
 
     Args:
         videos: the videos.
         sampling: how clips are taken from them.
         task: encodes their labels.
         bad_videos: counts and lists those that cannot be read.
-        keep_decoded: keep every decoded video in memory.
-        workers: clips read at a time; None takes the number of cores.
+        keep_decoded: whether to keep every decoded video in memory.
+        workers: clips to read at a time; None takes the number of cores.
 
     Example:
 
@@ -113,10 +114,10 @@ class ClipReader:
     # ---- Data sets -------------------------------------------------------------------------------
 
     def training(self, drawn_of: Callable, group: Callable, numbers: BatchNumbers):
-        """Batches of clips as they were drawn; of other videos where their own are unreadable.
+        """Batches of the drawn clips, with clips of other videos for those of unreadable ones.
 
         Args:
-            drawn_of: from the number of a batch to a data set of its clips, a packed `Clip` each.
+            drawn_of: from the number of a batch to a data set of its packed `Clip`s.
             group: from a data set of (packed clip, ...) to one of batches.
             numbers: the batches.
 
@@ -130,8 +131,8 @@ class ClipReader:
         """Batches of the clips in the middle of videos.
 
         Args:
-            indices_of: from the number of a batch to a data set of its videos, int64 each; from
-                the number of videos on they stand for none.
+            indices_of: from the number of a batch to a data set of its videos' positions, int64
+                each; those from the number of videos on stand for none.
             group: from a data set of (index, ...) to one of batches.
             grid: gives frames and size of the clips.
             numbers: the batches.
@@ -146,24 +147,17 @@ class ClipReader:
     def _training_clips(self, drawn: tf.data.Dataset) -> tf.data.Dataset:
         """A data set of (packed clip, uint8 clip, label)."""
         parallel = {"num_parallel_calls": self.workers, "deterministic": True}
-        # Entering Python costs more than copying a clip out of memory, and much less than decoding.
         if self._kept is None:
-            return drawn.map(self._training_clip, **parallel)
-        calls = drawn.batch(_CLIPS_PER_CALL, drop_remainder=True)
-        return calls.map(self._several_parts, **parallel).unbatch().map(_finished, **parallel)
+            return drawn.map(lambda row: _finished(*self._training_part(row)), **parallel)
+        calls = drawn.batch(_KEPT_PER_CALL, drop_remainder=True)
+        return calls.map(self._training_parts, **parallel).unbatch().map(_finished, **parallel)
 
-    def _training_clip(self, values):
-        rows, pixels, sides, labels = self._training_parts(values[None])
-        return _finished(rows[0], pixels, sides[0], labels[0])
-
-    def _several_parts(self, rows):
-        rows, pixels, sides, labels = self._training_parts(rows)
-        lengths = Clip.unpacked(rows).num_frames * sides**2 * 3
-        pixels = tf.RaggedTensor.from_row_lengths(pixels, lengths, validate=False)
-        return rows, pixels, sides, labels
+    def _training_part(self, row):
+        rows, pixels, sides, labels = self._training_parts(row[None])
+        return rows[0], pixels.flat_values, sides[0], labels[0]
 
     def _training_parts(self, rows):
-        """Of packed clips (n, fields): rows, pixels of all, side of each, label of each."""
+        """Of packed clips (n, fields): rows, ragged pixels, side and label of each."""
 
         def read(rows):
             cuts = [self.training_cut(Clip.unpacked(row)) for row in rows.tolist()]
@@ -171,14 +165,25 @@ class ClipReader:
             sides = np.array([cut.window.side for cut in cuts])
             return pixels, sides, np.stack([cut.label for cut in cuts])
 
-        pixels, sides, labels = in_python(read, [rows], (tf.uint8, tf.int64, self._label_type))
-        pixels.set_shape((None,))
-        sides.set_shape(rows.shape[:1])
-        labels.set_shape((rows.shape[0], *self._task.label_shape))
-        return rows, pixels, sides, labels
+        count = rows.shape[0]
+        specs = [tf.TensorSpec((None,), tf.uint8), tf.TensorSpec((count,), tf.int64)]
+        specs.append(tf.TensorSpec((count, *self._task.label_shape), self._label_type))
+        pixels, sides, labels = in_python(read, [rows], specs)
+        lengths = Clip.unpacked(rows).num_frames * sides**2 * 3
+        return (
+            rows,
+            tf.RaggedTensor.from_row_lengths(pixels, lengths, validate=False),
+            sides,
+            labels,
+        )
 
     def _centre_clips(self, indices: tf.data.Dataset, grid: Grid) -> tf.data.Dataset:
         """A data set of (index, is_read, uint8 clip, label)."""
+        specs = [
+            tf.TensorSpec((), tf.bool),
+            tf.TensorSpec((grid.num_frames, None, None, 3), tf.uint8),
+            tf.TensorSpec(self._task.label_shape, self._label_type),
+        ]
 
         def read(index):
             cut = self.centre_cut(int(index), grid)
@@ -187,10 +192,7 @@ class ClipReader:
             return True, cut.cropped, cut.label
 
         def clip(index):
-            is_read, part, label = in_python(read, [index], (tf.bool, tf.uint8, self._label_type))
-            is_read.set_shape(())
-            part.set_shape((grid.num_frames, None, None, 3))
-            label.set_shape(self._task.label_shape)
+            is_read, part, label = in_python(read, [index], specs)
             clip = tf.ensure_shape(scaled(part, grid.crop_size), grid.shape[1:])
             return index, is_read, clip, label
 
@@ -200,7 +202,8 @@ class ClipReader:
         """All crops of one clip of a video.
 
         Args:
-            index: the video, a scalar int64 tensor; from the number of videos on none.
+            index: position of the video, a scalar int64 tensor; one from the number of videos on
+                stands for none.
             number: the clip, a scalar int64 tensor in [0, views.clips).
             views: how many clips and crops there are.
             grid: gives their frames and size.
@@ -225,9 +228,8 @@ class ClipReader:
             )
             return True, np.concatenate([cropped(frames, window) for window in windows])
 
-        is_read, parts = in_python(read, (index, number), (tf.bool, tf.uint8))
-        is_read.set_shape(())
-        parts.set_shape((None, None, None, 3))
+        specs = tf.TensorSpec((), tf.bool), tf.TensorSpec((None, None, None, 3), tf.uint8)
+        is_read, parts = in_python(read, (index, number), specs)
         shape = (views.crops, *grid.shape[1:])
         return is_read, tf.reshape(scaled(parts, grid.crop_size), shape)
 
@@ -241,7 +243,7 @@ class ClipReader:
             cut = self._cut(index, excerpt)
             if cut is not None:
                 return cut
-            # The clip's own random number: every worker and every resumed run agrees.
+            # From the clip's own random number: every worker and every resumed run agrees.
             generator = np.random.default_rng((clip.start, attempt))
             last, index = index, int(generator.integers(len(self._videos)))
         raise DecodeError(
@@ -286,7 +288,7 @@ class ClipReader:
                 with opened(self._videos[index]) as video:
                     self._kept[index] = KeptVideo(video)
             except DecodeError:
-                # Some clips of it may be whole.
+                # Some clips of it may be readable.
                 self._kept[index] = None
         kept = self._kept[index]
         return opened(self._videos[index], detail) if kept is None else contextlib.nullcontext(kept)
@@ -297,7 +299,7 @@ class ClipReader:
 
 
 def _finished(values, pixels, side, label):
-    """Of a packed clip, with the pixels that were read for it: (values, clip, label)."""
+    """From a packed clip and the pixels that were read for it: (values, clip, label)."""
     clip = Clip.unpacked(values)
     part = tf.reshape(pixels, tf.stack([clip.num_frames, side, side, 3]))
     return values, scaled(part, clip.crop_size, clip.flip), label

@@ -14,7 +14,7 @@ from small_videos import write_video as write_encoded
 
 from keras_multigrid.data.records.folder import RecordFolder
 from keras_multigrid.data.records.format import MANIFEST, Manifest, RecordFormat
-from keras_multigrid.data.records.preparing import make_shards, prepare
+from keras_multigrid.data.records.preparing import forget_bad, make_shards, prepare
 from keras_multigrid.data.records.record_set import recorded_videos
 from keras_multigrid.data.records.verifying import Fault, verify
 from keras_multigrid.data.videos.decode import read_video
@@ -224,7 +224,8 @@ def test_bad_videos_can_be_tried_again(folder, whole, tmp_path):
     assert len(run(videos, root).bad) == 1
     (tmp_path / "away").rename(tmp_path / "videos" / "images")
     assert len(run(videos, root).bad) == 1
-    prepared = run(videos, root, retry_bad=True)
+    forget_bad(str(root))
+    prepared = run(videos, root)
     assert (prepared.bad, prepared.num_new_shards) == ((), 1)
     assert [shard.num_videos for shard in prepared.manifest.shards["train"]] == [3, 2]
     assert verify(str(root)) == ()

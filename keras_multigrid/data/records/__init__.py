@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = public_names(
     {
         "RecordFormat": "format",
         "RecordedVideos": "record_set",
+        "forget_bad": "preparing",
         "prepare": "preparing",
         "recorded_videos": "record_set",
         "verify": "verifying",

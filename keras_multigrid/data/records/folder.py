@@ -12,7 +12,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from keras_multigrid import files
 from keras_multigrid.data.records.format import (
@@ -24,12 +24,14 @@ from keras_multigrid.data.records.format import (
     RecordFormat,
     Shard,
     index_content,
+    label_of_json,
+    read_manifest,
     shard_files,
     shard_name,
 )
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 
-# What the folder was begun with.
+# What the folder was begun with: settings, and a digest of the videos.
 SETTINGS = "settings.json"
 # The listed videos for the workers of a pipeline, while it runs.
 LIST = "videos.jsonl"
@@ -58,18 +60,18 @@ class Piece(NamedTuple):
 class RecordFolder:
     """A folder of records that is being written.
 
-    A shard is whole when its names file is there, which is written last; the folder is when its
-    manifest is. Both hold nothing but what the settings and the videos decide: who writes them,
-    how often, and in which order makes no difference to any byte.
+    A shard is complete when its names file is there, which is written last, and the folder when its
+    manifest is. Every byte depends on the settings and the videos alone, not on who writes it, how
+    often, and in which order.
 
     Args:
         root: the folder, local or remote.
         form: how videos are written.
         class_names: name of each class.
-        multi_label: videos may show several classes.
+        multi_label: whether a video may show several classes.
         num_videos: listed videos of each part.
-        scratch: local folder for pieces of shards; None: in `root`, if it is remote among the
-            temporary files.
+        scratch: local folder for pieces of shards; None takes one in `root`, or among the temporary
+            files if `root` is remote.
     """
 
     root: str
@@ -82,37 +84,36 @@ class RecordFolder:
     @property
     def shards(self) -> tuple[ShardRange, ...]:
         """All shards, training first."""
-        return tuple(
-            ShardRange(part, shard_name(part, shard, num_shards), start, min(start + size, count))
-            for size in [self.form.videos_per_shard]
-            for part, count in self.num_videos.items()
-            for num_shards in [self.form.num_shards(count)]
-            for shard, start in enumerate(range(0, count, size))
-        )
+        shards = []
+        for part, count in self.num_videos.items():
+            starts = range(0, count, self.form.videos_per_shard)
+            for shard, start in enumerate(starts):
+                name = shard_name(part, shard, len(starts))
+                end = min(start + self.form.videos_per_shard, count)
+                shards.append(ShardRange(part, name, start, end))
+        return tuple(shards)
 
     @property
     def pieces_folder(self) -> str:
-        """The folder of this machine for pieces of shards."""
+        """The folder on this machine for pieces of shards."""
         if self.scratch is None and not files.is_remote(self.root):
             return os.path.join(self.root, "pieces")
-        digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
         scratch = tempfile.gettempdir() if self.scratch is None else self.scratch
-        return os.path.join(scratch, f"keras_multigrid_pieces_{digest}")
+        return os.path.join(scratch, f"keras_multigrid_pieces_{_digest(self.root)}")
 
     def path(self, name: str) -> str:
-        """Of a file by its name below the root."""
+        """The path of a file, by its name below the root."""
         return f"{self.root.rstrip('/')}/{name}"
 
     def begin(self, videos: VideoSet) -> None:
-        """Write down the settings and what the list of videos is, or compare them.
+        """Write down the settings and a digest of the videos, or compare them with what is there.
 
         Raises:
             ValueError: if the folder was begun with others.
             OSError: if the folder cannot be written.
         """
         settings = _settings(self, videos)
-        path = self.path(SETTINGS)
-        begun = files.read(path)
+        begun = files.read(self.path(SETTINGS))
         if begun is None:
             self.write(SETTINGS, json.dumps(settings, indent=1).encode())
         elif differences := _differences(json.loads(begun), settings):
@@ -122,17 +123,17 @@ class RecordFolder:
             )
 
     def manifest(self) -> Manifest | None:
-        """The manifest, if all shards are written and it is whole."""
-        content = files.read(self.path(MANIFEST))
-        with contextlib.suppress(ValueError):
-            return None if content is None else Manifest.from_json(content)
-        return None
+        """The manifest; None if there is none, or a damaged one."""
+        try:
+            return read_manifest(self.root.rstrip("/"))
+        except (FileNotFoundError, ValueError):
+            return None
 
     def finished(self) -> dict[str, Names]:
-        """The names files of the shards that are whole."""
+        """The names files of the complete shards, by the shard's name."""
         there = set(files.list_folder(self.root))
         names = [place.name for place in self.shards if f"{place.name}.json" in there]
-        # Those of a remote folder take their time to come, not ours.
+        # Reading a remote one is mostly waiting.
         with ThreadPoolExecutor(16) as threads:
             contents = threads.map(lambda name: files.read(self.path(f"{name}.json")), names)
             return {
@@ -142,21 +143,16 @@ class RecordFolder:
             }
 
     def is_finished(self, shard: str) -> bool:
-        """Whether a shard is whole, by its name."""
+        """Whether a shard is complete, by its name."""
         return files.exists(self.path(f"{shard}.json"))
 
-    def add(
-        self,
-        name: str,
-        videos: Sequence[VideoRecord],
-        pieces: Sequence[Piece | str],
-    ) -> Names:
+    def add(self, name: str, videos: Sequence[VideoRecord], pieces: Sequence[Piece | str]) -> Names:
         """Write the files of a shard.
 
         Args:
             name: of the shard.
             videos: all its listed videos.
-            pieces: of each of them its records, or why it has none.
+            pieces: the records of each of them, or why it has none.
 
         Raises:
             OSError: if they cannot be written.
@@ -201,7 +197,7 @@ class RecordFolder:
                 raise ValueError(
                     f"None of the {self.num_videos[part]} {part} videos can be read: is the disk "
                     f"with the videos there? The first: {reason} Mend it, and prepare them again "
-                    "with --retry_bad."
+                    "after `forget_bad` (tools/prepare.py --retry_bad)."
                 )
         manifest = Manifest(
             form=self.form,
@@ -213,32 +209,14 @@ class RecordFolder:
         files.remove(self.path(LIST))
         return manifest
 
-    @contextlib.contextmanager
-    def appearing(self, name: str) -> Iterator[str]:
-        """A local file to write, which then appears under its name, whole.
-
-        Raises:
-            OSError: if it cannot be written.
-        """
+    def appearing(self, name: str) -> contextlib.AbstractContextManager[str]:
+        """`files.appearing` for a file of the folder, by its name below the root."""
         path = self.path(name)
-        with _told(path):
-            if files.is_remote(path):
-                os.makedirs(self.pieces_folder, exist_ok=True)
-                unfinished = os.path.join(self.pieces_folder, uuid.uuid4().hex)
-            else:
-                os.makedirs(os.path.dirname(path), exist_ok=True)
-                # Of this process alone: another one may be at the same file, with the same bytes.
-                unfinished = f"{path}.{uuid.uuid4().hex}{_UNFINISHED}"
-            try:
-                yield unfinished
-                if files.is_remote(path):
-                    files.upload(unfinished, path)
-                else:
-                    _sync(unfinished)
-                    os.replace(unfinished, path)
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    os.remove(unfinished)
+        # A name for this call alone: another process may write the same file, with the same bytes.
+        own = uuid.uuid4().hex
+        if files.is_remote(path):
+            return files.appearing(path, os.path.join(self.pieces_folder, own))
+        return files.appearing(path, f"{path}.{own}{_UNFINISHED}")
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file whole.
@@ -251,19 +229,17 @@ class RecordFolder:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other processes of this machine from writing here, and remove what killed ones left.
+        """Lock out other processes of this machine, and remove what killed ones have left.
 
         Raises:
             RuntimeError: if another one is at work.
             OSError: if the folder cannot be written.
         """
-        pieces, is_remote = self.pieces_folder, files.is_remote(self.root)
-        lock = f"{pieces}.lock" if is_remote else self.path("lock")
-        with contextlib.ExitStack() as stack:
-            with _told(os.path.dirname(lock)):
-                stack.enter_context(_locked(lock, self.root))
+        pieces = self.pieces_folder
+        with locked(self.root), contextlib.ExitStack() as stack:
+            with files.storage_errors(os.path.dirname(pieces), "write"):
                 shutil.rmtree(pieces, ignore_errors=True)
-                if not is_remote:
+                if not files.is_remote(self.root):
                     _remove_unfinished(self.root)
                 os.makedirs(pieces, exist_ok=True)
             stack.callback(shutil.rmtree, pieces, ignore_errors=True)
@@ -281,48 +257,46 @@ def video_of_line(line: bytes) -> VideoRecord:
     path, label, frame_paths, frame_labels = json.loads(line)
     return VideoRecord(
         path=path,
-        label=tuple(label) if isinstance(label, list) else label,
+        label=label_of_json(label),
         frame_paths=tuple(frame_paths),
         frame_labels=tuple(map(tuple, frame_labels)),
     )
 
 
-def _settings(folder: RecordFolder, videos: VideoSet) -> dict[str, object]:
-    lists = {}
-    for part in PARTS:
-        digest = hashlib.sha256()
-        for video in getattr(videos, part):
-            digest.update(video_line(video))
-        lists[f"{part} videos"] = [len(getattr(videos, part)), digest.hexdigest()]
-    form = {name: _plain(value) for name, value in dataclasses.asdict(folder.form).items()}
-    return {
-        **form,
-        "class_names": list(folder.class_names),
+def _settings(folder: RecordFolder, videos: VideoSet) -> dict[str, Any]:
+    settings = {
+        **dataclasses.asdict(folder.form),
+        "class_names": folder.class_names,
         "multi_label": folder.multi_label,
-        **lists,
     }
+    for part in PARTS:
+        listed, digest = getattr(videos, part), hashlib.sha256()
+        for video in listed:
+            digest.update(video_line(video))
+        settings[f"{part} videos"] = len(listed), digest.hexdigest()
+    # As they are when they are read again.
+    return json.loads(json.dumps(settings))
 
 
-def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _differences(begun: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
-    names = [name for name in {**now, **begun} if begun.get(name) != now.get(name)]
-    return [_difference(name, begun.get(name), now.get(name)) for name in names]
-
-
-def _difference(name: str, begun: object, now: object) -> str:
-    if not name.endswith(" videos"):
-        return f"{name} was {begun}, and is {now}"
-    (count_begun, _), (count, _) = begun, now
-    if count_begun != count:
-        return f"there were {count_begun} {name}, and are {count}"
-    return f"the {count} {name} are others, in another order or with other labels"
+def _differences(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    differences = []
+    for name in {**now, **begun}:
+        was, is_now = begun.get(name), now.get(name)
+        if was == is_now:
+            continue
+        if not name.endswith(" videos"):
+            differences.append(f"{name} was {was}, and is {is_now}")
+        elif was[0] != is_now[0]:
+            differences.append(f"there were {was[0]} {name}, and are {is_now[0]}")
+        else:
+            differences.append(
+                f"the {was[0]} {name} are others, in another order or with other labels"
+            )
+    return differences
 
 
 def _join(pieces: Sequence[str], path: str) -> tuple[int, str]:
-    """Write files one behind the other; size and checksum of all."""
+    """Write files one after the other; size and checksum of the result."""
     size, digest = 0, hashlib.sha256()
     with open(path, "wb") as file:
         for piece in pieces:
@@ -335,12 +309,6 @@ def _join(pieces: Sequence[str], path: str) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def _sync(path: str) -> None:
-    """A machine may lose its power, too: what a file is renamed to must be there."""
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())
-
-
 def _remove_unfinished(root: str) -> None:
     for folder in (root, *(entry.path for entry in os.scandir(root) if entry.is_dir())):
         for entry in os.scandir(folder):
@@ -349,43 +317,34 @@ def _remove_unfinished(root: str) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: str, root: str) -> Iterator[None]:
-    """Hold a lock file, which is gone afterwards."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+def locked(root: str) -> Iterator[None]:
+    """Lock a folder of records against other processes of this machine, by a file that goes again.
+
+    Raises:
+        RuntimeError: if another one has locked it.
+        StorageError: if the lock cannot be written.
+    """
+    path = os.path.join(root, "lock")
+    if files.is_remote(root):
+        path = os.path.join(tempfile.gettempdir(), f"keras_multigrid_{_digest(root)}.lock")
+    folder = os.path.dirname(path)
+    with contextlib.ExitStack() as stack:
+        with files.storage_errors(folder, "write"):
+            os.makedirs(folder, exist_ok=True)
+            file = stack.enter_context(open(path, "w"))
         try:
-            _lock(descriptor, root)
-            # Its last holder may have removed it since it was opened.
-            if os.path.exists(path) and os.path.samestat(os.stat(path), os.fstat(descriptor)):
-                try:
-                    yield
-                finally:
-                    os.remove(path)
-                return
-        finally:
-            os.close(descriptor)
-
-
-def _lock(descriptor: int, root: str) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise RuntimeError(
-            f"Another process on this machine is preparing {root}: wait until it ends."
-        ) from None
-    except OSError as error:
-        # Not every network disk knows locks. Two writers are slow, not wrong.
-        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-            raise
-
-
-@contextlib.contextmanager
-def _told(path: str) -> Iterator[None]:
-    """Errors of the system in our words, with the path."""
-    try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(
+                f"Another process on this machine is preparing {root}: wait until it ends."
+            ) from None
+        except OSError as error:
+            # Not every network disk has locks. Two writers are slow, not wrong.
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+        stack.callback(os.remove, path)
         yield
-    except files.StorageError:
-        raise
-    except OSError as error:
-        raise files.StorageError(f"Cannot write {path}: {error.strerror or error}.") from error
+
+
+def _digest(root: str) -> str:
+    return hashlib.sha256(os.fsencode(root)).hexdigest()[:16]

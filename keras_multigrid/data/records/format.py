@@ -1,7 +1,7 @@
-"""Videos as records: JPEG frames in sharded TFRecord files, and where those of each video stand.
+"""Videos as records: JPEG frames in sharded TFRecord files, and where those of each video are.
 
     root/
-      manifest.json                        how it was made, classes, shards and their checksums
+      manifest.json                        settings, classes, shards and their checksums
       256/train-00003-of-00010.tfrecord    frames whose short side has 256 pixels at most
       128/train-00003-of-00010.tfrecord    the same frames, smaller
       train-00003-of-00010.index           where the records of each of its videos begin
@@ -9,7 +9,7 @@
 
 A record is a SequenceExample in the layout of TF-Vision and DMVR: its frames, one JPEG each, are
 the feature list `image/encoded`, its classes `clip/label/index`. Long videos are cut into several
-records, one behind the other, so that a clip costs no more to read than the frames around it:
+records, one after the other, so that a clip costs no more to read than the frames around it:
 
     video      0 ............... 31 | 32 .............. 63 | 64 ... 70
     clip                   x   x      x   x                              reads the first two
@@ -20,13 +20,15 @@ import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 import tensorflow as tf
 
+from keras_multigrid import files
+from keras_multigrid.checks import check_integer, is_number
 from keras_multigrid.data.videos.decode import all_frames
 from keras_multigrid.data.videos.open_video import DecodeError
 from keras_multigrid.data.videos.video import VideoRecord
@@ -35,8 +37,10 @@ MANIFEST = "manifest.json"
 PARTS = ("train", "validation")
 
 _VERSION = 1
-# Of the frames of a record: messages end at 2 GB, and hold names, too.
+# Of the frames of a record: a message has 2 GB at most, and holds names, too.
 _MOST_BYTES = 2_000_000_000
+# Names of files may be any bytes.
+_ENCODING = ("utf-8", "surrogateescape")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,10 +48,11 @@ class RecordFormat:
     """How videos are written as records.
 
     Args:
-        short_sides: of each copy of the frames, in pixels, falling; smaller frames keep their size.
-            None, which comes first, keeps the size of all. Coarse grids read a smaller copy.
+        short_sides: the short side of each copy of the frames in pixels, the largest first; smaller
+            frames keep their size. None, which comes first, keeps the size of all. Coarse grids
+            read a smaller copy.
         frames_per_record: frames of a record; the last one of a video may have fewer.
-        videos_per_shard: videos of a shard; unreadable ones are left out of it.
+        videos_per_shard: listed videos of a shard; unreadable ones are left out of it.
         quality: of JPEG, 1 to 100. Frames that are JPEGs of the right size are kept as they are.
 
     Raises:
@@ -64,39 +69,30 @@ class RecordFormat:
     quality: int = 90
 
     def __post_init__(self):
-        if isinstance(self.short_sides, (list, tuple)):
-            object.__setattr__(self, "short_sides", tuple(self.short_sides))
-        if not _are_short_sides(self.short_sides):
+        sides = self.short_sides
+        sides = tuple(sides) if isinstance(sides, (list, tuple)) else ()
+        sizes = [np.inf if side is None else side for side in sides]
+        are_sizes = all(side is None or (is_number(side) and side >= 1) for side in sides)
+        if not sides or not are_sizes or not all(a > b for a, b in itertools.pairwise(sizes)):
             raise ValueError(
                 "`short_sides` must be a tuple of sizes in pixels, the largest first; None in it "
                 f"stands for the videos' own. Received: {self.short_sides!r}. Use for example "
                 "(256, 128) or (None,)."
             )
-        for name, highest in (
-            ("frames_per_record", np.inf),
-            ("videos_per_shard", np.inf),
-            ("quality", 100),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or not 1 <= value <= highest:
-                raise ValueError(
-                    f"`{name}` must be a positive integer{' up to 100' * (highest == 100)}. "
-                    f"Received: {value!r}."
-                )
+        object.__setattr__(self, "short_sides", sides)
+        check_integer("frames_per_record", self.frames_per_record)
+        check_integer("videos_per_shard", self.videos_per_shard)
+        check_integer("quality", self.quality, most=100)
 
     @property
     def copies(self) -> tuple[str, ...]:
         """Names of the folders of the copies."""
         return tuple("full" if side is None else str(side) for side in self.short_sides)
 
-    def num_shards(self, num_videos: int) -> int:
-        """Shards of so many videos."""
-        return -(-num_videos // self.videos_per_shard)
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Entry:
-    """Where a video stands in its shard.
+    """Where the records of a video are in its shard.
 
     Args:
         num_frames: frames of the video.
@@ -107,15 +103,6 @@ class Entry:
     num_frames: int
     sizes: tuple[tuple[int, int], ...]
     record_bytes: tuple[tuple[int, ...], ...]
-
-
-def _are_short_sides(values: object) -> bool:
-    if not isinstance(values, tuple) or not values:
-        return False
-    sides = [np.inf if side is None else side for side in values]
-    if not all(isinstance(side, (int, float)) and side >= 1 for side in sides):
-        return False
-    return all(a > b for a, b in itertools.pairwise(sides))
 
 
 def shard_name(part: str, shard: int, num_shards: int) -> str:
@@ -137,20 +124,20 @@ def write_video(
 ) -> Entry:
     """Write the records of one video, a file for each copy.
 
-    The same video gives the same bytes. A shard is such files, one behind the other.
+    The same video gives the same bytes. A shard is such files, one after the other.
 
     Args:
         video: the video.
         form: how it is written.
-        paths: local files, as many as `form.copies`.
+        paths: the local files, as many as `form.copies`.
         class_names: names of the classes.
 
     Returns:
-        Where they stand.
+        Where the records are in the files.
 
     Raises:
         DecodeError: it cannot be read to its end.
-        StorageUnavailableError: the remote file system that it is on does not answer.
+        StorageUnavailableError: its remote file system does not answer.
         OSError: a file cannot be written.
     """
     sizes, record_bytes = None, [[] for _ in paths]
@@ -158,7 +145,8 @@ def write_video(
     try:
         with contextlib.ExitStack() as stack:
             writers = [stack.enter_context(tf.io.TFRecordWriter(path)) for path in paths]
-            for chunk in _chunks(_encoded_frames(video, form), form.frames_per_record):
+            encoded = _encoded_frames(video, form)
+            while chunk := list(itertools.islice(encoded, form.frames_per_record)):
                 for copy, writer in enumerate(writers):
                     frames = [frame[copy][0] for frame in chunk]
                     size = chunk[0][copy][1]
@@ -178,9 +166,9 @@ def write_video(
 def index_content(entries: Sequence[Entry]) -> bytes:
     """The index of a shard: int64 numbers, little-endian.
 
-    First, for each video and behind the last one, the place of its numbers in this list; then the
-    numbers of each video: its frames and, for each copy, height, width, and the places in the file
-    where its records begin and where the last one ends.
+    First, for each video and after the last one, the place of its numbers in this list; then the
+    numbers of each video: how many frames it has and, for each copy, height, width, and the places
+    in the file where its records begin and where the last one ends.
     """
     ends = np.zeros(len(entries[0].sizes) if entries else 0, np.int64)
     rows = []
@@ -199,11 +187,11 @@ def index_content(entries: Sequence[Entry]) -> bytes:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shard:
-    """What the manifest tells of a shard.
+    """A shard in the manifest.
 
     Args:
         name: without folder and suffix.
-        num_videos: videos in it; those that could not be read are not.
+        num_videos: videos in it, without those that could not be read.
         num_frames: frames of all of them.
         num_bad: videos that were left out.
         bytes: size of each of its files, by name below the root.
@@ -220,14 +208,12 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Names:
-    """The names file of a shard, written when its other files are there: it marks it as whole.
+    """The names file of a shard, which is written after its other files: it marks it as whole.
 
     Args:
         videos: path and label of each video.
         bad: path and reason of each video that was left out.
-        num_frames: frames of all videos.
-        bytes: size of each of the other files, by name below the root.
-        sha256: checksum of each of the other files.
+        num_frames, bytes, sha256: same as for `Shard`, without the names file itself.
     """
 
     videos: tuple[tuple[str, int | tuple[int, ...]], ...]
@@ -238,22 +224,19 @@ class Names:
 
     def to_json(self) -> bytes:
         """The content of its file."""
-        # As ASCII: names may be any bytes.
+        # ASCII, as names may be any bytes.
         return json.dumps(dataclasses.asdict(self), indent=1).encode("ascii")
 
     @classmethod
     def from_json(cls, content: str | bytes) -> "Names":
-        """Of the content of its file."""
+        """Read from the content of its file."""
         values: dict[str, Any] = json.loads(content)
-        videos = tuple(
-            (path, tuple(label) if isinstance(label, list) else label)
-            for path, label in values.pop("videos")
-        )
+        videos = tuple((path, label_of_json(label)) for path, label in values.pop("videos"))
         bad = tuple((path, reason) for path, reason in values.pop("bad"))
         return cls(videos=videos, bad=bad, **values)
 
     def shard(self, name: str) -> Shard:
-        """What the manifest tells of the shard of this name."""
+        """The entry of the manifest for this shard, by its name."""
         file, content = f"{name}.json", self.to_json()
         return Shard(
             name=name,
@@ -272,7 +255,7 @@ class Manifest:
     Args:
         form: how the videos were written.
         class_names: name of each class.
-        multi_label: videos may show several classes.
+        multi_label: whether a video may show several classes.
         shards: those of each part, "train" and "validation", in order.
     """
 
@@ -283,30 +266,60 @@ class Manifest:
 
     def to_json(self) -> str:
         """The content of its file."""
-        content = {"version": _VERSION, **dataclasses.asdict(self)}
-        return json.dumps(content, indent=1)
+        return json.dumps({"version": _VERSION, **dataclasses.asdict(self)}, indent=1)
 
     @classmethod
     def from_json(cls, content: str | bytes) -> "Manifest":
-        """Of the content of its file.
+        """Read from the content of its file.
 
         Raises:
-            ValueError: if it is none.
+            ValueError: if it is not a manifest.
         """
         try:
             values: dict[str, Any] = json.loads(content)
             version = values.pop("version")
             if version != _VERSION:
                 raise ValueError(f"its version is {version}, this package reads {_VERSION}")
-            form = RecordFormat(**values.pop("form"))
-            class_names = tuple(values.pop("class_names"))
-            shards = {
+            values["form"] = RecordFormat(**values["form"])
+            values["class_names"] = tuple(values["class_names"])
+            values["shards"] = {
                 part: tuple(Shard(**shard) for shard in shards)
-                for part, shards in values.pop("shards").items()
+                for part, shards in values["shards"].items()
             }
-            return cls(form=form, class_names=class_names, shards=shards, **values)
+            return cls(**values)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"it is no manifest of records ({error!r})") from None
+
+
+def read_manifest(root: str) -> Manifest:
+    """The manifest of a finished folder of records.
+
+    Raises:
+        FileNotFoundError: there are no records, or they are not complete.
+        ValueError: it is damaged.
+        StorageError: it cannot be read.
+    """
+    path = f"{root}/{MANIFEST}"
+    content = files.read(path)
+    if content is None:
+        raise FileNotFoundError(
+            f"`root` must be a folder of records. Received: '{root}', which holds no {MANIFEST}: "
+            "it is written last. If the records have moved, set the root in their records.gin. "
+            "Otherwise prepare the records to their end first; the same command continues where it "
+            f"was stopped: python tools/prepare.py --gin_file=... --out={root}"
+        )
+    try:
+        return Manifest.from_json(content)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} cannot be read: {error}. Make it anew: python tools/prepare.py "
+            f"--gin_file=... --out={root}"
+        ) from None
+
+
+def label_of_json(value: int | list[int]) -> int | tuple[int, ...]:
+    """A video's label as it was before it was written as JSON."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _encoded_frames(
@@ -326,8 +339,7 @@ def _encoded_frames(
             scaled = _scaled(frame, side)
             if copies and copies[-1][1] == scaled.shape[:2]:
                 copies.append(copies[-1])
-                continue
-            if scaled is frame and jpeg is not None:
+            elif scaled is frame and jpeg is not None:
                 copies.append((jpeg, size))
             else:
                 copies.append((_encode(scaled, form.quality), scaled.shape[:2]))
@@ -347,17 +359,6 @@ def _encode(frame: np.ndarray, quality: int) -> bytes:
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
-def _chunks(items: Iterable[Any], count: int) -> Iterator[list[Any]]:
-    chunk = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == count:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
 def _sequence_example(
     video: VideoRecord,
     frames: Sequence[bytes],
@@ -368,11 +369,11 @@ def _sequence_example(
     example = tf.train.SequenceExample()
     labels = video.label if isinstance(video.label, tuple) else (video.label,)
     context = example.context.feature
-    context["clip/data_path"].bytes_list.value.append(_encoded_text(video.path))
+    context["clip/data_path"].bytes_list.value.append(video.path.encode(*_ENCODING))
     context["clip/first_frame"].int64_list.value.append(first_frame)
     context["clip/label/index"].int64_list.value.extend(labels)
     context["clip/label/text"].bytes_list.value.extend(
-        _encoded_text(class_names[label]) for label in labels
+        class_names[label].encode(*_ENCODING) for label in labels
     )
     context["image/format"].bytes_list.value.append(b"JPEG")
     context["image/height"].int64_list.value.append(size[0])
@@ -388,7 +389,3 @@ def _sequence_example(
     for labels in video.frame_labels[first_frame : first_frame + len(frames)]:
         lists["frame/label/index"].feature.add().int64_list.value.extend(labels)
     return example.SerializeToString(deterministic=True)
-
-
-def _encoded_text(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")

@@ -1,18 +1,14 @@
-"""Videos or frames to records: in parallel, and again from where it was killed."""
+"""Preparing records of videos or frames: in parallel, and continued where it was killed."""
 
+import contextlib
 import dataclasses
 import itertools
 import os
 from collections.abc import Callable, Sequence
 
 from keras_multigrid import files
-from keras_multigrid.data.records.folder import RecordFolder, ShardRange
-from keras_multigrid.data.records.format import (
-    MANIFEST,
-    PARTS,
-    Manifest,
-    RecordFormat,
-)
+from keras_multigrid.data.records.folder import RecordFolder, locked
+from keras_multigrid.data.records.format import MANIFEST, PARTS, Manifest, Names, RecordFormat
 from keras_multigrid.data.records.record_set import RecordedVideos
 from keras_multigrid.data.records.shards import make_shards
 from keras_multigrid.data.videos.video import VideoSet
@@ -38,9 +34,9 @@ class Prepared:
     """A finished folder of records.
 
     Args:
-        manifest: what it holds.
-        bad: videos that it does not hold, in the set's order.
-        num_new_shards: shards that the call has written; 0: the folder was finished before.
+        manifest: its manifest.
+        bad: videos that are left out, in the set's order.
+        num_new_shards: shards that the call has written; 0 if the folder was finished before.
     """
 
     manifest: Manifest
@@ -56,30 +52,29 @@ def prepare(
     workers: int | None = None,
     time_limit: float = 600.0,
     scratch: str | None = None,
-    retry_bad: bool = False,
     progress: Callable[[int, int], None] | None = None,
     beam_options: Sequence[str] | None = None,
 ) -> Prepared:
     """Write the videos of a set as records.
 
-    A call that was killed goes on with the shards that it has not finished. The bytes of the files
-    depend on the settings and the videos alone, not on the number of workers, kills or machines.
+    A call that was killed is continued by the next one, with the shards that are not finished. The
+    bytes of the files depend on the settings and the videos alone, not on the number of workers,
+    kills or machines.
 
     Videos that cannot be read, or that crash or hang the process that reads them, are left out and
-    reported. A folder that cannot be written ends the call.
+    reported, in later calls too: see `forget_bad`. A folder that cannot be written ends the call.
 
     Args:
         videos: the set.
         root: folder to write to, local or remote (s3://, gs://).
         form: how the videos are written.
-        workers: processes; by default the number of cores. On Beam: processes for each shard that
-            is being written, by default one.
+        workers: number of processes; by default the number of cores. On Beam: processes for each
+            shard that is being written, by default one.
         time_limit: seconds after which a video counts as unreadable.
         scratch: local folder for pieces of the shards that are being written, twice their size at
-            most; by default in `root`, if it is remote among the temporary files.
-        retry_bad: write finished shards again that lack videos, which may be readable by now.
+            most; by default in `root`, or among the temporary files if `root` is remote.
         progress: called with the number of videos that are done and the number of all.
-        beam_options: of an Apache Beam pipeline that does the work, such as
+        beam_options: options of an Apache Beam pipeline that does the work, such as
             ["--runner=DataflowRunner", ...]. None: this process does it.
 
     Returns:
@@ -90,7 +85,7 @@ def prepare(
             readable video, or the videos are records themselves.
         OSError: a file cannot be written, or a remote file system does not answer.
         RuntimeError: another process is writing there, or the pipeline failed.
-        ImportError: apache-beam is wanted and missing.
+        ImportError: `beam_options` are given and apache-beam is not installed.
 
     Example:
 
@@ -113,10 +108,6 @@ def prepare(
     with folder.alone():
         folder.begin(videos)
         finished = folder.finished()
-        if retry_bad:
-            for name in [name for name, names in finished.items() if names.bad]:
-                del finished[name]
-                files.remove(folder.path(f"{name}.json"))
         missing = [place for place in folder.shards if place.name not in finished]
         shards = (
             (place, getattr(videos, place.part)[place.start : place.stop]) for place in missing
@@ -129,12 +120,14 @@ def prepare(
             )
             finished = folder.finished()
         elif missing:
+            total = sum(folder.num_videos.values())
+            done = itertools.count(total - sum(p.stop - p.start for p in missing) + 1)
             made = make_shards(
                 folder,
                 shards,
                 workers=workers or os.cpu_count(),
                 time_limit=time_limit,
-                on_video=_counting(folder, missing, progress),
+                on_video=lambda: progress and progress(next(done), total),
             )
             finished.update(made)
         manifest = (not missing and folder.manifest()) or folder.finish(finished)
@@ -146,26 +139,41 @@ def prepare(
     return Prepared(manifest=manifest, bad=bad, num_new_shards=len(missing))
 
 
-def _counting(
-    folder: RecordFolder,
-    missing: Sequence[ShardRange],
-    progress: Callable[[int, int], None] | None,
-) -> Callable[[], None]:
-    if progress is None:
-        return lambda: None
-    total = sum(folder.num_videos.values())
-    done = itertools.count(total - sum(place.stop - place.start for place in missing) + 1)
-    return lambda: progress(next(done), total)
+def forget_bad(root: str) -> None:
+    """Let the next `prepare` write those shards again that lack videos, which may be readable now.
+
+    Args:
+        root: a folder of records, finished or not.
+
+    Raises:
+        OSError: a file cannot be read.
+        RuntimeError: another process is writing there.
+
+    Example, when the disk with the videos is back:
+
+    >>> forget_bad("data/kinetics_records")
+    >>> prepare(videos, root="data/kinetics_records", form=RecordFormat()).bad
+    ()
+    """
+    files.check_scheme(root)
+    with locked(root), contextlib.suppress(FileNotFoundError):
+        for name in files.list_folder(root):
+            if name.startswith(PARTS) and name.endswith(".json"):
+                path = f"{root.rstrip('/')}/{name}"
+                content = files.read(path)
+                if content is not None and Names.from_json(content).bad:
+                    files.remove(path)
 
 
 def _check(videos: VideoSet, root: str) -> None:
     for part in PARTS:
-        if not len(getattr(videos, part)):
+        listed = getattr(videos, part)
+        if not len(listed):
             raise ValueError(f"`videos` must have {part} videos. Received: none.")
-        if isinstance(getattr(videos, part), RecordedVideos):
+        if isinstance(listed, RecordedVideos):
             raise ValueError(
                 "`videos` must be files or folders of images. Received: the records "
-                f"{getattr(videos, part).root}. Make others from what those were made from."
+                f"{listed.root}. Make others from what those were made from."
             )
     if root.startswith(("http://", "https://")):
         raise ValueError(f"`root` must be a folder that can be written. Received: {root}.")

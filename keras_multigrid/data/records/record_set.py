@@ -1,4 +1,4 @@
-"""Sets of videos that are kept as records (`records`), on a local disk or a remote file system."""
+"""Sets of videos that are kept as records, on a local disk or a remote file system."""
 
 import errno
 import functools
@@ -13,7 +13,13 @@ import tensorflow as tf
 
 from keras_multigrid import files, remote_files
 from keras_multigrid.data.clips.arrays import count_nonzero, maximum, minimum, reshape
-from keras_multigrid.data.records.format import MANIFEST, PARTS, Manifest, shard_name
+from keras_multigrid.data.records.format import (
+    PARTS,
+    Manifest,
+    Names,
+    read_manifest,
+    shard_name,
+)
 from keras_multigrid.data.videos.pictures import Pictures
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 from keras_multigrid.task import classification
@@ -22,7 +28,7 @@ from keras_multigrid.task import classification
 def recorded_videos(root: str) -> VideoSet:
     """Read a set that `tools/prepare.py` has written.
 
-    Nothing is read but the manifest: a set of any size begins as fast.
+    Only the manifest is read, so that a set of any size opens as fast.
 
     Args:
         root: the folder.
@@ -39,24 +45,9 @@ def recorded_videos(root: str) -> VideoSet:
     root = os.fspath(root).rstrip("/")
     files.check_scheme(root)
     if not files.is_remote(root):
-        # The workers of an input service are somewhere else.
+        # The workers of an input service have another working directory.
         root = os.path.abspath(root)
-    path = f"{root}/{MANIFEST}"
-    content = files.read(path)
-    if content is None:
-        raise FileNotFoundError(
-            f"`root` must be a folder of records. Received: '{root}', which holds no {MANIFEST}: "
-            "it is written last. If the records have moved, set the root in their records.gin. "
-            "Else make them, or finish them: the same command goes on where it was stopped. "
-            f"python tools/prepare.py --gin_file=... --out={root}"
-        )
-    try:
-        manifest = Manifest.from_json(content)
-    except ValueError as error:
-        raise ValueError(
-            f"{path} cannot be read: {error}. Make it anew: python tools/prepare.py "
-            f"--gin_file=... --out={root}"
-        ) from None
+    manifest = read_manifest(root)
     parts = {part: RecordedVideos(root, manifest, part) for part in PARTS}
     for part, videos in parts.items():
         if not len(videos):
@@ -70,11 +61,11 @@ def recorded_videos(root: str) -> VideoSet:
 class RecordedVideos(Sequence[VideoRecord]):
     """The videos of a part, in the order of the list that they were made from.
 
-    Names and labels are read when they are asked for; training needs neither.
+    Names and labels are read when a video is asked for; training needs neither.
 
     Args:
         root: folder of the records.
-        manifest: what it holds.
+        manifest: its manifest.
         part: "train" or "validation".
 
     Example:
@@ -90,7 +81,7 @@ class RecordedVideos(Sequence[VideoRecord]):
         self.part = part
         self.task = classification(manifest.class_names, multi_label=manifest.multi_label)
         self.num_shards = len(shards)
-        # Videos up to each shard, and up to the end.
+        # How many videos come before each shard, and how many there are.
         self.starts = np.cumsum([0, *(shard.num_videos for shard in shards)])
         self._checksums = [sorted(shard.sha256.items()) for shard in shards]
 
@@ -108,12 +99,11 @@ class RecordedVideos(Sequence[VideoRecord]):
         shard = int(np.searchsorted(self.starts, index, side="right")) - 1
         row = index - int(self.starts[shard])
         path, label = _names(self.root, shard_name(self.part, shard, self.num_shards))[row]
-        label = tuple(label) if isinstance(label, list) else label
         return RecordedVideo(path=path, label=label, videos=self, shard=shard, row=row)
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """A text that differs for other sets, and is the same wherever this one is."""
+        """A text that other sets do not have, and a copy of this one elsewhere has."""
         digest = hashlib.sha256(json.dumps(self._checksums).encode()).hexdigest()
         return f"{len(self)} recorded videos, {digest[:16]}"
 
@@ -137,7 +127,7 @@ class RecordedVideo(VideoRecord):
 
 
 class RecordedFrames(Pictures):
-    """A video in records: its pictures, and what goes on in each of them, if that is known."""
+    """A video in records: its pictures, and the classes of each of them, if they are known."""
 
     def label(self, first, last):
         # Records between those that hold the frames of a clip would be read for nothing.
@@ -167,14 +157,13 @@ class RecordedImages:
         return self._num_frames
 
     def __getitem__(self, index: int) -> bytes:
-        feature = self._feature("image/encoded", index)
-        return feature.bytes_list.value[0]
+        return self._feature("image/encoded", index).bytes_list.value[0]
 
     def name(self, index: int) -> str:
         return f"frame {index} of {self._video} in {self._path}"
 
     def classes(self, index: int) -> tuple[int, ...] | None:
-        """What goes on in a frame; None if that is not known."""
+        """Classes of a frame; None if they are not known."""
         feature = self._feature("frame/label/index", index)
         return None if feature is None else tuple(feature.int64_list.value)
 
@@ -203,12 +192,12 @@ class Placed:
 
     @classmethod
     def of(cls, numbers, row, num_copies: int) -> "Placed":
-        """Of a video's place in the shard and the numbers of the index.
+        """Taken from the index of a shard.
 
         Args:
-            numbers: those of `records.index_content`.
+            numbers: those of `format.index_content`.
             row: the video's place in the shard.
-            num_copies: copies that there are.
+            num_copies: number of copies.
         """
         entry = numbers[numbers[row] : numbers[row + 1]]
         copies = reshape(entry[1:], (num_copies, -1))
@@ -217,15 +206,14 @@ class Placed:
     def copy(self, detail):
         """Number of the smallest copy whose short side is `detail` at least; 0 if none is."""
         shortest = minimum(self.sizes[:, 0], self.sizes[:, 1])
-        # They fall.
+        # The copies come in falling order.
         count = count_nonzero(shortest >= detail)
         return maximum(count - 1, 0)
 
 
 @functools.lru_cache(maxsize=8)
-def _names(root: str, name: str) -> list[tuple[str, int | list[int]]]:
-    """Names and labels of a shard's videos."""
-    return json.loads(_read(f"{root}/{name}.json"))["videos"]
+def _names(root: str, name: str) -> tuple[tuple[str, int | tuple[int, ...]], ...]:
+    return Names.from_json(_read(f"{root}/{name}.json")).videos
 
 
 def _read(path: str) -> bytes:
@@ -244,18 +232,18 @@ def _read_record(path: str, start: int, end: int) -> bytes:
 
     if files.is_remote(path):
         return remote_files.ask(path, "read", call)
-    if not os.path.exists(path):
-        raise FileNotFoundError(errno.ENOENT, f"the records lack {path}", path)
     try:
         return call()
+    except tf.errors.NotFoundError:
+        raise FileNotFoundError(errno.ENOENT, f"the records lack {path}", path) from None
     except tf.errors.OpError as error:
         raise OSError(errno.EIO, error.message, path) from None
 
 
 def read_records(path, start, end, count) -> tf.Tensor:
-    """Some neighbouring records of a file: a string (count,) tensor. Checksums are compared.
+    """Neighbouring records of a file, their checksums compared: a string (count,) tensor.
 
-    A file is read from `start` on: the time does not depend on what lies before.
+    The file is read from `start` on, so that the time does not depend on what comes before.
 
     Args:
         path: the file.
@@ -263,7 +251,7 @@ def read_records(path, start, end, count) -> tf.Tensor:
         count: how many there are.
     """
     element = {"output_types": [tf.string], "output_shapes": [[]]}
-    # The public class begins at the beginning.
+    # The public class always reads from the beginning.
     records = tf.raw_ops.TFRecordDatasetV2(
         filenames=[path],
         compression_type="",

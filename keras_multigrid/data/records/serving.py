@@ -3,18 +3,18 @@
     trainer ──> dispatcher ──> workers        which batch each worker reads: any, each once
        ^───────────────────────────┘          batches as they are ready, with their numbers
 
-A batch is a function of its number. So it does not matter who reads it: what a lost worker took
-with it, the trainer reads itself, and a trainer that goes on elsewhere asks for what it needs.
+A batch is a function of its number. So it does not matter who reads it: the trainer itself reads
+what a lost worker took with it, and a trainer that continues elsewhere asks for what it needs.
 """
 
-import atexit
+import contextlib
+import dataclasses
 import functools
 import queue
 import socket
 import threading
 import time
 import uuid
-import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -22,30 +22,26 @@ import tensorflow as tf
 from absl import logging
 
 from keras_multigrid import compat, remote_files
-from keras_multigrid.data.reading import in_python
+from keras_multigrid.data.python_calls import before_the_end, closing, in_python
+from keras_multigrid.data.reading import BatchNumbers
 
 # Seconds to wait for a batch while later ones come, before it counts as lost, and for any batch
 # before the service is asked anew; and how many later ones are kept meanwhile.
 _PATIENCE = 10.0
 _MAX_AHEAD = 64
-# Seconds after which a job that nobody takes batches from gives back what workers hold for it.
+# Seconds after which a job from which nobody takes batches gives back what workers hold for it.
 _IDLE = 300.0
-
-
-_jobs = weakref.WeakSet()
-_closing = threading.Event()
-_lock = threading.Lock()
 
 
 class InputServiceError(RuntimeError):
     """The input service gives no batches."""
 
 
-def check_address(service: str) -> None:
-    """Refuse what is no address of a dispatcher.
+def check_address(service: str) -> tuple[str, int]:
+    """Host and port of a dispatcher's address.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not an address.
     """
     host, _, port = service.removeprefix("grpc://").rpartition(":")
     if not service.startswith("grpc://") or not host or not port.isdecimal():
@@ -53,6 +49,7 @@ def check_address(service: str) -> None:
             "`service` must be the address of an input service's dispatcher, grpc://HOST:PORT. "
             f"Received: {service!r}. Start one: python tools/serve_data.py dispatcher --port=5050."
         )
+    return host.strip("[]"), int(port)
 
 
 def wait_until_it_answers(service: str, wait: Callable[[float], object] = time.sleep) -> None:
@@ -60,10 +57,10 @@ def wait_until_it_answers(service: str, wait: Callable[[float], object] = time.s
 
     Args:
         service: its address, grpc://HOST:PORT.
-        wait: waits for some seconds.
+        wait: waits for a number of seconds.
 
     Raises:
-        InputServiceError: it takes none for `remote.retry_seconds()`.
+        InputServiceError: it takes none for `remote_files.retry_seconds()`.
     """
     end = time.monotonic() + remote_files.retry_seconds()
     while True:
@@ -81,8 +78,7 @@ def wait_until_it_answers(service: str, wait: Callable[[float], object] = time.s
 
 def _connect(service: str) -> None:
     """Refuse what is no server of gRPC, which begins like any other of HTTP/2 (RFC 9113, 3.4)."""
-    host, _, port = service.removeprefix("grpc://").rpartition(":")
-    with socket.create_connection((host.strip("[]"), int(port)), timeout=5.0) as connection:
+    with socket.create_connection(check_address(service), timeout=5.0) as connection:
         settings = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
         connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings)
         if connection.recv(9)[3:4] != settings[3:4]:
@@ -90,61 +86,40 @@ def _connect(service: str) -> None:
 
 
 def served(
-    batches_of: Callable[[tf.data.Dataset], tf.data.Dataset],
-    number_of: Callable[[np.ndarray], int],
-    service: str,
-    *,
-    first: int,
-    end: int,
+    batches_of: Callable[[tf.data.Dataset], tf.data.Dataset], numbers: BatchNumbers, service: str
 ) -> tf.data.Dataset:
     """Batches read by an input service.
 
     Args:
         batches_of: from a data set of numbers to one of their batches, by TensorFlow operations
             alone; each is a tuple of tensors.
-        number_of: the number of a batch, from its first tensor.
+        numbers: the batches.
         service: address of the dispatcher, grpc://HOST:PORT.
-        first: number of the first batch.
-        end: the number after the last.
 
     Returns:
         A data set of the batches, in order. When it is read, `InputServiceError` is raised where
-        the service gives nothing for `remote.retry_seconds()`.
+        the service gives nothing for `remote_files.retry_seconds()`.
 
     Raises:
-        ValueError: `service` is no address.
+        ValueError: `service` is not an address.
         InputServiceError: there is no dispatcher.
-
-    Example:
-
-    >>> batches = served(batches_of, lambda numbers: numbers[0], "grpc://host:5050", first=0, end=9)
     """
     check_address(service)
     wait_until_it_answers(service)
-    batches = _Batches(batches_of, number_of, service, end)
+    batches = _Batches(batches_of, numbers, service)
     specs = batches_of(tf.data.Dataset.range(1)).element_spec
-
-    def batch(number):
-        tensors = in_python(batches.get, [number], [spec.dtype for spec in specs])
-        for tensor, spec in zip(tensors, specs, strict=True):
-            tensor.set_shape(spec.shape)
-        return tuple(tensors)
-
-    return tf.data.Dataset.range(first, end).map(batch)
+    return numbers.dataset().map(lambda number: tuple(in_python(batches.get, [number], specs)))
 
 
 class _Batches:
     """Batches by number; quick if they are asked for in order."""
 
-    def __init__(self, batches_of: Callable, number_of: Callable, service: str, end: int):
-        self._batches_of = batches_of
-        self._number_of = number_of
-        self._service = service
-        self._end = end
+    def __init__(self, batches_of: Callable, numbers: BatchNumbers, service: str):
+        self._batches_of, self._numbers, self._service = batches_of, numbers, service
         self._lock = threading.Lock()
         self._next = None
         self._job = None
-        # Those that are there before their turn.
+        # Those that came before their turn.
         self._ahead = {}
 
     def get(self, number: int):
@@ -162,7 +137,7 @@ class _Batches:
             self._job.stop()
         self._next = number
         self._ahead = {n: batch for n, batch in self._ahead.items() if n >= number}
-        numbers = tf.data.Dataset.range(number, self._end)
+        numbers = dataclasses.replace(self._numbers, first=number).dataset()
         self._job = _Job(functools.partial(self._batches_of, numbers), self._service)
 
     def _receive(self) -> None:
@@ -172,7 +147,7 @@ class _Batches:
         patience = _PATIENCE
         last_error = None
         while self._next not in self._ahead:
-            if _closing.is_set():
+            if closing.is_set():
                 raise InterruptedError("The process ends.")
             now, error = time.monotonic(), None
             if self._job.is_stopped:
@@ -185,8 +160,8 @@ class _Batches:
                 error = last_error = raised
             else:
                 heard = asked = now
-                number = self._number_of(tensors[0])
-                # One that came late has been read here.
+                number = self._numbers.number_of(tensors[0])
+                # A late one has been read here.
                 if number >= self._next:
                     self._ahead[number] = tensors
                 if number == self._next:
@@ -197,7 +172,7 @@ class _Batches:
             if self._ahead and now - begun > _PATIENCE:
                 self._read_lost()
             elif error is not None or now - asked > patience:
-                logging.warning("The input service is asked anew: %s", error or "it is silent.")
+                logging.warning("The input service is asked again: %s", error or "it is silent.")
                 time.sleep(1.0 if error else 0.0)
                 self._start(self._next)
                 asked, patience = time.monotonic(), 2 * patience
@@ -209,7 +184,7 @@ class _Batches:
         raise InputServiceError(
             f"No batch came from the input service {self._service} for {seconds:.0f} s. Check that "
             "its dispatcher and at least one worker run, and that this machine reaches the workers "
-            f"by the names that they tell (tools/serve_data.py worker --host).{reason}"
+            f"by the names that they give (tools/serve_data.py worker --host).{reason}"
         )
 
     def _read_lost(self) -> None:
@@ -218,7 +193,7 @@ class _Batches:
         logging.warning("%d batches of a lost input worker are read here.", len(lost))
         numbers = tf.data.Dataset.from_tensor_slices(np.array(lost, np.int64))
         for tensors in self._batches_of(numbers).as_numpy_iterator():
-            self._ahead[self._number_of(tensors[0])] = tensors
+            self._ahead[self._numbers.number_of(tensors[0])] = tensors
 
 
 class _Job:
@@ -232,14 +207,11 @@ class _Job:
     def __init__(self, make: Callable[[], tf.data.Dataset], service: str):
         self._batches = queue.Queue(maxsize=2)
         self._cancellation = compat.cancellation()
-        self._thread = threading.Thread(
-            target=self._run, args=(make, service), name="input_service", daemon=True
-        )
-        with _lock:
-            if _closing.is_set():
-                raise InterruptedError("The process ends.")
-            _jobs.add(self)
-            self._thread.start()
+        alive = contextlib.ExitStack()
+        # Ended by the thread.
+        alive.enter_context(before_the_end(self.stop))
+        arguments = {"args": (alive, make, service), "name": "input_service", "daemon": True}
+        threading.Thread(target=self._run, **arguments).start()
 
     def receive(self, timeout: float):
         item = self._batches.get(timeout=timeout)
@@ -254,18 +226,16 @@ class _Job:
     def is_stopped(self) -> bool:
         return self._cancellation.is_cancelled
 
-    def wait(self, seconds: float) -> None:
-        self._thread.join(seconds)
-
-    def _run(self, make: Callable[[], tf.data.Dataset], service: str) -> None:
-        try:
-            # Before the data set is made, which takes seconds.
-            _connect(service)
-            iterator = iter(_distributed(make(), service))
-            while self._put(compat.next_element(iterator, self._cancellation)):
-                pass
-        except Exception as error:
-            self._put(error)
+    def _run(self, alive: contextlib.ExitStack, make: Callable, service: str) -> None:
+        with alive:
+            try:
+                # Before the data set is made, which takes seconds.
+                _connect(service)
+                iterator = iter(_distributed(make(), service))
+                while self._put(compat.next_element(iterator, self._cancellation)):
+                    pass
+            except Exception as error:
+                self._put(error)
 
     def _put(self, item) -> bool:
         end = time.monotonic() + _IDLE
@@ -284,23 +254,9 @@ def _distributed(batches: tf.data.Dataset, service: str) -> tf.data.Dataset:
         tf.data.experimental.service.distribute(
             processing_mode=tf.data.experimental.service.ShardingPolicy.DYNAMIC,
             service=service,
-            # Of its own: a job of another run, or of this one before it was stopped, is somewhere
-            # else.
+            # Its own: a job of another run, or of this one before a stop, has other batches.
             job_name=uuid.uuid4().hex,
-            # Pictures hardly get smaller.
+            # Pictures hardly compress.
             compression=None,
         )
     )
-
-
-@atexit.register
-def _close(seconds: float = 30.0) -> None:
-    """A thread that comes back to Python while the interpreter shuts down ends the process."""
-    with _lock:
-        _closing.set()
-        jobs = list(_jobs)
-    for job in jobs:
-        job.stop()
-    end = time.monotonic() + seconds
-    for job in jobs:
-        job.wait(max(0.0, end - time.monotonic()))

@@ -32,13 +32,13 @@ def make_shards(
 
     Args:
         folder: where to.
-        shards: the shards and all their listed videos, taken as workers get free.
-        workers: processes.
+        shards: the shards and all their listed videos, taken as workers become free.
+        workers: number of processes.
         time_limit: seconds after which a video counts as unreadable.
         on_video: called when a video is done.
 
     Yields:
-        The name of each finished shard and what its names file says.
+        The name and the names file of each finished shard.
 
     Raises:
         OSError: if they cannot be written, or a remote file system does not answer.
@@ -46,11 +46,13 @@ def make_shards(
     os.makedirs(folder.pieces_folder, exist_ok=True)
     with contextlib.ExitStack() as stack:
         pieces = stack.enter_context(tempfile.TemporaryDirectory(dir=folder.pieces_folder))
-        # Written by a thread, while the workers go on with the next shards.
+        # Shards are written by a thread, while the workers continue with the next ones.
         writer = stack.enter_context(ThreadPoolExecutor(1))
-        write_piece = partial(_write_piece, form=folder.form, class_names=folder.class_names)
         results = isolated_map(
-            write_piece, _items(shards, pieces), workers=workers, time_limit=time_limit
+            partial(_write_piece, form=folder.form, class_names=folder.class_names),
+            _items(shards, pieces, len(folder.form.copies)),
+            workers=workers,
+            time_limit=time_limit,
         )
         stack.enter_context(contextlib.closing(results))
         open_shards, writing = {}, deque()
@@ -59,12 +61,14 @@ def make_shards(
                 raise result
             if isinstance(result, OSError):
                 raise files.StorageError(f"Cannot write into {pieces}: {result}") from result
+            if isinstance(result, Lost):
+                result = f"Cannot read '{item.video.path}': {result.reason}."
             done = open_shards.setdefault(item.shard, {})
-            done[item.index] = item.video, _piece(item, result)
+            done[item.index] = item.video, result
             on_video()
             if len(done) == item.count:
                 del open_shards[item.shard]
-                # No more than two on the disk that wait: uploads may be slower than the workers.
+                # At most two wait on the disk: uploads may be slower than the workers.
                 while writing and (len(writing) > 1 or writing[0].done()):
                     yield writing.popleft().result()
                 in_order = [done[index] for index in range(item.count)]
@@ -74,29 +78,24 @@ def make_shards(
 
 
 class _Item(NamedTuple):
-    """A video of a shard, and the local folder for the pieces of the shard."""
+    """A video of a shard, and the local files for its piece, one for each copy."""
 
     shard: str
     count: int
     index: int
     video: VideoRecord
-    folder: str
-
-    def paths(self, num_copies: int) -> tuple[str, ...]:
-        """Files of its piece."""
-        return tuple(
-            os.path.join(self.folder, f"{self.index}-{copy}") for copy in range(num_copies)
-        )
+    paths: tuple[str, ...]
 
 
 def _items(
-    shards: Iterable[tuple[ShardRange, Sequence[VideoRecord]]], pieces: str
+    shards: Iterable[tuple[ShardRange, Sequence[VideoRecord]]], pieces: str, num_copies: int
 ) -> Iterator[_Item]:
     for place, videos in shards:
         folder = os.path.join(pieces, place.name)
         os.mkdir(folder)
         for index, video in enumerate(videos):
-            yield _Item(place.name, len(videos), index, video, folder)
+            paths = tuple(f"{folder}/{index}-{copy}" for copy in range(num_copies))
+            yield _Item(place.name, len(videos), index, video, paths)
 
 
 def _write_piece(
@@ -105,24 +104,17 @@ def _write_piece(
     """In a worker: the video's piece; or why there is none; or what is wrong with a disk."""
     # Work is parallel over videos: threads inside one would only compete with the others.
     cv2.setNumThreads(1)
-    paths = item.paths(len(form.copies))
     try:
-        return Piece(write_video(item.video, form, paths, class_names), paths)
+        return Piece(write_video(item.video, form, item.paths, class_names), item.paths)
     except DecodeError as error:
         return str(error)
     except OSError as error:
         return error
 
 
-def _piece(item: _Item, result: Piece | str | Lost) -> Piece | str:
-    if isinstance(result, Lost):
-        return f"Cannot read '{item.video.path}': {result.reason}."
-    return result
-
-
 def _write_shard(
     folder: RecordFolder, item: _Item, pieces: Sequence[tuple[VideoRecord, Piece | str]]
 ) -> tuple[str, Names]:
     names = folder.add(item.shard, *zip(*pieces, strict=True))
-    shutil.rmtree(item.folder, ignore_errors=True)
+    shutil.rmtree(os.path.dirname(item.paths[0]), ignore_errors=True)
     return item.shard, names

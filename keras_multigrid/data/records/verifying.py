@@ -1,4 +1,4 @@
-"""Whether the files of a folder of records are those that were written."""
+"""Check that the files of a folder of records are those that were written."""
 
 import dataclasses
 import hashlib
@@ -7,9 +7,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from keras_multigrid import files
-from keras_multigrid.data.records.format import MANIFEST, Manifest
+from keras_multigrid.data.records.format import read_manifest
 
-# Remote blocks are asked for one by one.
+# Each block of a remote file is a request.
 _BLOCK_BYTES = 1 << 24
 
 
@@ -51,37 +51,27 @@ def verify(root: str, *, progress: Callable[[int, int], None] | None = None) -> 
     >>> verify("data/kinetics_records")
     ()
     """
+    root = root.rstrip("/")
     files.check_scheme(root)
-    path = f"{root.rstrip('/')}/{MANIFEST}"
-    content = files.read(path)
-    if content is None:
-        raise FileNotFoundError(f"There is no {path}: prepare the records to their end first.")
-    try:
-        manifest = Manifest.from_json(content)
-    except ValueError as error:
-        raise ValueError(
-            f"{path} cannot be read: {error}. Make it anew: prepare the folder again."
-        ) from None
+    manifest = read_manifest(root)
     shards = [shard for part in manifest.shards.values() for shard in part]
-    placed = [(shard, file) for shard in shards for file in shard.bytes]
+    listed = [(shard, file) for shard in shards for file in shard.bytes]
     faults = []
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         reasons = threads.map(
-            lambda item: _reason(
-                f"{root.rstrip('/')}/{item[1]}", item[0].bytes[item[1]], item[0].sha256[item[1]]
-            ),
-            placed,
+            lambda shard, file: _reason(f"{root}/{file}", shard.bytes[file], shard.sha256[file]),
+            *zip(*listed, strict=True),
         )
-        for done, ((shard, file), reason) in enumerate(zip(placed, reasons, strict=True), 1):
+        for done, ((shard, file), reason) in enumerate(zip(listed, reasons, strict=True), 1):
             if reason is not None:
                 faults.append(Fault(file=file, shard=shard.name, reason=reason))
             if progress is not None:
-                progress(done, len(placed))
+                progress(done, len(listed))
     return tuple(faults)
 
 
 def _reason(path: str, size: int, sha256: str) -> str | None:
-    """What is wrong with a file."""
+    """What is wrong with a file; None if nothing is."""
     found, digest = 0, hashlib.sha256()
     try:
         while block := files.read_range(path, offset=found, length=_BLOCK_BYTES):
