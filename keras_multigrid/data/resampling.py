@@ -1,5 +1,6 @@
 """Multigrid batches of any data set of decoded videos."""
 
+import dataclasses
 import os
 from collections.abc import Callable
 
@@ -9,9 +10,15 @@ import tensorflow as tf
 from keras_multigrid.data.clips.clip import Clip
 from keras_multigrid.data.clips.indices import training_indices
 from keras_multigrid.data.clips.sampling import ClipSampling
-from keras_multigrid.data.clips.windows import random_clip
+from keras_multigrid.data.clips.windows import normalized, random_clip
 from keras_multigrid.data.positions import Share, batches
-from keras_multigrid.data.stream import bucketed, check_num_videos, drawn_clips, measured
+from keras_multigrid.data.stream import (
+    augmented,
+    bucketed,
+    check_num_videos,
+    drawn_clips,
+    measured,
+)
 from keras_multigrid.schedule import MultigridSchedule
 
 
@@ -21,6 +28,7 @@ def resample(
     seed: int = 0,
     start_step: int = 0,
     sampling: ClipSampling = ClipSampling(),
+    augment: Callable | None = None,
     workers: int | None = None,
     input_context: tf.distribute.InputContext | None = None,
 ) -> Callable[[tf.data.Dataset], tf.data.Dataset]:
@@ -32,6 +40,7 @@ def resample(
         start_step: the step to begin at. Exact if the data set has the same order each epoch.
         sampling: how clips are taken from videos. Colours of uint8 videos are normalized; those of
             float videos are left as they are.
+        augment: same as for `Input`. Clips of float videos are given as they are.
         workers: clips resampled at a time; by default the number of cores.
         input_context: same as for `training_batches`. Each worker reads all videos of the data set
             and resamples its own.
@@ -48,12 +57,15 @@ def resample(
     """
     share = Share.of(input_context)
     clips = drawn_clips(schedule, sampling, seed=seed, start_step=start_step, share=share)
+    as_they_are = dataclasses.replace(sampling, mean=0.0, std=1.0)
+    # What is augmented is normalized afterwards.
+    taken = dataclasses.replace(as_they_are, subtract_clip_mean=False) if augment else sampling
 
     def load(values, video, label):
         clip = Clip.unpacked(values)
         num_frames = tf.shape(video, tf.int64)[0]
         indices = training_indices(num_frames, clip, sampling)
-        return values, random_clip(video, indices, clip, sampling), label
+        return values, random_clip(video, indices, clip, taken), label
 
     def transform(videos: tf.data.Dataset) -> tf.data.Dataset:
         _check_decoded_videos(videos, schedule)
@@ -66,7 +78,15 @@ def resample(
             num_parallel_calls=workers or os.cpu_count(),
             deterministic=True,
         )
-        stream = bucketed(resampled).map(lambda values, clips, labels: (clips, labels))
+        is_uint8 = videos.element_spec[0].dtype == tf.uint8
+
+        def finished(values, clips, labels):
+            if augment is None:
+                return clips, labels
+            clips, labels = augmented(augment, schedule.base, seed, clips, labels, values)
+            return normalized(clips, sampling if is_uint8 else as_they_are), labels
+
+        stream = bucketed(resampled).map(finished, num_parallel_calls=workers or os.cpu_count())
         return measured(stream.prefetch(2), start_step, share)
 
     return transform

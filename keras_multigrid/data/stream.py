@@ -55,7 +55,8 @@ def training_stream(
 
     def finished(values, clips, labels):
         if augment is not None:
-            clips, labels = _augmented(augment, schedule.base, seed, clips, labels, values)
+            colours = tf.cast(clips, tf.float32) / 255
+            clips, labels = augmented(augment, schedule.base, seed, colours, labels, values)
         return normalized(clips, sampling), labels
 
     drawn_of = _draws(schedule, sampling, seed=seed, share=share)
@@ -64,13 +65,13 @@ def training_stream(
     return _untuned(measured(stream.prefetch(2), start_step, share))
 
 
-def _augmented(augment: Callable, base: Grid, seed: int, clips, labels, values):
-    """Colours in [0, 1] and labels of a batch, augmented; `values` are its packed clips."""
+def augmented(augment: Callable, base: Grid, seed: int, clips, labels, values):
+    """Clips and labels of a batch, augmented; `values` are its packed `Clip`s."""
     positions = Clip.unpacked(values).position
     numbers = uniform_at(seed, positions, getattr(augment, "num_numbers", NUM_NUMBERS))
     frames, size = tf.unstack(tf.cast(tf.shape(clips)[1:3], tf.float32))
     work = frames * size**2 / (base.num_frames * base.crop_size**2)
-    return augment(tf.cast(clips, tf.float32) / 255, labels, numbers, work)
+    return augment(clips, labels, numbers, work)
 
 
 def validation_stream(

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_multigrid import Grid, Input, MultigridSchedule, VideoRecord, VideoSet
+from keras_multigrid import (
+    ClipSampling,
+    Grid,
+    Input,
+    MultigridSchedule,
+    VideoRecord,
+    VideoSet,
+    resample,
+)
 from keras_multigrid.data import recorded_videos
 from keras_multigrid.data.records import RecordFormat, prepare
 
@@ -87,3 +95,24 @@ def test_validation_is_not_augmented(videos):
 
     batches = Input(videos=videos, augment=refuse).validation(SCHEDULE.base)
     assert sum(len(labels) for _, labels in batches) == 6
+
+
+@pytest.mark.parametrize("dtype", [tf.uint8, tf.float32])
+def test_resampled_batches_are_augmented_by_the_same_numbers(videos, dtype):
+    decoded = tf.data.Dataset.from_tensor_slices(
+        (tf.cast(tf.random.uniform((6, 9, 20, 24, 3), maxval=255, seed=1), dtype), tf.range(6))
+    ).cache()
+    sampling = ClipSampling(subtract_clip_mean=True)
+
+    def resampled(**settings):
+        stream = decoded.apply(resample(SCHEDULE, sampling=sampling, **settings))
+        return list(stream.take(SCHEDULE.total_steps).as_numpy_iterator())
+
+    plain, augmented = resampled(), resampled(augment=Recorder())
+    from_files = take(videos, augment=Recorder())
+    for (clips, labels), (changed, seen), (_, expected) in zip(
+        plain, augmented, from_files, strict=True
+    ):
+        np.testing.assert_allclose(changed[:, :, ::-1], clips, rtol=1e-5, atol=1e-4)
+        assert seen[:, 0].tolist() == labels.tolist()
+        np.testing.assert_array_equal(seen[:, 1:], expected[:, 1:])
