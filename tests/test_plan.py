@@ -1,10 +1,9 @@
 import dataclasses
 import json
 import pathlib
-import subprocess
-import sys
 
 import keras
+import processes
 import pytest
 
 from keras_multigrid.learning_rate import MultigridLearningRate
@@ -279,7 +278,7 @@ TOOL = pathlib.Path(__file__).parents[1] / "tools" / "plan.py"
 
 
 def call(*flags):
-    return subprocess.run([sys.executable, TOOL, *flags], capture_output=True, text=True)
+    return processes.run(TOOL, *flags)
 
 
 def test_command_line(tmp_path):

@@ -2,10 +2,9 @@
 
 import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
+import processes
 import pytest
 import tensorflow as tf
 from lists_gin import lists_gin
@@ -95,13 +94,7 @@ def test_a_full_disk_is_no_bad_video(videos, tmp_path, most_bytes):
 
 
 def call(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, ROOT / "tools" / "prepare.py", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=cwd,
-    )
+    return processes.run(ROOT / "tools" / "prepare.py", *arguments, cwd=cwd)
 
 
 def test_the_command_line(tmp_path):

@@ -2,9 +2,8 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 
+import processes
 import pytest
 
 CHANCE = 1 / 12
@@ -13,17 +12,12 @@ CHANCE = 1 / 12
 @pytest.mark.slow
 def test_quickstart(tmp_path):
     probe = pathlib.Path(__file__).parent / "quickstart_probe.py"
-    result = subprocess.run(
-        [
-            sys.executable,
-            probe,
-            f"--out={tmp_path}/run.json",
-            "--gin_file=gin/quickstart.gin",
-            f"--gin_param=DATA_DIR='{tmp_path}/data'",
-            f"--gin_param=RUN_DIR='{tmp_path}/run'",
-        ],
-        capture_output=True,
-        text=True,
+    result = processes.run(
+        probe,
+        f"--out={tmp_path}/run.json",
+        "--gin_file=gin/quickstart.gin",
+        f"--gin_param=DATA_DIR='{tmp_path}/data'",
+        f"--gin_param=RUN_DIR='{tmp_path}/run'",
     )
     assert result.returncode == 0, result.stderr[-3000:]
     run = json.loads((tmp_path / "run.json").read_text())

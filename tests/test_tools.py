@@ -3,12 +3,11 @@
 import json
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import checkpoint_files
 import formula
 import numpy as np
+import processes
 import pytest
 
 from keras_multigrid import Grid, MultigridSchedule, models
@@ -33,13 +32,8 @@ TINY = (
 
 
 def call(tool, *arguments, params=(), cwd=ROOT):
-    return subprocess.run(
-        [sys.executable, ROOT / "tools" / tool, *arguments, *(f"--gin_param={p}" for p in params)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=cwd,
-    )
+    params = [f"--gin_param={param}" for param in params]
+    return processes.run(ROOT / "tools" / tool, *arguments, *params, cwd=cwd)
 
 
 def assert_one_message(result, *parts):
