@@ -5,7 +5,6 @@ import pathlib
 import re
 
 import processes
-import pytest
 from worker_group import worker_environments
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -23,14 +22,13 @@ def test_example_trains_in_at_most_twenty_lines(tmp_path, monkeypatch):
     assert list((tmp_path / "logs").iterdir())
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_example_of_several_machines(tmp_path, workers):
+def test_the_example_of_several_machines(tmp_path):
     (example,) = re.findall(r"```python\n(.*?)```", SCALING.read_text(), flags=re.DOTALL)
     print_steps = "\nprint(int(model.optimizer.iterations.numpy()), schedule.total_steps)"
     (tmp_path / "example.py").write_text(example + print_steps)
     started = [
         processes.Process("example.py", cwd=tmp_path, env={**env, "PYTHONPATH": str(ROOT)})
-        for env in worker_environments(workers)
+        for env in worker_environments(2)
     ]
     for process in started:
         out, error = process.communicate(timeout=900)
@@ -39,7 +37,6 @@ def test_the_example_of_several_machines(tmp_path, workers):
     assert (tmp_path / "runs" / "mine" / "index.json").exists()
 
 
-@pytest.mark.slow
 def test_the_example_of_several_machines_goes_on_when_killed(tmp_path):
     (example,) = re.findall(r"```python\n(.*?)```", SCALING.read_text(), flags=re.DOTALL)
     killing = """
