@@ -32,10 +32,10 @@ def whole(videos, tmp_path_factory):
     return files
 
 
-def test_a_run_that_is_killed_five_times(videos, whole, tmp_path):
+def test_a_run_that_is_killed_three_times(videos, whole, tmp_path):
     root, log = tmp_path / "records", tmp_path / "log"
     root.mkdir()
-    moments = sorted(np.random.default_rng(5).choice(np.arange(1, NUM_SHARDS - 4), 5, False))
+    moments = sorted(np.random.default_rng(5).choice(np.arange(1, NUM_SHARDS - 4), 3, False))
     for shards in moments:
         kill_when(start(videos, root, log), lambda: os.listdir(root), shards=shards)
         assert not (root / "manifest.json").exists()
