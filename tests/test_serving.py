@@ -22,7 +22,7 @@ from keras_multigrid.data.records.record_set import recorded_videos
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 
 ROOT = pathlib.Path(__file__).parents[1]
-STEPS = 100
+STEPS = 70
 # Seconds to wait for a service. Longer than a loaded machine takes to start a dispatcher.
 PATIENCE = 30
 

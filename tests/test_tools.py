@@ -28,6 +28,8 @@ TINY = (
     "models.I3D.width=4",
     "clips.ClipSampling.min_scale=36",
     "clips.ClipSampling.max_scale=40",
+    "runs.Optimization.precise_batches=2",
+    "runs.Logging.validations=2",
 )
 
 

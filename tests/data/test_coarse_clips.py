@@ -150,7 +150,7 @@ def extent(clip):
 @pytest.mark.parametrize("source", [of_files, of_tensors])
 def test_pixels_show_the_same_region_and_time(folders, source):
     sampling = ClipSampling(min_scale=18, max_scale=30)
-    for grid, step in SMALL.first_steps().items():
+    for grid, step in list(SMALL.first_steps().items())[::2]:
         clips, labels = next(source(folders, SMALL, step, sampling).as_numpy_iterator())
         fine_step = SMALL.clips_before(step) // 2
         fine = source(folders, SMALL.baseline(), fine_step, sampling).unbatch()
