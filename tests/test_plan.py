@@ -7,6 +7,7 @@ import keras
 import processes
 import pytest
 
+import keras_multigrid
 from keras_multigrid.learning_rate import MultigridLearningRate
 from keras_multigrid.runs.plan import Device, make_plan
 from keras_multigrid.runs.plan_table import format_plan
@@ -279,7 +280,7 @@ def test_frames_per_core_are_for_rates():
         make_plan(PUBLISHED, device=device, frames_per_core=-1)
 
 
-TOOL = pathlib.Path(__file__).parents[1] / "tools" / "plan.py"
+TOOL = pathlib.Path(keras_multigrid.__file__).parents[1] / "tools" / "plan.py"
 
 
 def call(*flags):
