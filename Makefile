@@ -87,8 +87,8 @@ test-every: install ## Run the long runs that `make test` leaves out: hours
 # Not: lists, plans, schedules, drawing and decoding in Python and NumPy, what the command lines say;
 # and the published networks, which test-backends runs.
 VERSION_TESTS := $(addprefix tests/,callbacks test_compat.py test_distribute.py test_learning_rate.py \
-	test_predictor.py test_readme.py test_remote.py test_serving.py test_storage.py test_training.py \
-	$(addprefix data/test_,faults.py pipeline.py reading.py record_reading.py) \
+	test_readme.py test_remote.py test_serving.py test_storage.py runs/test_predictor.py runs/test_training.py \
+	$(addprefix data/,test_faults.py test_pipeline.py test_reading.py records/test_record_reading.py) \
 	$(addprefix models/test_,export.py replicas.py saving.py sub_batch_normalization.py))
 
 test-latest-fast: install-latest ## Test on the newest TensorFlow what depends on its version
