@@ -13,6 +13,7 @@ import threading
 import time
 
 import boto3
+import processes
 
 BUCKET = "runs"
 HERE = pathlib.Path(__file__).parent
@@ -174,12 +175,6 @@ def call(function, *arguments, **env):
         f"{module}.{function.__name__}(*{[str(a) for a in arguments]}); "
         "sys.stdout.flush(); sys.stderr.flush(); os._exit(0)"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    result = processes.run("-c", code, env={**os.environ, **env}, timeout=120)
     assert result.returncode == 0, result.stderr[-3000:]
     return result

@@ -1,6 +1,6 @@
 """Trains a small network in a process of its own and writes what it saw and what it became.
 
-Used by test_distribute.py and test_resume.py.
+Used by test_distribute.py and test_resume.py; its network also by test_training.py.
 """
 
 import argparse
@@ -37,19 +37,22 @@ def tiny(classes, classifier_activation, dropout):
 
     import keras_multigrid as mg
 
-    # Smooth activations, which do not turn rounding into more than that.
+    layers = keras.layers
+    convolution = {"strides": (1, 2, 2), "padding": "same", "use_bias": False}
+    # Smooth activations, which do not turn rounding into more than that. Names are compared when a
+    # run goes on: those that Keras gives count the layers of a process.
     return keras.Sequential(
         [
-            keras.Input((None, None, None, 3)),
-            keras.layers.Conv3D(8, 3, strides=(1, 2, 2), padding="same", use_bias=False),
-            mg.SubBatchNormalization(),
-            keras.layers.Activation("silu"),
-            keras.layers.Conv3D(8, 3, strides=(1, 2, 2), padding="same", use_bias=False),
-            mg.SubBatchNormalization(),
-            keras.layers.Activation("silu"),
-            keras.layers.GlobalAveragePooling3D(),
-            keras.layers.Dropout(dropout),
-            keras.layers.Dense(classes, activation=classifier_activation),
+            keras.Input((None, None, None, 3), name="clips"),
+            layers.Conv3D(8, 3, name="convolution1", **convolution),
+            mg.SubBatchNormalization(name="normalization1"),
+            layers.Activation("silu", name="activation1"),
+            layers.Conv3D(8, 3, name="convolution2", **convolution),
+            mg.SubBatchNormalization(name="normalization2"),
+            layers.Activation("silu", name="activation2"),
+            layers.GlobalAveragePooling3D(name="pool"),
+            layers.Dropout(dropout, name="dropout"),
+            layers.Dense(classes, activation=classifier_activation, name="classes"),
         ]
     )
 

@@ -1,10 +1,9 @@
 """tools/check_data.py, as a process."""
 
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
+import processes
 from lists_gin import lists_gin
 from PIL import Image
 
@@ -12,13 +11,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 def call(*gin_files, cwd):
-    return subprocess.run(
-        [sys.executable, ROOT / "tools" / "check_data.py", *(f"--gin_file={f}" for f in gin_files)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=cwd,
-    )
+    flags = [f"--gin_file={file}" for file in gin_files]
+    return processes.run(ROOT / "tools" / "check_data.py", *flags, cwd=cwd)
 
 
 def test_findings_and_cleaned_lists(tmp_path):

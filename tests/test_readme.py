@@ -3,10 +3,8 @@
 import os
 import pathlib
 import re
-import subprocess
-import sys
 
-import pytest
+import processes
 from worker_group import worker_environments
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -24,30 +22,21 @@ def test_example_trains_in_at_most_twenty_lines(tmp_path, monkeypatch):
     assert list((tmp_path / "logs").iterdir())
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_example_of_several_machines(tmp_path, workers):
+def test_the_example_of_several_machines(tmp_path):
     (example,) = re.findall(r"```python\n(.*?)```", SCALING.read_text(), flags=re.DOTALL)
     print_steps = "\nprint(int(model.optimizer.iterations.numpy()), schedule.total_steps)"
     (tmp_path / "example.py").write_text(example + print_steps)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "example.py"],
-            cwd=tmp_path,
-            env={**env, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for env in worker_environments(workers)
+    started = [
+        processes.Process("example.py", cwd=tmp_path, env={**env, "PYTHONPATH": str(ROOT)})
+        for env in worker_environments(2)
     ]
-    for process in processes:
+    for process in started:
         out, error = process.communicate(timeout=900)
         assert process.returncode == 0, error[-3000:]
         assert out.split()[-2:] == ["29", "29"]
     assert (tmp_path / "runs" / "mine" / "index.json").exists()
 
 
-@pytest.mark.slow
 def test_the_example_of_several_machines_goes_on_when_killed(tmp_path):
     (example,) = re.findall(r"```python\n(.*?)```", SCALING.read_text(), flags=re.DOTALL)
     killing = """
@@ -65,12 +54,7 @@ class Kill(keras.callbacks.Callback):
     print_steps = "\nprint(start_step, int(model.optimizer.iterations.numpy()))"
     (tmp_path / "example.py").write_text(example + print_steps)
     for name, code, told in (("killed.py", 9, []), ("example.py", 0, ["10", "29"])):
-        result = subprocess.run(
-            [sys.executable, name],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-        )
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        result = processes.run(name, cwd=tmp_path, env=env)
         assert result.returncode == code, result.stderr[-3000:]
         assert result.stdout.split()[-2:] == told or code

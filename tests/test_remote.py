@@ -6,7 +6,6 @@ import os
 import pathlib
 import signal
 import subprocess
-import sys
 import threading
 import time
 import zipfile
@@ -15,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
+from processes import Process
 from remote_servers import BUCKET, S3Server, call, web_server
 
 from keras_multigrid import files
@@ -301,11 +301,11 @@ def start(tool, experiment, data, run_dir, log, *paths, env=None, **params):
         "RUN_DIR": run_dir,
         **params,
     }
-    command = [sys.executable, str(ROOT / "tools" / f"{tool}.py"), f"--gin_file={experiment}"]
+    command = [ROOT / "tools" / f"{tool}.py", f"--gin_file={experiment}"]
     command += [f"--gin_param={name}={str(value)!r}" for name, value in params.items()]
     with open(log, "a") as file:
-        return subprocess.Popen(
-            [*command, *map(str, paths)],
+        return Process(
+            *(*command, *paths),
             env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
             stdout=file,
             stderr=subprocess.STDOUT,

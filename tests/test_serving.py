@@ -6,10 +6,10 @@ import pathlib
 import re
 import signal
 import socket
-import subprocess
-import sys
+import time
 
 import numpy as np
+import processes
 import pytest
 import tensorflow as tf
 from service_trainer import schedule, seen
@@ -22,7 +22,7 @@ from keras_multigrid.data.records.record_set import recorded_videos
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 
 ROOT = pathlib.Path(__file__).parents[1]
-STEPS = 150
+STEPS = 70
 # Seconds to wait for a service. Longer than a loaded machine takes to start a dispatcher.
 PATIENCE = 30
 
@@ -47,37 +47,27 @@ def root(tmp_path_factory):
     return str(root)
 
 
-class Process:
+class Process(processes.Process):
     """A process whose output is waited for."""
 
     def __init__(self, *command, patience=PATIENCE):
-        self._process = subprocess.Popen(
-            [sys.executable, *map(str, command)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "KERAS_MULTIGRID_RETRY_SECONDS": str(patience)},
-            cwd=ROOT,
-        )
+        env = {**os.environ, "KERAS_MULTIGRID_RETRY_SECONDS": str(patience)}
+        super().__init__(*command, env=env, cwd=ROOT)
 
     def wait_for(self, pattern):
-        for line in self._process.stdout:
-            found = re.search(pattern, line)
-            if found:
-                return found
-        raise AssertionError(self._process.stderr.read()[-3000:])
-
-    def send(self, number):
-        self._process.send_signal(number)
+        text = ""
+        while not (found := re.search(pattern, text, re.MULTILINE)):
+            has_ended = self.poll() is not None
+            text += self.stdout.read()
+            if has_ended and not re.search(pattern, text, re.MULTILINE):
+                raise AssertionError(self.stderr.read()[-3000:])
+            time.sleep(0.02)
+        return found
 
     def end(self):
         """Exit code and errors."""
-        _, errors = self._process.communicate(timeout=300)
-        return self._process.returncode, errors
-
-    def kill(self):
-        self._process.kill()
-        self._process.communicate()
+        _, errors = self.communicate(timeout=300)
+        return self.returncode, errors
 
 
 def start_dispatcher(*flags):
@@ -115,7 +105,7 @@ def test_two_trainers_get_their_slices_of_each_batch_though_a_worker_is_killed(r
             assert code == 0, errors[-3000:]
         running = (*workers[::2], dispatcher)
         for process in running:
-            process.send(signal.SIGTERM)
+            process.send_signal(signal.SIGTERM)
         assert [process.end()[0] for process in running] == [0, 0, 0]
     finally:
         for process in (*trainers, *workers, dispatcher):
@@ -199,7 +189,7 @@ def test_a_worker_without_a_dispatcher_says_so(address):
 def test_a_worker_that_waits_can_be_stopped():
     worker = Process("tools/serve_data.py", "worker", "--dispatcher=localhost:1")
     worker.wait_for("waits for")
-    worker.send(signal.SIGTERM)
+    worker.send_signal(signal.SIGTERM)
     assert worker.end()[0] == 0
 
 

@@ -4,12 +4,11 @@ import json
 import os
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import checkpoint_files
 import formula
 import numpy as np
+import processes
 import pytest
 
 from keras_multigrid import Grid, MultigridSchedule, models
@@ -30,17 +29,14 @@ TINY = (
     "models.I3D.width=4",
     "clips.ClipSampling.min_scale=36",
     "clips.ClipSampling.max_scale=40",
+    "runs.Optimization.precise_batches=2",
+    "runs.Logging.validations=2",
 )
 
 
 def call(tool, *arguments, params=(), cwd=ROOT):
-    return subprocess.run(
-        [sys.executable, ROOT / "tools" / tool, *arguments, *(f"--gin_param={p}" for p in params)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=cwd,
-    )
+    params = [f"--gin_param={param}" for param in params]
+    return processes.run(ROOT / "tools" / tool, *arguments, *params, cwd=cwd)
 
 
 def assert_one_message(result, *parts):

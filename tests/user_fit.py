@@ -45,8 +45,8 @@ def main(kind: str, name: str, cpus: str, out: str) -> None:
     schedule = mg.MultigridSchedule(
         base=mg.Grid(batch_size=3, num_frames=4, crop_size=16),
         num_clips=22,
-        epochs=24,
-        boundaries=(12, 18),
+        epochs=12,
+        boundaries=(6, 9),
         # Of every strategy: 3 clips become 4.
         replicas=2,
     )

@@ -1,10 +1,9 @@
 import os
 import pathlib
-import subprocess
-import sys
 import textwrap
 
 import numpy as np
+import processes
 import pytest
 import tensorflow as tf
 
@@ -286,13 +285,9 @@ def test_process_ends_while_clips_are_read_ahead(videos, tmp_path, share, ending
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
     root = pathlib.Path(keras_multigrid.__file__).parents[1]
-    result = subprocess.run(
-        [sys.executable, str(script), share, ending, *(record.path for record in videos)],
-        env={**os.environ, "PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    paths = [record.path for record in videos]
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    result = processes.run(script, share, ending, *paths, env=env, timeout=60)
     assert result.returncode == code, result.stderr
     assert ("done" in result.stdout) == (ending == "return")
     assert ("RuntimeError: on purpose" in result.stderr) == (ending == "raise")

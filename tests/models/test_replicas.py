@@ -2,10 +2,9 @@
 
 import os
 import pathlib
-import subprocess
-import sys
 import textwrap
 
+import processes
 import pytest
 
 from keras_multigrid.schedule import Grid, MultigridSchedule
@@ -67,13 +66,8 @@ SCRIPT = """
 def test_replicas_share_statistics(tmp_path, synchronized):
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
-    result = subprocess.run(
-        [sys.executable, str(script), str(synchronized)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = processes.run(script, synchronized, env=env, timeout=120)
     assert "done" in result.stdout, result.stderr[-3000:]
 
 

@@ -1,12 +1,13 @@
 import dataclasses
+import functools
 import json
 import pathlib
-import subprocess
-import sys
 
 import keras
+import processes
 import pytest
 
+import keras_multigrid
 from keras_multigrid.learning_rate import MultigridLearningRate
 from keras_multigrid.runs.plan import Device, make_plan
 from keras_multigrid.runs.plan_table import format_plan
@@ -50,8 +51,12 @@ learning_rate.MultigridLearningRate:
 """
 
 
+# Of hundreds of thousands of steps each.
+published_plan = functools.cache(functools.partial(make_plan, PUBLISHED))
+
+
 def test_published_totals():
-    totals = make_plan(PUBLISHED)["totals"]
+    totals = published_plan()["totals"]
     assert totals["steps"] == 261_659
     assert totals["baseline_steps"] == 896_011
     assert round(totals["step_ratio"], 2) == 3.42
@@ -62,7 +67,7 @@ def test_published_totals():
 
 
 def test_published_first_phase():
-    phase = make_plan(PUBLISHED)["phases"][0]
+    phase = published_plan()["phases"][0]
     assert (phase["first_epoch"], phase["end_epoch"]) == (0, 73)
     # 73 epochs of 239,975 clips, 2,048 of them in three steps: 351 steps an epoch.
     assert (phase["first_step"], phase["end_step"], phase["steps"]) == (0, 25_623, 25_623)
@@ -80,7 +85,7 @@ def test_published_first_phase():
 
 
 def test_phases_follow_each_other():
-    phases = make_plan(PUBLISHED)["phases"]
+    phases = published_plan()["phases"]
     assert len(phases) == 14
     assert [phase["end_step"] for phase in phases[:-1]] == [
         phase["first_step"] for phase in phases[1:]
@@ -90,9 +95,9 @@ def test_phases_follow_each_other():
 
 
 def test_groups_follow_the_long_cycle():
-    groups = [phase["groups"] for phase in make_plan(PUBLISHED, replicas=8)["phases"]]
+    groups = [phase["groups"] for phase in published_plan(replicas=8)["phases"]]
     assert groups == [8, 4, 2, 1, 8, 4, 2, 1, 8, 4, 2, 1, 1, 1]
-    assert make_plan(PUBLISHED)["phases"][0]["groups"] == 64
+    assert published_plan()["phases"][0]["groups"] == 64
 
 
 def test_unfinished_turn_of_the_short_cycle():
@@ -133,7 +138,7 @@ def test_replicas_must_be_a_count(replicas):
 
 
 def test_a_batch_that_replicas_cannot_share_is_rounded():
-    plan = make_plan(PUBLISHED, replicas=6)
+    plan = published_plan(replicas=6)
     # 60 is farther from 64 than 66 is.
     assert plan["batch"] == {"clips": 66, "clips_per_replica": 11, "rounded_from": 64}
     phase = plan["phases"][0]
@@ -153,7 +158,7 @@ def test_a_batch_that_replicas_cannot_share_is_rounded():
 
 @pytest.mark.parametrize("replicas", [1, 8])
 def test_a_batch_that_is_shared_evenly_stays(replicas):
-    plan = make_plan(PUBLISHED, replicas=replicas)
+    plan = published_plan(replicas=replicas)
     assert plan["batch"]["clips"] == 64
     assert plan["batch"]["rounded_from"] is None
     assert "rounded" not in format_plan(plan)
@@ -161,8 +166,8 @@ def test_a_batch_that_is_shared_evenly_stays(replicas):
 
 def test_a_schedule_for_replicas_is_planned_as_it_is():
     plan = make_plan(PUBLISHED.on_replicas(6), replicas=6)
-    assert plan == make_plan(PUBLISHED, replicas=6)
-    assert make_plan(PUBLISHED.on_replicas(6)) == make_plan(PUBLISHED)
+    assert plan == published_plan(replicas=6)
+    assert make_plan(PUBLISHED.on_replicas(6)) == published_plan()
 
 
 def test_few_clips_share_statistics():
@@ -275,11 +280,11 @@ def test_frames_per_core_are_for_rates():
         make_plan(PUBLISHED, device=device, frames_per_core=-1)
 
 
-TOOL = pathlib.Path(__file__).parents[1] / "tools" / "plan.py"
+TOOL = pathlib.Path(keras_multigrid.__file__).parents[1] / "tools" / "plan.py"
 
 
 def call(*flags):
-    return subprocess.run([sys.executable, TOOL, *flags], capture_output=True, text=True)
+    return processes.run(TOOL, *flags)
 
 
 def test_command_line(tmp_path):

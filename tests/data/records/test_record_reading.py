@@ -88,6 +88,11 @@ def batches(videos, steps=12, its_schedule=None, **settings):
     return list(data.take(steps).as_numpy_iterator())
 
 
+@pytest.fixture(scope="module")
+def whole(records):
+    return batches(records.train)
+
+
 def assert_equal(ours, others):
     assert len(ours) == len(others)
     for (clips, labels), (other_clips, other_labels) in zip(ours, others, strict=True):
@@ -120,8 +125,8 @@ def test_every_clip_is_read_without_python(records):
     assert [bool(is_read) for _, is_read, _, _ in centres] == [True] * NUM_VIDEOS
 
 
-def test_a_run_that_begins_later_reads_the_same(records):
-    assert_equal(batches(records.train, 4, start_step=8), batches(records.train)[8:])
+def test_a_run_that_begins_later_reads_the_same(records, whole):
+    assert_equal(batches(records.train, 4, start_step=8), whole[8:])
 
 
 def test_validation_clips_are_the_same(folders, records):
@@ -150,9 +155,9 @@ def test_one_class_a_video(folders, tmp_path):
 # Smaller copies.
 
 
-def test_coarse_grids_read_the_smaller_copy_with_the_same_crops(folders, records, tmp_path):
+def test_coarse_grids_read_the_smaller_copy_with_the_same_crops(folders, whole, tmp_path):
     two_sizes = make(folders, tmp_path, (None, 18))
-    whole, ours = batches(records.train), batches(two_sizes.train)
+    ours = batches(two_sizes.train)
     coarse = 0
     for (clips, labels), (other_clips, other_labels) in zip(whole, ours, strict=True):
         np.testing.assert_array_equal(labels, other_labels)
@@ -185,10 +190,10 @@ def damaged(records, tmp_path):
     return recorded_videos(str(root))
 
 
-def test_clips_of_damaged_records_are_replaced_and_told(records, damaged, tmp_path):
+def test_clips_of_damaged_records_are_replaced_and_told(records, damaged, whole, tmp_path):
     # Frames 14 to 20 of 40: some clips of the video are whole.
     bad_videos = BadVideos(str(tmp_path / "bad.txt"), max_share=0.5)
-    ours, whole = batches(damaged.train, bad_videos=bad_videos), batches(records.train)
+    ours = batches(damaged.train, bad_videos=bad_videos)
     changed = kept = 0
     for (clips, _), (other_clips, _) in zip(ours, whole, strict=True):
         for clip, other in zip(clips, other_clips, strict=True):
