@@ -127,6 +127,7 @@ def test_the_chief_alone_writes(two_workers):
     assert {"checkpoints", "curve.json", "model.keras", "report.json"} <= set(names)
 
 
+@pytest.mark.slow
 def test_a_lost_worker_ends_the_others_and_all_go_on(data, single, two_workers, tmp_path):
     settings = {"workers": 2, "strategy": "multi_worker", "views": 2}
     processes = start(data, tmp_path, **settings)

@@ -61,7 +61,7 @@ def test_counters_and_repeated_shards(videos, whole, tmp_path):
     prepare(video_set(videos), root=str(tmp_path), form=FORM)
     (tmp_path / "train-00004-of-00036.json").unlink()
     counted = {}
-    run = beam.Pipeline.run
+    run = beam.beam.Pipeline.run
 
     def count(pipeline, *arguments):
         result = run(pipeline, *arguments)
@@ -89,10 +89,10 @@ def test_the_command_line(videos, tmp_path):
     (tmp_path / "val.txt").write_text(f"{videos}/2 1\n{videos}/bad.mp4 1\n")
     (tmp_path / "data.gin").write_text(
         """from __gin__ import dynamic_registration
-from keras_multigrid.data.lists import annotations
-VIDEOS = @annotations.path_label_lists()
+from keras_multigrid.data import lists
+VIDEOS = @lists.path_label_lists()
 TRAIN_LIST = 'train.txt'
-annotations.path_label_lists:
+lists.path_label_lists:
   train = %TRAIN_LIST
   validation = 'val.txt'
 """

@@ -5,6 +5,7 @@ import pathlib
 import re
 
 import processes
+import pytest
 from worker_group import worker_environments
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -37,6 +38,7 @@ def test_the_example_of_several_machines(tmp_path):
     assert (tmp_path / "runs" / "mine" / "index.json").exists()
 
 
+@pytest.mark.slow
 def test_the_example_of_several_machines_goes_on_when_killed(tmp_path):
     (example,) = re.findall(r"```python\n(.*?)```", SCALING.read_text(), flags=re.DOTALL)
     killing = """

@@ -476,7 +476,7 @@ def test_a_missing_file_system_is_told_first(params, experiment, tmp_path):
 def test_every_remote_path_is_told():
     from keras_multigrid.callbacks.event_file import EventFile
     from keras_multigrid.data.clips.sampling import ClipSampling
-    from keras_multigrid.data.lists import annotations, published_sets
+    from keras_multigrid.data.lists import folders, path_lists, published_sets
     from keras_multigrid.data.reading import ClipReader
     from keras_multigrid.data.videos.video import VideoRecord
     from keras_multigrid.task import SingleLabel
@@ -488,9 +488,9 @@ def test_every_remote_path_is_told():
         lambda: files.write(path, ""),
         lambda: files.list_folder(path),
         lambda: files.is_folder(path),
-        lambda: annotations.class_folders(path, validation=path),
-        lambda: annotations.path_label_lists(path, validation=path),
-        lambda: annotations.path_label_lists("list", validation="list", root=path),
+        lambda: folders.class_folders(path, validation=path),
+        lambda: path_lists.path_label_lists(path, validation=path),
+        lambda: path_lists.path_label_lists("list", validation="list", root=path),
         lambda: published_sets.ucf101(path, root=""),
         lambda: published_sets.hmdb51(path, root=""),
         lambda: published_sets.kinetics(path, validation=path, root=""),

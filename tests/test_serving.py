@@ -146,6 +146,7 @@ def test_a_dispatcher_that_is_restarted_and_one_that_stays_away(root, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_training_by_the_command_line_is_the_same(tmp_path):
     params = (*TINY, f"DATA_DIR='{tmp_path}/data'", "runs.Data.keep_decoded=False")
     files = ("--gin_file=gin/quickstart.gin", f"--gin_file={tmp_path}/records/records.gin")
