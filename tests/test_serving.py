@@ -82,8 +82,8 @@ def start_worker(port):
     )
 
 
-def start_trainer(root, number, port, out):
-    settings = {"root": root, "number": number, "steps": STEPS, "out": out}
+def start_trainer(root, number, port, out, steps=STEPS):
+    settings = {"root": root, "number": number, "steps": steps, "out": out}
     settings["service"] = f"grpc://localhost:{port}"
     return Process("tests/service_trainer.py", *(f"--{k}={v}" for k, v in settings.items()))
 
@@ -127,7 +127,8 @@ def test_two_trainers_get_their_slices_of_each_batch_though_a_worker_is_killed(r
 def test_a_dispatcher_that_is_restarted_and_one_that_stays_away(root, tmp_path):
     dispatcher, port = start_dispatcher("--port=0")
     worker = start_worker(port)
-    trainer = start_trainer(root, 0, port, tmp_path / "0.json")
+    # More than are read ahead when the service is gone.
+    trainer = start_trainer(root, 0, port, tmp_path / "0.json", steps=150)
     try:
         trainer.wait_for("^40$")
         dispatcher.kill()
