@@ -156,9 +156,14 @@ def _checked(video: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
     video = tf.ensure_shape(video, (None, None, None, None))
     shape = tf.shape(video)
     is_video = tf.reduce_all(shape > 0) & (shape[3] <= _CHANNELS[-1])
-    expected = f"at least one frame, and 1 to {_CHANNELS[-1]} channels as the last axis."
-    parts = ["Expected: a video of", expected, "Received: a shape of", shape, "at element", number]
-    with tf.control_dependencies([tf.debugging.Assert(is_video, [*parts, "of the data set."])]):
+    parts = (
+        f"A video must have at least one frame, and 1 to {_CHANNELS[-1]} channels as the last "
+        "axis. Received: the shape",
+        shape,
+        "of the element at position",
+        number,
+    )
+    with tf.control_dependencies([tf.debugging.Assert(is_video, parts, summarize=4)]):
         return tf.identity(video)
 
 
