@@ -22,6 +22,7 @@ from keras_multigrid.callbacks.checkpoint_folder import (
     read_last,
     write_index,
 )
+from keras_multigrid.callbacks.lookup import steps_trained
 from keras_multigrid.callbacks.termination import Terminated, TerminationRequest
 from keras_multigrid.checks import check_choice, check_integer
 from keras_multigrid.learning_rate import policy_of
@@ -165,7 +166,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         for variable, value in zip(_random_states(model), random, strict=True):
             variable.assign(value)
         self.restored, self._metrics = entry, metrics
-        logging.info("Going on from step %d of %s.", entry.step, self.folder)
+        logging.info("Resuming at step %d of %s.", entry.step, self.folder)
         return entry.step
 
     def is_validation_due(self, steps_per_epoch: int, total_steps: int) -> bool:
@@ -213,6 +214,10 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         flat = {n: v for n, v in _flat(settings) if n not in self.former_settings}
         return json.dumps(flat, default=_plain, sort_keys=True)
 
+    def set_model(self, model):
+        super().set_model(model)
+        compat.watch_batches(model)
+
     def on_train_begin(self, logs=None):
         saved = self.saved()
         if saved and not self._is_restored:
@@ -228,7 +233,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         if self._is_chief:
             # Fail before the first step, not after hours, if the folder cannot be written.
             write_index(self.folder, saved)
-        step = replicas.steps_trained(self.model)
+        step = steps_trained(self.model)
         policy = policy_of(self.model)
         is_finished = policy is not None and step >= policy.schedule.total_steps
         # With nothing left to do, fit would make a step before it asks whether to stop.
@@ -238,7 +243,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         self._request.listen()
 
     def on_epoch_begin(self, epoch, logs=None):
-        if replicas.steps_trained(self.model) % self._keras_epoch:
+        if steps_trained(self.model) % self._keras_epoch:
             self.restore_metrics(self.model)
         self._metrics = []
 
@@ -255,7 +260,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         self._metrics = []
 
     def on_train_batch_end(self, batch, logs=None):
-        step = replicas.steps_trained(self.model)
+        step = steps_trained(self.model)
         ends_epoch = step % self._keras_epoch == 0 or self.model.stop_training
         if ends_epoch:
             # Validation uses them, too.
@@ -275,7 +280,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         if self.model.stop_training is _CUT:
             self.model.stop_training = False
         results = {k: float(v) for k, v in (logs or {}).items() if k.startswith("val_")}
-        self._save(replicas.steps_trained(self.model), [], results)
+        self._save(steps_trained(self.model), [], results)
 
     def on_train_end(self, logs=None):
         compat.set_initial_epoch(self.model, None)
@@ -286,6 +291,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         """Save the run as it is now; raise, and leave what was saved before, if that fails."""
         if not self._is_chief:
             return
+        compat.sync_state(self.model)
         _check_finite(self.model, step)
         before = self.saved()
         try:
@@ -340,7 +346,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         # Of several workers the chief ends the run: without it, the others cannot continue.
         if not self._request.is_made or not self._is_chief:
             return
-        step = replicas.steps_trained(self.model)
+        step = steps_trained(self.model)
         self._save(step, metrics(), results=None)
         logging.warning("Asked to end (SIGTERM): step %d is saved in %s.", step, self.folder)
         raise Terminated
