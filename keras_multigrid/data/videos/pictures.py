@@ -94,9 +94,9 @@ class Pictures(OpenVideo):
         try:
             with Image.open(io.BytesIO(self._images[0])) as image:
                 times = min(image.size) // short_side if image.format == "JPEG" else 1
-        except files.StorageUnavailableError:
-            raise
-        except (OSError, Image.DecompressionBombError):
+        except (OSError, Image.DecompressionBombError) as error:
+            if files.is_machine_fault(error):
+                raise
             # Decoding raises the error.
             return 1
         return max(n for n in _FLAGS if n <= max(times, 1))
@@ -105,9 +105,9 @@ class Pictures(OpenVideo):
         name = self._images.name(index)
         try:
             content = self._images[index]
-        except files.StorageUnavailableError:
-            raise
         except OSError as error:
+            if files.is_machine_fault(error):
+                raise
             raise DecodeError(f"Cannot decode the image '{name}': {reason(error)}.") from error
         return _decoded(content, reduction, name)
 
