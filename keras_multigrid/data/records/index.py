@@ -38,17 +38,22 @@ class ListedFile:
         """
         # One byte more shows that it is longer, and no more of it is read.
         length = -1 if self.size is None else self.size + 1
-        try:
-            content = files.retried(
-                f"read {self.path}", lambda: files.read_range(self.path, offset=0, length=length)
-            )
-        except FileNotFoundError:
-            raise self.damaged("the records lack it") from None
+        content = self.part(0, length)
         if self.size is not None and len(content) != self.size:
             raise self.damaged(f"it has not the {self.size} bytes of the manifest")
         if self.sha256 is not None and hashlib.sha256(content).hexdigest() != self.sha256:
             raise self.damaged("its checksum is not that of the manifest")
         return content
+
+    def part(self, offset: int, length: int) -> bytes:
+        """Some bytes of it, fewer where it ends. Errors: those of `read`."""
+        try:
+            return files.retried(
+                f"read {self.path}",
+                lambda: files.read_range(self.path, offset=offset, length=length),
+            )
+        except FileNotFoundError:
+            raise self.damaged("the records lack it") from None
 
     def damaged(self, reason: str) -> DecodeError:
         """The error that says why it cannot be used."""

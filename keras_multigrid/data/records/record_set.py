@@ -265,7 +265,7 @@ def _read_record(file: ListedFile, start: int, end: int) -> bytes:
 
     def call(_=None) -> bytes:
         # Before as much memory is taken as the record says that it needs.
-        length = int.from_bytes(files.read_range(path, offset=start, length=8), "little")
+        length = int.from_bytes(file.part(start, 8), "little")
         if length + RECORD_OVERHEAD != end - start:
             raise file.damaged(damage)
         try:
@@ -277,7 +277,7 @@ def _read_record(file: ListedFile, start: int, end: int) -> bytes:
         return remote_files.ask(path, "read", call)
     try:
         return call()
-    except (FileNotFoundError, tf.errors.NotFoundError):
+    except tf.errors.NotFoundError:
         raise file.damaged("the records lack it") from None
     except tf.errors.OpError as error:
         if files.is_machine_fault(error):

@@ -46,13 +46,22 @@ def opened(record: VideoRecord, detail: int | None = None) -> Iterator[OpenVideo
                 raise DecodeError(f"Cannot decode '{record.path}': it has no frames.")
             yield video
     except (av.FFmpegError, OSError, UnicodeError) as error:
-        fault = DecodeError
-        if files.is_machine_fault(error):
-            if not isinstance(error, av.FFmpegError) or error.errno not in _DOUBTFUL:
-                raise
-            _read_to_its_end(record.path)
-            fault = DoubtfulError
-        raise fault(f"Cannot decode '{record.path}': {reason(error)}.") from error
+        raise fault_of(record.path, error) from error
+
+
+def fault_of(path: str, error: Exception) -> DecodeError:
+    """The fault of a video that an error stands for.
+
+    Raises:
+        OSError, MemoryError: the machine is at fault.
+    """
+    kind = DecodeError
+    if files.is_machine_fault(error):
+        if not isinstance(error, av.FFmpegError) or error.errno not in _DOUBTFUL:
+            raise error
+        _read_to_its_end(path)
+        kind = DoubtfulError
+    return kind(f"Cannot decode '{path}': {reason(error)}.")
 
 
 def patiently(path: str, read: Callable[[], Value]) -> Value:

@@ -50,8 +50,14 @@ class ImageFiles:
         return len(self._paths)
 
     def __getitem__(self, index: int) -> bytes:
-        with files.open_file(self._paths[index]) as file:
-            return file.read()
+        path = self._paths[index]
+        try:
+            with files.open_file(path) as file:
+                return file.read()
+        except OSError as error:
+            # To read, unlike to open, does not name the file.
+            error.filename = None if error.errno is None else path
+            raise
 
     def name(self, index: int) -> str:
         return self._paths[index]
