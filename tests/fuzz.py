@@ -180,10 +180,16 @@ def try_one(item: Item) -> Outcome:
     sources = sorted(p for p in pathlib.Path(item.folder, item.kind).rglob("*") if p.is_file())
     source, other = random.choice(np.array(sources)), random.choice(np.array(sources))
     content = damaged(source.read_bytes(), other.read_bytes(), random)
-    before = _begin_to_measure()
     with tempfile.TemporaryDirectory() as folder:
-        outcome = _READ[item.kind](source, content, pathlib.Path(folder), item.folder)
-    growth = _peak() - before
+        read = functools.partial(_READ[item.kind], source, content, pathlib.Path(folder))
+        return measured(functools.partial(read, item.folder))
+
+
+def measured(read) -> Outcome:
+    """The outcome of a call, with the growth of the process."""
+    before = _begin_to_measure()
+    outcome = read()
+    growth = _status("VmHWM") - before
     if growth > MOST_GROWTH:
         return Outcome("grew", outcome.text, growth)
     return dataclasses.replace(outcome, growth=growth)
@@ -236,6 +242,11 @@ def _read_picture(source, content, folder, sources) -> Outcome:
 def _read_pickle(source, content, folder, _) -> Outcome:
     path = folder / source.name
     path.write_bytes(content)
+    return read_pickle(path)
+
+
+def read_pickle(path: pathlib.Path) -> Outcome:
+    """The outcome of reading a checkpoint."""
     read = read_caffe2 if path.suffix == ".pkl" else read_pytorch
     return _outcome(lambda: read(str(path)) and None, path, CheckpointError)
 
@@ -259,7 +270,8 @@ def _read_records(source, content, folder, sources) -> Outcome:
     def read():
         videos = recorded_videos(str(root))
         expected = recorded_videos(str(healthy))
-        pairs = zip(videos.train, expected.train, strict=True)
+        both = ([*part.train, *part.validation] for part in (videos, expected))
+        pairs = zip(*both, strict=True)
         return all(np.array_equal(*map(read_video, pair)) for pair in pairs)
 
     by_python = _outcome(read, root, ValueError, FileNotFoundError)
@@ -271,7 +283,12 @@ def _read_records(source, content, folder, sources) -> Outcome:
 
 def _has_healthy_clips(root: pathlib.Path, healthy: pathlib.Path) -> bool:
     """Read records by TensorFlow: whether each clip is one of the healthy ones."""
-    return _centres(root) <= _centres(healthy)
+    return _centres(root) <= _healthy_centres(healthy)
+
+
+@functools.cache
+def _healthy_centres(root: pathlib.Path) -> set[bytes]:
+    return _centres(root)
 
 
 def _centres(root: pathlib.Path) -> set[bytes]:
@@ -300,10 +317,6 @@ def _begin_to_measure() -> int:
     # The peak begins anew.
     pathlib.Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS")
-
-
-def _peak() -> int:
-    return _status("VmHWM")
 
 
 def _status(name: str) -> int:
