@@ -24,7 +24,7 @@ BEAM_VENV := .venv-beam
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-latest install-backends install-beam test test-fast test-latest test-latest-fast \
-	test-every test-backends test-beam lint format quickstart plan clean
+	test-every test-backends test-beam fuzz lint format quickstart plan clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -102,6 +102,9 @@ test-backends: install-backends ## Run the tests of the networks on JAX and on P
 
 test-beam: install-beam ## Prepare records by Apache Beam on this machine
 	$(BEAM_VENV)/bin/python -m pytest tests/test_prepare_beam.py
+
+fuzz: install ## Damage 3,300 files of every kind that is read, and count how that ends
+	$(VENV)/bin/python tests/fuzz.py $(FUZZ)
 
 quickstart: install ## Train a small model on synthetic videos
 	$(VENV)/bin/python tools/train.py --gin_file=gin/quickstart.gin

@@ -19,13 +19,15 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from keras_multigrid import remote_files
-from keras_multigrid.remote_files import (  # noqa: F401
+from keras_multigrid.machine_faults import (  # noqa: F401
+    RETRY_VARIABLE,
     StorageError,
     StorageUnavailableError,
-    check_scheme,
-    is_remote,
+    is_machine_fault,
+    retried,
     retry_seconds,
 )
+from keras_multigrid.remote_files import check_scheme, is_remote
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,20 +9,19 @@ import contextlib
 import errno
 import functools
 import os
-import random
 import re
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from absl import logging
+from keras_multigrid.machine_faults import (  # noqa: F401
+    StorageError,
+    is_machine_fault,
+    retried,
+    retry_seconds,
+)
 
 Value = TypeVar("Value")
 
-# How long a file system that does not answer is asked again.
-_VARIABLE = "KERAS_MULTIGRID_RETRY_SECONDS"
-_RETRY_SECONDS = "120"
-_LONGEST_WAIT = 16.0
 # For the S3 client, whose own 5 minutes of silence and 10 attempts would hide an absent server.
 _CLIENT = {
     "AWS_MAX_ATTEMPTS": "2",
@@ -33,21 +32,8 @@ _CLIENT = {
 }
 # What curl says of an answer that is larger than what was asked for.
 _NO_RANGES = "Unable to perform (23)"
-# Errors that another attempt may not meet; the last two mean fewer bytes than the file has.
-_TRANSIENT = (
-    *("UnknownError", "InternalError", "UnavailableError", "AbortedError"),
-    *("DeadlineExceededError", "ResourceExhaustedError", "OutOfRangeError", "DataLossError"),
-)
-# Waits must not draw from the random numbers of a training.
-_jitter = random.Random()
-
-
-class StorageError(OSError):
-    """A file cannot be read or written."""
-
-
-class StorageUnavailableError(StorageError):
-    """A remote file system has not answered in all the time that it was given."""
+# Fewer bytes than the file has, which another attempt may not meet.
+_TOO_SHORT = ("OutOfRangeError", "DataLossError")
 
 
 def is_remote(path: str) -> bool:
@@ -89,21 +75,6 @@ def check_scheme(path: str) -> None:
         )
 
 
-def retry_seconds() -> float:
-    """For how long to ask a file system that does not answer; an environment variable sets it.
-
-    Raises:
-        ValueError: it is not a number.
-    """
-    text = os.environ.get(_VARIABLE, _RETRY_SECONDS)
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(
-            f"{_VARIABLE} must be a number of seconds. Received: {text!r}. Use {_RETRY_SECONDS}."
-        ) from None
-
-
 def ask(path: str, action: str, call: Callable[[Any], Value]) -> Value:
     """The result of `call(tensorflow)`, which is repeated while the file system does not answer.
 
@@ -124,26 +95,19 @@ def ask(path: str, action: str, call: Callable[[Any], Value]) -> Value:
     """
     check_scheme(path)
     tf = load()
-    limit, begun, wait = retry_seconds(), time.monotonic(), 1.0
-    transient = tuple(getattr(tf.errors, name) for name in _TRANSIENT)
-    while True:
+
+    def answered() -> Value:
         try:
             return call(tf)
         except tf.errors.NotFoundError:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
         except tf.errors.OpError as error:
-            what, seconds = f"{action} {path}: {_reason(error)}", time.monotonic() - begun
-            if not isinstance(error, transient) or _NO_RANGES in error.message:
-                raise StorageError(f"Cannot {what}.") from error
-            if seconds >= limit:
-                raise StorageUnavailableError(
-                    f"Cannot {what}. Tried for {seconds:.0f} s; {_VARIABLE} sets for how long."
-                ) from error
-        # Many readers wait at once: they must not all come back at the same moment.
-        pause = min(wait * _jitter.uniform(0.5, 1.0), limit - seconds)
-        logging.warning("Cannot %s. Trying again in %.1f s, for %.0f s in all.", what, pause, limit)
-        time.sleep(pause)
-        wait = min(2 * wait, _LONGEST_WAIT)
+            is_transient = is_machine_fault(error) or type(error).__name__ in _TOO_SHORT
+            if not is_transient or _NO_RANGES in error.message:
+                raise StorageError(f"Cannot {action} {path}: {_reason(error)}.") from None
+            raise OSError(errno.EIO, _reason(error)) from error
+
+    return retried(f"{action} {path}", answered)
 
 
 def status(tf: Any, path: str) -> Any:

@@ -20,10 +20,10 @@ def ours(*names: str) -> set[str]:
 KERAS = {"keras", "numpy"}
 SCHEDULE = ours("schedule", "checks")
 LEARNING_RATE = KERAS | SCHEDULE | ours("learning_rate", "compat")
-FILES = ours("files", "remote_files")
+FILES = ours("files", "machine_faults", "remote_files")
 CALLBACKS = LEARNING_RATE | FILES | ours("figures", "monitor", "replicas")
 CALLBACKS |= {"h5py", "tensorboard", "PIL", "absl"}
-DATA = {"tensorflow", "numpy", "av", "cv2", "PIL", "absl"}
+DATA = {"tensorflow", "numpy", "av", "cv2", "PIL", "absl", "google.protobuf"}
 DATA |= SCHEDULE | FILES | ours("compat", "lazy", "monitor", "task")
 RUNS = CALLBACKS | DATA | ours("callbacks", "data", "distribute", "models")
 ALLOWED = {
@@ -43,8 +43,9 @@ ALLOWED = {
     "figures": LEARNING_RATE | {"matplotlib"},
     "replicas": {"keras"},
     # TensorFlow for remote files alone: checkpoints work on every backend.
-    "remote_files": {"tensorflow", "tensorflow_io", "absl"},
-    "files": ours("remote_files"),
+    "machine_faults": {"absl"},
+    "remote_files": {"tensorflow", "tensorflow_io"} | ours("machine_faults"),
+    "files": ours("machine_faults", "remote_files"),
     "callbacks": CALLBACKS,
     "data": DATA,
     "distribute": RUNS,

@@ -57,7 +57,10 @@ class BadVideos:
 
         Raises:
             TooManyBadVideosError: if they are too many.
+            StorageUnavailableError: if the machine is at fault, and not the video.
         """
+        if files.is_machine_fault(error):
+            raise files.StorageUnavailableError(f"Cannot read {path}: {error}") from error
         with self._lock:
             self.clips += 1
             self.replaced_clips += 1

@@ -11,6 +11,8 @@ from itertools import islice
 from multiprocessing import connection
 from typing import Any
 
+from keras_multigrid import files
+
 # Imported once, by the server from which the workers are forked: TensorFlow alone takes seconds.
 _PRELOADED = ["av", "numpy", "tensorflow"]
 
@@ -37,6 +39,9 @@ def isolated_map(
         (item, result) in the order in which they are finished. The result is `Lost` where the
         function raised, ended its process, or took longer than `time_limit`.
 
+    Raises:
+        StorageUnavailableError: a fault of the machine has lasted, see `files.is_machine_fault`.
+
     Example:
 
     >>> for path, size in isolated_map(os.path.getsize, paths, workers=2, time_limit=10.0):
@@ -52,7 +57,10 @@ def isolated_map(
             seconds = min(worker.deadline for worker in pool) - time.monotonic()
             connection.wait([worker.connection for worker in pool], max(0.0, seconds))
             for worker in [worker for worker in pool if worker.is_done]:
-                yield worker.item, worker.result()
+                result = worker.result()
+                if isinstance(result, files.StorageUnavailableError):
+                    raise result
+                yield worker.item, result
                 item = next(items, end)
                 if item is not end:
                     worker.give(item)
@@ -84,7 +92,8 @@ class _Worker:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOADED)
         self.connection, end = context.Pipe()
-        process = context.Process(target=_serve, args=(self._function, end), daemon=True)
+        arguments = self._function, end, self._time_limit
+        process = context.Process(target=_serve, args=arguments, daemon=True)
         process.start()
         self._process = process
         # Once the process alone has this end, the pipe closes with the process.
@@ -122,8 +131,10 @@ class _Worker:
             self._process = None
 
 
-def _serve(function: Callable, end: connection.Connection) -> None:
+def _serve(function: Callable, end: connection.Connection, time_limit: float) -> None:
     """Answer item by item until the parent is gone."""
+    # An item still needs time when a fault of the machine is over.
+    os.environ[files.RETRY_VARIABLE] = f"{min(files.retry_seconds(), time_limit / 2):g}"
     # Ctrl-C reaches all processes; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -132,6 +143,9 @@ def _serve(function: Callable, end: connection.Connection) -> None:
             item = end.recv()
             try:
                 result = function(item)
+            except files.StorageUnavailableError as error:
+                # For the parent to raise: no fault of the item.
+                result = error
             except Exception as error:
                 result = Lost(f"{type(error).__name__}: {error}")
             end.send(result)

@@ -22,7 +22,7 @@ from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.clips.views import Views
 from keras_multigrid.data.clips.windows import Window, cropped, scaled, side_windows
 from keras_multigrid.data.python_calls import in_python
-from keras_multigrid.data.videos.decode import opened
+from keras_multigrid.data.videos.decode import opened, patiently
 from keras_multigrid.data.videos.open_video import DecodeError, KeptVideo, OpenVideo
 from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.schedule import Grid
@@ -248,7 +248,7 @@ class ClipReader:
             last, index = index, int(generator.integers(len(self._videos)))
         raise DecodeError(
             f"{_MAX_REPLACEMENTS} videos in a row cannot be read; the last: "
-            f"{self._videos[last].path}. Check that the data set is where its annotations say."
+            f"{self._path(last)}. Check that the data set is where its annotations say."
         )
 
     def centre_cut(self, index: int, grid: Grid) -> Cut | None:
@@ -268,17 +268,29 @@ class ClipReader:
         """Frames and label of a video; None if it is not there or cannot be read."""
         if index >= len(self._videos):
             return None
-        try:
+
+        def read():
             with self._opened(index, excerpt.detail) as video:
                 indices = excerpt.indices(video.num_frames)
                 frames = video.read(indices, excerpt.short_side)
                 span = int(indices[0]), int(indices[-1])
-                label = video.whole_label if excerpt.whole_label else video.label(*span)
+                return frames, video.whole_label if excerpt.whole_label else video.label(*span)
+
+        path = self._path(index)
+        try:
+            found = patiently(path, read)
         except DecodeError as error:
-            self._bad_videos.add(self._videos[index].path, error)
+            self._bad_videos.add(path, error)
             return None
         self._bad_videos.count_clips(1)
-        return frames, label
+        return found
+
+    def _path(self, index: int) -> str:
+        try:
+            return self._videos[index].path
+        except DecodeError:
+            # Records keep names in files that may be damaged; reading the video tells which.
+            return f"{self._videos.root}, video {index}"
 
     def _opened(self, index: int, detail: int):
         if self._kept is None:

@@ -9,7 +9,7 @@ import av
 import numpy as np
 
 from keras_multigrid import files
-from keras_multigrid.data.videos.decode import opened
+from keras_multigrid.data.videos.decode import opened, patiently
 from keras_multigrid.data.videos.open_video import DecodeError, OpenVideo
 from keras_multigrid.data.videos.pictures import image_paths
 from keras_multigrid.data.videos.video import VideoRecord
@@ -47,12 +47,16 @@ def check_video(record: VideoRecord, *, quick: bool = False) -> Outcome:
     >>> check_video(VideoRecord(path="cut_off.avi", label=0)).warning
     'truncated: 20 of 48 frames can be decoded; the last of them stands for the others'
     """
-    try:
+
+    def check() -> Outcome:
         with opened(record) as video:
             if quick:
                 video.read(np.arange(min(video.num_frames, 2)))
                 return Outcome()
             return _check_all(record, video)
+
+    try:
+        return patiently(record.path, check)
     except DecodeError as error:
         return Outcome(fault=f"unreadable: {error}")
 

@@ -77,7 +77,8 @@ def check_videos(
 
     Raises:
         ValueError: the videos are records.
-        StorageUnavailableError: a remote file system does not answer. What is checked is kept.
+        StorageUnavailableError: a remote file system does not answer, or a fault of the machine has
+            lasted. What is checked is kept.
 
     Example:
 
@@ -180,12 +181,13 @@ def _outcomes(
     unknown = []
     for place in places:
         try:
-            state = signature(place.record)
+            record = place.record
+            state = files.retried(f"look at {record.path}", lambda record=record: signature(record))
         except FileNotFoundError as error:
             yield place, Outcome(fault=f"missing: there is no file '{error.filename}'")
-        except files.StorageUnavailableError:
-            raise
         except OSError as error:
+            if files.is_machine_fault(error):
+                raise
             yield place, Outcome(fault=f"unreadable: {error}")
         else:
             outcome = journal.outcomes.get((place.record.path, state))
@@ -194,8 +196,6 @@ def _outcomes(
             else:
                 yield place, outcome
     for (place, state), outcome in isolated(unknown):
-        if isinstance(outcome, files.StorageUnavailableError):
-            raise outcome
         if isinstance(outcome, Lost):
             # Not for the journal: the machine may have been at fault.
             outcome = Outcome(fault=f"unreadable: {outcome.reason}")
@@ -204,13 +204,9 @@ def _outcomes(
         yield place, outcome
 
 
-def _check(item: tuple[_Place, str], *, quick: bool) -> Outcome | files.StorageUnavailableError:
+def _check(item: tuple[_Place, str], *, quick: bool) -> Outcome:
     place, _ = item
-    try:
-        return check_video(place.record, quick=quick)
-    except files.StorageUnavailableError as error:
-        # For the calling process to raise: here it would count against the video.
-        return error
+    return check_video(place.record, quick=quick)
 
 
 class _Journal:

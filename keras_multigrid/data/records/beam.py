@@ -106,7 +106,7 @@ class _MakeShard(beam.DoFn):
     def process(self, element: _Lines) -> Iterator[str]:
         shard, start, end = element
         # Made before a worker was lost.
-        if not self._folder.is_finished(shard.name):
+        if self._folder.names(shard.name) is None:
             path = self._folder.path(LIST)
             lines = files.read_range(path, offset=start, length=end - start).splitlines()
             videos = [video_of_line(line) for line in lines]

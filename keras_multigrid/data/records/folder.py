@@ -116,7 +116,15 @@ class RecordFolder:
         begun = files.read(self.path(SETTINGS))
         if begun is None:
             self.write(SETTINGS, json.dumps(settings, indent=1).encode())
-        elif differences := _differences(json.loads(begun), settings):
+            return
+        try:
+            differences = _differences(json.loads(begun), settings)
+        except (ValueError, TypeError, AttributeError, IndexError, RecursionError) as error:
+            raise ValueError(
+                f"{self.path(SETTINGS)} is damaged: {error!r}. Delete it: the same command writes "
+                "it again."
+            ) from None
+        if differences:
             raise ValueError(
                 f"{self.root} was begun with other settings or videos: {'; '.join(differences)}. "
                 "Use those, or another folder."
@@ -132,19 +140,19 @@ class RecordFolder:
     def finished(self) -> dict[str, Names]:
         """The names files of the complete shards, by the shard's name."""
         there = set(files.list_folder(self.root))
-        names = [place.name for place in self.shards if f"{place.name}.json" in there]
+        shards = [place.name for place in self.shards if f"{place.name}.json" in there]
         # Reading a remote one is mostly waiting.
         with ThreadPoolExecutor(16) as threads:
-            contents = threads.map(lambda name: files.read(self.path(f"{name}.json")), names)
-            return {
-                name: Names.from_json(content)
-                for name, content in zip(names, contents, strict=True)
-                if content is not None
-            }
+            found = zip(shards, threads.map(self.names, shards), strict=True)
+            return {shard: names for shard, names in found if names is not None}
 
-    def is_finished(self, shard: str) -> bool:
-        """Whether a shard is complete, by its name."""
-        return files.exists(self.path(f"{shard}.json"))
+    def names(self, shard: str) -> Names | None:
+        """The names file of a shard, by its name; None if there is none, or a damaged one."""
+        content = files.read(self.path(f"{shard}.json"))
+        try:
+            return None if content is None else Names.from_json(content)
+        except ValueError:
+            return None
 
     def add(self, name: str, videos: Sequence[VideoRecord], pieces: Sequence[Piece | str]) -> Names:
         """Write the files of a shard.

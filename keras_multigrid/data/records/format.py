@@ -36,6 +36,9 @@ from keras_multigrid.data.videos.video import VideoRecord
 MANIFEST = "manifest.json"
 PARTS = ("train", "validation")
 
+# What a file of records has beside the content of each: its length, and two checksums.
+RECORD_OVERHEAD = 16
+
 _VERSION = 1
 # Of the frames of a record: a message has 2 GB at most, and holds names, too.
 _MOST_BYTES = 2_000_000_000
@@ -152,8 +155,7 @@ def write_video(
                     size = chunk[0][copy][1]
                     content = _sequence_example(video, frames, size, num_frames, class_names)
                     writer.write(content)
-                    # Length, two checksums.
-                    record_bytes[copy].append(len(content) + 16)
+                    record_bytes[copy].append(len(content) + RECORD_OVERHEAD)
                 sizes = tuple(size for _, size in chunk[0])
                 num_frames += len(chunk)
     except tf.errors.OpError as error:
@@ -196,14 +198,22 @@ class Shard:
         num_bad: videos that were left out.
         bytes: size of each of its files, by name below the root.
         sha256: checksum of each of its files.
+
+    Raises:
+        ValueError: if a number is none, or a file has no name.
     """
 
     name: str
     num_videos: int
     num_frames: int
     num_bad: int
-    bytes: Mapping[str, int]
-    sha256: Mapping[str, str]
+    bytes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    sha256: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        for name in ("num_videos", "num_frames", "num_bad"):
+            check_integer(name, getattr(self, name), least=0)
+        _check_files(self)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -222,6 +232,16 @@ class Names:
     bytes: Mapping[str, int]
     sha256: Mapping[str, str]
 
+    def __post_init__(self):
+        check_integer("num_frames", self.num_frames, least=0)
+        _check_files(self)
+        texts = [path for path, _ in self.videos] + [text for pair in self.bad for text in pair]
+        labels = [v if isinstance(v, tuple) else (v,) for _, v in self.videos]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("A path or a reason is no text.")
+        for label in itertools.chain(*labels):
+            check_integer("label", label, least=0)
+
     def to_json(self) -> bytes:
         """The content of its file."""
         # ASCII, as names may be any bytes.
@@ -229,11 +249,16 @@ class Names:
 
     @classmethod
     def from_json(cls, content: str | bytes) -> "Names":
-        """Read from the content of its file."""
-        values: dict[str, Any] = json.loads(content)
-        videos = tuple((path, label_of_json(label)) for path, label in values.pop("videos"))
-        bad = tuple((path, reason) for path, reason in values.pop("bad"))
-        return cls(videos=videos, bad=bad, **values)
+        """Read from the content of its file.
+
+        Raises:
+            ValueError: if it is not of such a file.
+        """
+        with _json_errors("no names file of records"):
+            values: dict[str, Any] = json.loads(content)
+            videos = tuple((path, label_of_json(label)) for path, label in values.pop("videos"))
+            bad = tuple((path, reason) for path, reason in values.pop("bad"))
+            return cls(videos=videos, bad=bad, **values)
 
     def shard(self, name: str) -> Shard:
         """The entry of the manifest for this shard, by its name."""
@@ -275,20 +300,16 @@ class Manifest:
         Raises:
             ValueError: if it is not a manifest.
         """
-        try:
+        with _json_errors("no manifest of records"):
             values: dict[str, Any] = json.loads(content)
             version = values.pop("version")
             if version != _VERSION:
                 raise ValueError(f"its version is {version}, this package reads {_VERSION}")
             values["form"] = RecordFormat(**values["form"])
             values["class_names"] = tuple(values["class_names"])
-            values["shards"] = {
-                part: tuple(Shard(**shard) for shard in shards)
-                for part, shards in values["shards"].items()
-            }
+            shards = values["shards"]
+            values["shards"] = {part: tuple(Shard(**s) for s in shards[part]) for part in PARTS}
             return cls(**values)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"it is no manifest of records ({error!r})") from None
 
 
 def read_manifest(root: str) -> Manifest:
@@ -315,6 +336,21 @@ def read_manifest(root: str) -> Manifest:
             f"{path} cannot be read: {error}. Make it anew: python tools/prepare.py "
             f"--gin_file=... --out={root}"
         ) from None
+
+
+def _check_files(listed: Shard | Names) -> None:
+    for values, kind in ((listed.bytes, int), (listed.sha256, str)):
+        if not all(isinstance(v, kind) and v is not True for v in values.values()):
+            raise TypeError(f"A size or a checksum is of another type than {kind.__name__}.")
+
+
+@contextlib.contextmanager
+def _json_errors(expected: str) -> Iterator[None]:
+    """Whatever is wrong with values from JSON becomes a ValueError."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"it is {expected} ({error!r})") from None
 
 
 def label_of_json(value: int | list[int]) -> int | tuple[int, ...]:

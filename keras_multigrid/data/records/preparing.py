@@ -161,8 +161,10 @@ def forget_bad(root: str) -> None:
             if name.startswith(PARTS) and name.endswith(".json"):
                 path = f"{root.rstrip('/')}/{name}"
                 content = files.read(path)
-                if content is not None and Names.from_json(content).bad:
-                    files.remove(path)
+                # Damaged ones are written again anyway.
+                with contextlib.suppress(ValueError):
+                    if content is not None and Names.from_json(content).bad:
+                        files.remove(path)
 
 
 def _check(videos: VideoSet, root: str) -> None:

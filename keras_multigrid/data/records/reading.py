@@ -18,7 +18,8 @@ from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.clips.windows import scaled
 from keras_multigrid.data.python_calls import in_python
 from keras_multigrid.data.reading import BatchNumbers, ClipReader, Cut
-from keras_multigrid.data.records.record_set import Placed, RecordedVideos, read_records
+from keras_multigrid.data.records.index import Placed
+from keras_multigrid.data.records.record_set import RecordedVideos, read_records
 from keras_multigrid.data.records.serving import served
 from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.schedule import Grid
@@ -104,8 +105,11 @@ class RecordReader(ClipReader):
             clip = Clip.unpacked(row.tolist())
             return clip.video, self.training_cut(clip), clip.crop_size, clip.flip
 
+        def videos_of(rows):
+            return np.array(Clip.unpacked(rows.T).video)
+
         def repaired(values, *batch):
-            return values, *self._repaired(again, values, *batch)[1:]
+            return values, *self._repaired(again, videos_of, values, *batch)[1:]
 
         batches = self._fetched(batches_of, numbers)
         return batches.map(repaired, num_parallel_calls=self.workers)
@@ -118,7 +122,7 @@ class RecordReader(ClipReader):
             return index, self.centre_cut(int(index), grid), grid.crop_size, 0
 
         batches = self._fetched(batches_of, numbers)
-        repaired = functools.partial(self._repaired, again)
+        repaired = functools.partial(self._repaired, again, lambda indices: indices)
         return batches.map(repaired, num_parallel_calls=self.workers)
 
     def _fetched(self, batches_of: Callable, numbers: BatchNumbers) -> tf.data.Dataset:
@@ -175,10 +179,16 @@ class RecordReader(ClipReader):
         starts = tf.constant(videos.starts, tf.int64)
         shard = tf.cast(tf.searchsorted(starts, index[None], side="right")[0], tf.int64) - 1
         name = _shard_name(videos, shard)
-        numbers = tf.io.decode_raw(
-            tf.io.read_file(tf.strings.join([videos.root, "/", name, ".index"])), tf.int64
-        )
+        path = tf.strings.join([videos.root, "/", name, ".index"])
+        numbers = tf.io.decode_raw(tf.io.read_file(path), tf.int64)
         placed = Placed.of(numbers, index - starts[shard], len(videos.form.copies))
+        is_sound = placed.is_sound(videos.form.frames_per_record)
+        with tf.control_dependencies([tf.debugging.Assert(is_sound, ["damaged", path])]):
+            return self._placed_clip(name, placed, excerpt)
+
+    def _placed_clip(self, name: tf.Tensor, placed: Placed, excerpt: Excerpt):
+        """The same, of the video that is placed there in a shard."""
+        videos = self._videos
         copy = placed.copy(excerpt.detail)
         indices = excerpt.indices(placed.num_frames)
         # Only the records that hold frames of the clip.
@@ -198,13 +208,18 @@ class RecordReader(ClipReader):
         label = tf.cast(self._task.encode(label, tf.experimental.numpy), self._label_type)
         return clip, tf.ensure_shape(label, self._task.label_shape)
 
-    def _repaired(self, again: Callable, places, is_read, clips, labels):
+    def _repaired(self, again: Callable, videos_of: Callable, places, is_read, clips, labels):
         """A batch (is_read, clips, labels), its marked clips read by Python if they can be.
 
-        `again` gives, for one of `places`, the video's number, its `Cut` or None, crop and flip.
+        `again` gives, for one of `places`, the video's number, its `Cut` or None, crop and flip;
+        `videos_of` the numbers of the videos of all of them.
         """
 
-        def count(is_read):
+        def check(places, is_read):
+            # TensorFlow has no operation for the checksum of an index, and a wrong index may lead
+            # to wrong frames.
+            is_read = is_read.copy()
+            is_read[is_read] = self._videos.are_trusted(videos_of(places[is_read]))
             self._bad_videos.count_clips(int(is_read.sum()))
             return [is_read]
 
@@ -220,7 +235,7 @@ class RecordReader(ClipReader):
 
         batch = (is_read, clips, labels)
         specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in batch]
-        (is_read,) = in_python(count, [is_read], specs[:1])
+        (is_read,) = in_python(check, [places, is_read], specs[:1])
         return tf.cond(
             tf.reduce_all(is_read),
             lambda: (is_read, clips, labels),

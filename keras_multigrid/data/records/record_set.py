@@ -1,28 +1,36 @@
 """Sets of videos that are kept as records, on a local disk or a remote file system."""
 
+import contextlib
 import errno
 import functools
 import hashlib
 import json
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError as MessageError
 
 from keras_multigrid import files, remote_files
-from keras_multigrid.data.clips.arrays import count_nonzero, maximum, minimum, reshape
 from keras_multigrid.data.records.format import (
     PARTS,
+    RECORD_OVERHEAD,
     Manifest,
     Names,
     read_manifest,
     shard_name,
 )
+from keras_multigrid.data.records.index import ListedFile, Placed
+from keras_multigrid.data.videos.open_video import DecodeError
 from keras_multigrid.data.videos.pictures import Pictures
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 from keras_multigrid.task import classification
+
+# Of a file of records, in bytes: more is read in several parts.
+_LONGEST_BUFFER = 1 << 26
 
 
 def recorded_videos(root: str) -> VideoSet:
@@ -83,7 +91,10 @@ class RecordedVideos(Sequence[VideoRecord]):
         self.num_shards = len(shards)
         # How many videos come before each shard, and how many there are.
         self.starts = np.cumsum([0, *(shard.num_videos for shard in shards)])
+        self._sizes = [shard.bytes for shard in shards]
         self._checksums = [sorted(shard.sha256.items()) for shard in shards]
+        # Shards whose index was read, and is that of the manifest.
+        self._is_trusted = np.zeros(len(shards), bool)
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -96,10 +107,67 @@ class RecordedVideos(Sequence[VideoRecord]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"There are {len(self)} videos. Received: {index}.")
         index = int(index) % len(self)
-        shard = int(np.searchsorted(self.starts, index, side="right")) - 1
+        shard = int(self._shard_of(index))
         row = index - int(self.starts[shard])
-        path, label = _names(self.root, shard_name(self.part, shard, self.num_shards))[row]
+        file = self.file(shard, "json")
+        names = _names(file)
+        if row >= len(names):
+            raise file.damaged(f"it has no video {row}")
+        path, label = names[row]
         return RecordedVideo(path=path, label=label, videos=self, shard=shard, row=row)
+
+    def placed(self, shard: int, row: int) -> Placed:
+        """Where the records of a video are, by its place in a shard.
+
+        Raises:
+            DecodeError: the index is not that of the manifest, or its numbers cannot be true.
+            OSError: it cannot be read.
+        """
+        file = self.file(shard, "index")
+        content = file.read()
+        numbers = np.frombuffer(content[: len(content) // 8 * 8], "<i8")
+        # What is not checked below ends in these errors.
+        with contextlib.suppress(IndexError, ValueError):
+            placed = Placed.of(numbers, row, len(self.form.copies))
+            if placed.is_sound(self.form.frames_per_record):
+                return placed
+        raise file.damaged("its numbers cannot be true")
+
+    def are_trusted(self, indices: np.ndarray) -> np.ndarray:
+        """Whether the index of the shard of each video is that of the manifest: bool (n,).
+
+        Each index is read once for it.
+
+        Raises:
+            OSError: a fault of the machine.
+        """
+        shards = self._shard_of(indices)
+        unknown = np.unique(shards[~self._is_trusted[shards]]).tolist()
+        if unknown:
+            # Reading remote ones is mostly waiting.
+            with ThreadPoolExecutor(min(len(unknown), 16)) as threads:
+                self._is_trusted[unknown] = list(threads.map(self._has_its_index, unknown))
+        return self._is_trusted[shards]
+
+    def _has_its_index(self, shard: int) -> bool:
+        try:
+            self.file(shard, "index").read()
+        except DecodeError:
+            return False
+        return True
+
+    def _shard_of(self, index):
+        return np.searchsorted(self.starts, index, side="right") - 1
+
+    def file(self, shard: int, suffix: str, copy: int | None = None) -> ListedFile:
+        """A file of a shard, one of its records by the number of the copy."""
+        folder = "" if copy is None else f"{self.form.copies[copy]}/"
+        name = f"{folder}{shard_name(self.part, shard, self.num_shards)}.{suffix}"
+        return ListedFile(
+            path=f"{self.root}/{name}",
+            size=self._sizes[shard].get(name),
+            sha256=dict(self._checksums[shard]).get(name),
+        )
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -143,13 +211,13 @@ class RecordedImages:
     def __init__(self, video: RecordedVideo, detail: int | None):
         videos = video.videos
         self._form = videos.form
-        name = shard_name(videos.part, video.shard, videos.num_shards)
-        content = _read(f"{videos.root}/{name}.index")
-        placed = Placed.of(np.frombuffer(content, "<i8"), video.row, len(self._form.copies))
+        placed = videos.placed(video.shard, video.row)
         copy = 0 if detail is None else placed.copy(detail)
         self._num_frames = int(placed.num_frames)
         self._places = placed.places[copy]
-        self._path = f"{videos.root}/{self._form.copies[copy]}/{name}.tfrecord"
+        self._file = videos.file(video.shard, "tfrecord", copy)
+        if self._file.size is not None and self._places[-1] > self._file.size:
+            raise self._file.damaged("its index reaches beyond its end")
         self._video = video.path
         self._examples = {}
 
@@ -157,10 +225,11 @@ class RecordedImages:
         return self._num_frames
 
     def __getitem__(self, index: int) -> bytes:
-        return self._feature("image/encoded", index).bytes_list.value[0]
+        feature = self._feature("image/encoded", index)
+        return b"" if feature is None else b"".join(feature.bytes_list.value)
 
     def name(self, index: int) -> str:
-        return f"frame {index} of {self._video} in {self._path}"
+        return f"frame {index} of {self._video} in {self._file.path}"
 
     def classes(self, index: int) -> tuple[int, ...] | None:
         """Classes of a frame; None if they are not known."""
@@ -169,75 +238,51 @@ class RecordedImages:
 
     def _feature(self, key: str, index: int):
         number, offset = divmod(index, self._form.frames_per_record)
-        if number not in self._examples:
-            content = _read_record(self._path, self._places[number], self._places[number + 1])
-            self._examples[number] = tf.train.SequenceExample.FromString(content)
-        features = self._examples[number].feature_lists.feature_list[key].feature
-        return features[offset] if features else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
-    """Where a video's records are: numbers, or int64 tensors.
-
-    Args:
-        num_frames: frames of the video.
-        sizes: (copies, 2), height and width of each copy.
-        places: (copies, records + 1), where the records of each copy begin in its file.
-    """
-
-    num_frames: int | tf.Tensor
-    sizes: np.ndarray | tf.Tensor
-    places: np.ndarray | tf.Tensor
-
-    @classmethod
-    def of(cls, numbers, row, num_copies: int) -> "Placed":
-        """Taken from the index of a shard.
-
-        Args:
-            numbers: those of `format.index_content`.
-            row: the video's place in the shard.
-            num_copies: number of copies.
-        """
-        entry = numbers[numbers[row] : numbers[row + 1]]
-        copies = reshape(entry[1:], (num_copies, -1))
-        return cls(num_frames=entry[0], sizes=copies[:, :2], places=copies[:, 2:])
-
-    def copy(self, detail):
-        """Number of the smallest copy whose short side is `detail` at least; 0 if none is."""
-        shortest = minimum(self.sizes[:, 0], self.sizes[:, 1])
-        # The copies come in falling order.
-        count = count_nonzero(shortest >= detail)
-        return maximum(count - 1, 0)
+        start, end = self._places[number : number + 2].tolist()
+        try:
+            if number not in self._examples:
+                content = _read_record(self._file, start, end)
+                self._examples[number] = tf.train.SequenceExample.FromString(content)
+            features = self._examples[number].feature_lists.feature_list[key].feature
+            return features[offset] if features else None
+        except (MessageError, IndexError):
+            # Its checksum is right: it was written so.
+            raise self._file.damaged(f"the record at byte {start} lacks frames") from None
 
 
 @functools.lru_cache(maxsize=8)
-def _names(root: str, name: str) -> tuple[tuple[str, int | tuple[int, ...]], ...]:
-    return Names.from_json(_read(f"{root}/{name}.json")).videos
+def _names(file: ListedFile) -> tuple[tuple[str, int | tuple[int, ...]], ...]:
+    try:
+        return Names.from_json(file.read()).videos
+    except DecodeError:
+        raise
+    except ValueError as error:
+        raise file.damaged(str(error)) from None
 
 
-def _read(path: str) -> bytes:
-    content = files.read(path)
-    if content is None:
-        raise FileNotFoundError(errno.ENOENT, f"the records lack {path}", path)
-    return content
+def _read_record(file: ListedFile, start: int, end: int) -> bytes:
+    path, damage = file.path, f"the record is damaged, at byte {start}"
 
-
-def _read_record(path: str, start: int, end: int) -> bytes:
     def call(_=None) -> bytes:
+        # Before as much memory is taken as the record says that it needs.
+        length = int.from_bytes(file.part(start, 8), "little")
+        if length + RECORD_OVERHEAD != end - start:
+            raise file.damaged(damage)
         try:
             return read_records(path, start, end, 1)[0].numpy()
         except tf.errors.DataLossError:
-            raise OSError(errno.EIO, "the record is damaged", path) from None
+            raise file.damaged(damage) from None
 
     if files.is_remote(path):
         return remote_files.ask(path, "read", call)
     try:
         return call()
     except tf.errors.NotFoundError:
-        raise FileNotFoundError(errno.ENOENT, f"the records lack {path}", path) from None
+        raise file.damaged("the records lack it") from None
     except tf.errors.OpError as error:
-        raise OSError(errno.EIO, error.message, path) from None
+        if files.is_machine_fault(error):
+            raise OSError(errno.EIO, error.message, path) from None
+        raise file.damaged(error.message) from None
 
 
 def read_records(path, start, end, count) -> tf.Tensor:
@@ -255,7 +300,7 @@ def read_records(path, start, end, count) -> tf.Tensor:
     records = tf.raw_ops.TFRecordDatasetV2(
         filenames=[path],
         compression_type="",
-        buffer_size=tf.cast(end - start, tf.int64),
+        buffer_size=tf.minimum(tf.cast(end - start, tf.int64), _LONGEST_BUFFER),
         byte_offsets=[tf.cast(start, tf.int64)],
     )
     count = tf.cast(count, tf.int64)

@@ -16,6 +16,7 @@ from keras_multigrid import files
 from keras_multigrid.data.isolation import Lost, isolated_map
 from keras_multigrid.data.records.folder import Piece, RecordFolder, ShardRange
 from keras_multigrid.data.records.format import Names, RecordFormat, write_video
+from keras_multigrid.data.videos.decode import patiently
 from keras_multigrid.data.videos.open_video import DecodeError
 from keras_multigrid.data.videos.video import VideoRecord
 
@@ -105,7 +106,12 @@ def _write_piece(
     # Work is parallel over videos: threads inside one would only compete with the others.
     cv2.setNumThreads(1)
     try:
-        return Piece(write_video(item.video, form, item.paths, class_names), item.paths)
+        entry = patiently(
+            item.video.path, lambda: write_video(item.video, form, item.paths, class_names)
+        )
+        return Piece(entry, item.paths)
+    except files.StorageUnavailableError:
+        raise
     except DecodeError as error:
         return str(error)
     except OSError as error:

@@ -1,7 +1,9 @@
 """Reading some or all frames of a video."""
 
 import contextlib
+import errno
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import av
 import numpy as np
@@ -9,6 +11,15 @@ import numpy as np
 from keras_multigrid import files
 from keras_multigrid.data.videos.open_video import DecodeError, OpenVideo, reason
 from keras_multigrid.data.videos.video import VideoRecord
+
+Value = TypeVar("Value")
+
+# What FFmpeg says of damaged files, too.
+_DOUBTFUL = (errno.EIO, errno.ENOMEM, errno.EAGAIN, errno.EPROTO)
+
+
+class DoubtfulError(DecodeError):
+    """FFmpeg has failed as it does where a disk fails, but the disk can be read now."""
 
 
 @contextlib.contextmanager
@@ -22,7 +33,7 @@ def opened(record: VideoRecord, detail: int | None = None) -> Iterator[OpenVideo
 
     Raises:
         DecodeError: the video cannot be read, or has no frames.
-        StorageUnavailableError: a remote file system does not answer.
+        OSError: a fault of the machine, see `files.is_machine_fault`.
 
     Example:
 
@@ -34,11 +45,49 @@ def opened(record: VideoRecord, detail: int | None = None) -> Iterator[OpenVideo
             if video.num_frames < 1:
                 raise DecodeError(f"Cannot decode '{record.path}': it has no frames.")
             yield video
-    except files.StorageUnavailableError:
-        # No fault of the video.
-        raise
     except (av.FFmpegError, OSError, UnicodeError) as error:
-        raise DecodeError(f"Cannot decode '{record.path}': {reason(error)}.") from error
+        raise fault_of(record.path, error) from error
+
+
+def fault_of(path: str, error: Exception) -> DecodeError:
+    """The fault of a video that an error stands for.
+
+    Raises:
+        OSError, MemoryError: the machine is at fault.
+    """
+    kind = DecodeError
+    if files.is_machine_fault(error):
+        if not isinstance(error, av.FFmpegError) or error.errno not in _DOUBTFUL:
+            raise error
+        _read_to_its_end(path)
+        kind = DoubtfulError
+    return kind(f"Cannot decode '{path}': {reason(error)}.")
+
+
+def patiently(path: str, read: Callable[[], Value]) -> Value:
+    """The result of `read()`, which reads a video; repeated while the machine is at fault.
+
+    Args:
+        path: of the video, for errors.
+        read: takes no argument.
+
+    Raises:
+        DecodeError: the video cannot be read.
+        StorageUnavailableError: the machine's fault has lasted for `files.retry_seconds()`.
+    """
+    try:
+        return files.retried(f"read {path}", read)
+    except DoubtfulError:
+        # A disk that was at fault can be read by now, and a damaged file fails again.
+        return files.retried(f"read {path}", read)
+
+
+def _read_to_its_end(path: str) -> None:
+    """Raises the error of a disk that cannot be read."""
+    if not files.is_remote(path) and files.is_file(path):
+        with files.open_file(path) as file:
+            while file.read(1 << 20):
+                pass
 
 
 def decode_frames(
@@ -69,9 +118,13 @@ def decode_frames(
 
         select(4) = [1, 1, 3]   frames: b b d
     """
-    with opened(record, detail) as video:
-        indices = _selected(select, video.num_frames)
-        return video.read(indices, short_side), indices
+
+    def read():
+        with opened(record, detail) as video:
+            indices = _selected(select, video.num_frames)
+            return video.read(indices, short_side), indices
+
+    return patiently(record.path, read)
 
 
 def read_video(record: VideoRecord) -> np.ndarray:
@@ -79,8 +132,12 @@ def read_video(record: VideoRecord) -> np.ndarray:
 
     Errors: those of `opened`.
     """
-    with opened(record) as video:
-        return np.stack(video.read(np.arange(video.num_frames)))
+
+    def read():
+        with opened(record) as video:
+            return np.stack(video.read(np.arange(video.num_frames)))
+
+    return patiently(record.path, read)
 
 
 def all_frames(record: VideoRecord) -> Iterator[tuple[np.ndarray, bytes | None]]:

@@ -18,7 +18,8 @@ class OpenVideo:
     """A video whose frames can be read. Subclass it for a source of your own.
 
     A source must define `num_frames` and `read`. Errors of type `OSError` or `DecodeError` mean
-    that the video cannot be read: training then takes another one.
+    that the video cannot be read: training then takes another one. Faults of the machine, such as
+    too many open files, are waited for instead: see `files.is_machine_fault`.
 
     Args:
         whole_label: `VideoRecord.label`.

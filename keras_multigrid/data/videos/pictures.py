@@ -50,8 +50,14 @@ class ImageFiles:
         return len(self._paths)
 
     def __getitem__(self, index: int) -> bytes:
-        with files.open_file(self._paths[index]) as file:
-            return file.read()
+        path = self._paths[index]
+        try:
+            with files.open_file(path) as file:
+                return file.read()
+        except OSError as error:
+            # To read, unlike to open, does not name the file.
+            error.filename = None if error.errno is None else path
+            raise
 
     def name(self, index: int) -> str:
         return self._paths[index]
@@ -94,9 +100,9 @@ class Pictures(OpenVideo):
         try:
             with Image.open(io.BytesIO(self._images[0])) as image:
                 times = min(image.size) // short_side if image.format == "JPEG" else 1
-        except files.StorageUnavailableError:
-            raise
-        except (OSError, Image.DecompressionBombError):
+        except (OSError, Image.DecompressionBombError) as error:
+            if files.is_machine_fault(error):
+                raise
             # Decoding raises the error.
             return 1
         return max(n for n in _FLAGS if n <= max(times, 1))
@@ -105,9 +111,9 @@ class Pictures(OpenVideo):
         name = self._images.name(index)
         try:
             content = self._images[index]
-        except files.StorageUnavailableError:
-            raise
         except OSError as error:
+            if files.is_machine_fault(error):
+                raise
             raise DecodeError(f"Cannot decode the image '{name}': {reason(error)}.") from error
         return _decoded(content, reduction, name)
 

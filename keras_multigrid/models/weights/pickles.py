@@ -1,25 +1,25 @@
 """Arrays out of PyTorch and Caffe2 checkpoints, without either library and without running code.
 
-Both kinds are pickles, which can name any function to be called. Here only the few names that
-arrays are made of can be, and none of them is looked up in a module: each stands for a function of
-this file. Anything else ends the reading with an error.
+Both kinds are pickles: programs that build values, and can name any function to be called. Here
+only those operations run that build containers, numbers and texts (`unpickling.py`), and only the
+few names that arrays are made of can be called, none of which is looked up in a module: each stands
+for a class or a function of this file. Arrays are made at the end, when their types, shapes and
+sizes agree with the file. Anything else ends the reading with an error.
 """
 
-import collections
 import contextlib
 import dataclasses
+import functools
 import io
+import math
 import os
-import pickle
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
 
-
-class CheckpointError(ValueError):
-    """A file that is no checkpoint, is damaged, or asks for code to be run."""
+from keras_multigrid.models.weights.unpickling import CheckpointError, Maker, Unpickler
 
 
 def read_pytorch(path: str) -> dict[str, np.ndarray]:
@@ -34,7 +34,7 @@ def read_pytorch(path: str) -> dict[str, np.ndarray]:
     Raises:
         CheckpointError: if the file is damaged, is of another kind or carries code.
     """
-    with _reading(path), open(path, "rb") as file:
+    with reading(path), open(path, "rb") as file:
         checkpoint = _read_zip(file) if zipfile.is_zipfile(file) else _read_legacy(file)
         is_mapping = isinstance(checkpoint, Mapping)
         state = checkpoint.get("model_state", checkpoint) if is_mapping else None
@@ -59,24 +59,20 @@ def read_caffe2(path: str) -> dict[str, np.ndarray]:
     Raises:
         CheckpointError: if the file is damaged, is of another kind or carries code.
     """
-    with _reading(path), open(path, "rb") as file:
-        checkpoint = _ArrayUnpickler(file, encoding="latin1").load()
+    with reading(path), open(path, "rb") as file:
+        checkpoint = Unpickler(file, _ARRAY_NAMES, encoding="latin1").load()
         blobs = checkpoint.get("blobs") if isinstance(checkpoint, Mapping) else None
         if not isinstance(blobs, Mapping):
             raise CheckpointError("it is no Caffe2 checkpoint: expected a mapping with 'blobs'.")
-        return {str(name): v for name, v in blobs.items() if isinstance(v, np.ndarray)}
-
-
-# What a damaged pickle can end in.
-_DAMAGE = (
-    *(pickle.UnpicklingError, zipfile.BadZipFile, EOFError, OSError, KeyError, ValueError),
-    *(TypeError, AttributeError, IndexError, UnicodeError, MemoryError, OverflowError),
-    *(StopIteration, NotImplementedError, RuntimeError),
-)
+        arrays = {str(name): value for name, value in blobs.items() if isinstance(value, _Array)}
+        # One text of the file may stand for the numbers of many arrays.
+        if sum({id(a): a.num_bytes for a in arrays.values()}.values()) > _size(file):
+            raise CheckpointError("its arrays have more bytes than the file.")
+        return {name: array.numbers for name, array in arrays.items()}
 
 
 @contextlib.contextmanager
-def _reading(path: str) -> Iterator[None]:
+def reading(path: str) -> Iterator[None]:
     """Whatever goes wrong inside becomes an error that names the file."""
     try:
         yield
@@ -84,68 +80,126 @@ def _reading(path: str) -> Iterator[None]:
         raise CheckpointError(f"Cannot read '{path}': {error}") from error
     except FileNotFoundError:
         raise
-    except _DAMAGE as error:
+    except Exception as error:
         size = os.path.getsize(path) if os.path.isfile(path) else 0
         raise CheckpointError(
             f"Cannot read '{path}' ({size:,} bytes) as a checkpoint: "
-            f"{error or type(error).__name__}. It may be cut off, or of another kind: download it "
-            "again and compare its size."
+            f"{str(error) or type(error).__name__}. It may be cut off, or of another kind: "
+            "download it again and compare its size."
         ) from error
 
 
-class _RestrictedUnpickler(pickle.Unpickler):
-    """Builds containers, numbers and what `_names` allows; refuses all else by name."""
+def _size(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
 
-    _names: Mapping[tuple[str, str], Any] = {}
 
-    def find_class(self, module, name):
-        if (module, name) not in self._names:
-            raise CheckpointError(
-                f"it asks for {module}.{name}, which no array needs. Reading a checkpoint runs no "
-                "code: nothing was executed. Do not load this file with other programs either."
-            )
-        return self._names[module, name]
+def _integers(values: Any) -> tuple[int, ...]:
+    """A shape or strides."""
+    is_sequence = isinstance(values, (tuple, list)) and len(values) <= _MOST_AXES
+    if not is_sequence or not all(type(v) is int and 0 <= v < 2**62 for v in values):
+        raise CheckpointError("an array has a shape or strides of something else than integers.")
+    return tuple(values)
+
+
+_MOST_AXES = 32
 
 
 # ---- numpy arrays, in Caffe2's pickles -----------------------------------------------------------
 
-
-def _reconstruct(*_):
-    # An empty array, which its state then fills; whatever class the file asks for.
-    return np.zeros(0, np.int8)
+_TYPES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 
 
-def _dtype(name, *_):
-    # A copy: the state that follows must not change the type for the whole process.
-    dtype = np.dtype(str(name), copy=True)
-    if dtype.hasobject:
-        raise CheckpointError(f"it holds an array of Python objects, {dtype}.")
-    return dtype
+class _Type(Maker):
+    """Stands for `numpy.dtype`, of numbers alone."""
+
+    def __init__(self, name: Any, *_: Any):
+        if not isinstance(name, str) or name not in _TYPES:
+            raise CheckpointError(
+                f"it holds an array of {'Python objects' if name == 'O8' else 'another type'}. "
+                f"Expected one of the types {', '.join(_TYPES)}."
+            )
+        self._name, self._order = name, "<"
+
+    def set_state(self, state: Any) -> None:
+        # Its parts: what it is an array of, names and fields, if it is a record.
+        _, order, *parts = state
+        if order not in ("<", ">", "|", "=") or any(part is not None for part in parts[:3]):
+            raise CheckpointError("it holds an array of records.")
+        self._order = order
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(self._order + self._name)
 
 
-def _scalar(dtype, data=b""):
-    data = data.encode("latin1") if isinstance(data, str) else data
-    return np.frombuffer(data, dtype)[0]
+class _Array(Maker):
+    """Stands for a `numpy.ndarray`, whose state follows."""
+
+    def __init__(self, *_: Any):
+        self._state = None
+
+    def set_state(self, state: Any) -> None:
+        _, shape, kind, is_fortran, content = state
+        content = content.text if isinstance(content, _Encoded) else content
+        if not isinstance(kind, _Type) or not isinstance(content, (bytes, str)):
+            raise CheckpointError("it holds an array without numbers.")
+        self._state = _integers(shape), kind, bool(is_fortran is True), content
+        if self.num_bytes != len(content):
+            raise CheckpointError("an array has not as many numbers as its shape says.")
+
+    @property
+    def num_bytes(self) -> int:
+        if self._state is None:
+            raise CheckpointError("it holds an array without numbers.")
+        shape, kind, _, _ = self._state
+        return math.prod(shape) * kind.dtype.itemsize
+
+    @functools.cached_property
+    def numbers(self) -> np.ndarray:
+        shape, kind, is_fortran, content = self._state
+        content = content.encode("latin1") if isinstance(content, str) else content
+        return np.ndarray(shape, kind.dtype, content, order="F" if is_fortran else "C")
 
 
-def _encode(text, encoding="latin1"):
-    if encoding != "latin1":
-        raise CheckpointError(f"it asks for the encoding {encoding!r}.")
-    return text.encode("latin1")
+class _Scalar(Maker):
+    """Stands for a number of a type of NumPy's: no weight is one."""
+
+    def __init__(self, *_: Any):
+        pass
 
 
-class _ArrayUnpickler(_RestrictedUnpickler):
-    _names: Mapping[tuple[str, str], Any] = {
-        **{
-            (f"numpy.{core}.multiarray", name): function
-            for core in ("core", "_core")
-            for name, function in (("_reconstruct", _reconstruct), ("scalar", _scalar))
-        },
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): _dtype,
-        ("_codecs", "encode"): _encode,
-        ("collections", "OrderedDict"): collections.OrderedDict,
-    }
+class _Encoded(Maker):
+    """Stands for the bytes of a text, which is how Python 3 writes bytes for Python 2."""
+
+    def __init__(self, text: Any, encoding: Any = "latin1"):
+        if not isinstance(text, str) or encoding != "latin1":
+            raise CheckpointError("it asks for another encoding than latin1.")
+        self.text = text
+
+
+def _ordered_dict(pairs: Any = ()) -> dict:
+    result = {}
+    for key, value in pairs:
+        Unpickler.check_key(key)
+        result[key] = value
+    # Moved, not copied: a list that is named a thousand times would fill the memory.
+    if pairs:
+        pairs.clear()
+    return result
+
+
+_ARRAY_NAMES: Mapping[tuple[str, str], Any] = {
+    **{
+        (f"numpy.{core}.multiarray", name): maker
+        for core in ("core", "_core")
+        for name, maker in (("_reconstruct", _Array), ("scalar", _Scalar))
+    },
+    # Arguments, not to be called.
+    ("numpy", "ndarray"): "ndarray",
+    ("numpy", "dtype"): _Type,
+    ("_codecs", "encode"): _Encoded,
+    ("collections", "OrderedDict"): _ordered_dict,
+}
 
 
 # ---- Tensors, in PyTorch's files -----------------------------------------------------------------
@@ -166,14 +220,18 @@ _STORAGE_TYPES = {
 
 @dataclasses.dataclass(frozen=True)
 class _Storage:
-    """A run of numbers in the file, read when wanted."""
+    """A run of numbers in the file, read once, when wanted."""
 
     kind: str
     size: int
     read_bytes: Callable[[], bytes]
 
-    def read(self) -> np.ndarray:
-        numbers = np.frombuffer(self.read_bytes(), _STORAGE_TYPES[self.kind], count=self.size)
+    @functools.cached_property
+    def numbers(self) -> np.ndarray:
+        dtype, content = np.dtype(_STORAGE_TYPES[self.kind]), self.read_bytes()
+        if self.size * dtype.itemsize > len(content):
+            raise CheckpointError("a tensor has fewer numbers than it says.")
+        numbers = np.ndarray(self.size, dtype, content)
         if self.kind == "BFloat16Storage":
             # The upper half of a float32.
             return (numbers.astype("<u4") << 16).view("<f4")
@@ -190,58 +248,82 @@ class _Tensor:
     strides: tuple[int, ...]
 
     def read(self) -> np.ndarray:
-        numbers = self.storage.read()
+        numbers = self.storage.numbers
+        if 0 in self.shape:
+            return np.zeros(self.shape, numbers.dtype)
         last = self.offset + sum(
             (size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True)
         )
-        if 0 in self.shape:
-            return np.zeros(self.shape, numbers.dtype)
-        if min((self.offset, *self.strides)) < 0 or last >= len(numbers):
+        if last >= len(numbers):
             raise CheckpointError("a tensor reaches beyond its numbers.")
-        view = np.lib.stride_tricks.as_strided(
+        if math.prod(self.shape) > len(numbers):
+            raise CheckpointError("a tensor repeats its numbers.")
+        # Not a copy: tensors may share their numbers.
+        return np.lib.stride_tricks.as_strided(
             numbers[self.offset :],
             self.shape,
             tuple(stride * numbers.itemsize for stride in self.strides),
+            writeable=False,
         )
-        return np.array(view)
 
 
-def _rebuild_tensor(storage, offset, shape, strides, *_):
-    return _Tensor(storage, int(offset), tuple(shape), tuple(strides))
+def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Tensor:
+    if not isinstance(storage, _Storage):
+        raise CheckpointError("a tensor has no numbers.")
+    (offset,), shape, strides = (_integers(v) for v in ((offset,), shape, strides))
+    return _Tensor(storage, offset, shape, strides)
 
 
-class _TensorUnpickler(_RestrictedUnpickler):
-    _names: Mapping[tuple[str, str], Any] = {
-        **_ArrayUnpickler._names,
-        **{("torch", kind): kind for kind in _STORAGE_TYPES},
-        ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-        ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
-        ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
-        ("torch", "Size"): tuple,
-    }
+_TENSOR_NAMES: Mapping[tuple[str, str], Any] = {
+    **_ARRAY_NAMES,
+    **{("torch", kind): kind for kind in _STORAGE_TYPES},
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
+    ("torch", "Size"): lambda sizes=(): sizes,
+}
 
-    def __init__(self, file: BinaryIO, storage_at: Callable[[str, str, int], _Storage]):
-        super().__init__(file, encoding="utf-8")
-        self._storage_at = storage_at
 
-    def persistent_load(self, saved_id):
+def _load_tensors(file: BinaryIO, storage_at: Callable[[str, str, int], _Storage]) -> Any:
+    """The value of a pickle whose storages `storage_at` makes: of their type, key and size."""
+
+    storages: dict[str, _Storage] = {}
+
+    def storage(saved_id: Any) -> _Storage:
         tag, kind, key, _, size, *view = saved_id
-        if tag != "storage" or kind not in _STORAGE_TYPES or any(view):
-            raise CheckpointError(f"it holds an unknown kind of numbers, {kind!r}.")
-        return self._storage_at(kind, str(key), int(size))
+        is_known = isinstance(kind, str) and kind in _STORAGE_TYPES and isinstance(key, (str, int))
+        if tag != "storage" or not is_known or any(part is not None for part in view):
+            raise CheckpointError("it holds an unknown kind of numbers.")
+        key, (size,) = str(key), _integers((size,))
+        stored = storages.setdefault(key, storage_at(kind, key, size))
+        if (stored.kind, stored.size) != (kind, size):
+            raise CheckpointError("it has numbers of two types or sizes at one place.")
+        return stored
+
+    return Unpickler(file, _TENSOR_NAMES, encoding="utf-8", persistent=storage).load()
 
 
 def _read_zip(file: BinaryIO) -> Any:
     archive = zipfile.ZipFile(file)
-    names = archive.namelist()
-    folder = next(name for name in names if name.endswith("/data.pkl"))[: -len("data.pkl")]
-    if f"{folder}byteorder" in names and archive.read(f"{folder}byteorder") != b"little":
+    parts = archive.infolist()
+    # PyTorch compresses nothing. A file of 3 MB could claim to hold gigabytes.
+    is_plain = all(part.compress_type == zipfile.ZIP_STORED for part in parts)
+    if not is_plain or sum(part.file_size for part in parts) > _size(file):
+        raise CheckpointError("its parts are compressed or overlap, as torch.save writes none.")
+    names = [part.filename for part in parts if part.filename.endswith("/data.pkl")]
+    if not names:
+        raise CheckpointError("it has no data.pkl, as torch.save writes one.")
+    folder = names[0].removesuffix("data.pkl")
+    orders = [archive.read(part) for part in parts if part.filename == f"{folder}byteorder"]
+    if orders not in ([], [b"little"]):
         raise CheckpointError("its numbers are stored with the highest byte first.")
+    # Storages of one key share what is read.
+    read = functools.cache(archive.read)
 
     def storage_at(kind, key, size):
-        return _Storage(kind, size, lambda: archive.read(f"{folder}data/{key}"))
+        return _Storage(kind, size, lambda: read(f"{folder}data/{key}"))
 
-    return _TensorUnpickler(io.BytesIO(archive.read(f"{folder}data.pkl")), storage_at).load()
+    return _load_tensors(io.BytesIO(archive.read(names[0])), storage_at)
 
 
 # What the format before PyTorch 1.6 begins with.
@@ -251,27 +333,32 @@ _LEGACY_PROTOCOL = 1001
 
 def _read_legacy(file: BinaryIO) -> Any:
     """Pickles one after the other, then the numbers of all storages."""
+    kinds: dict[str, str] = {}
     places: dict[str, tuple[int, int]] = {}
 
+    @functools.cache
+    def read(key):
+        place, length = places[key]
+        file.seek(place)
+        return file.read(length)
+
     def storage_at(kind, key, size):
-        def read_bytes():
-            place, length = places[key]
-            file.seek(place)
-            return file.read(length)
-
         kinds[key] = kind
-        return _Storage(kind, size, read_bytes)
+        return _Storage(kind, size, lambda: read(key))
 
-    kinds: dict[str, str] = {}
     file.seek(0)
-    magic, protocol, _ = (_RestrictedUnpickler(file).load() for _ in range(3))
+    magic, protocol, _ = (Unpickler(file).load() for _ in range(3))
     if magic != _LEGACY_MAGIC or protocol != _LEGACY_PROTOCOL:
         raise CheckpointError("it was not written by torch.save.")
-    checkpoint = _TensorUnpickler(file, storage_at).load()
-    for key in _RestrictedUnpickler(file).load():
+    checkpoint = _load_tensors(file, storage_at)
+    keys = Unpickler(file).load()
+    if not isinstance(keys, list) or not all(isinstance(key, (str, int)) for key in keys):
+        raise CheckpointError("it does not list its numbers.")
+    for key in map(str, keys):
         count = int.from_bytes(file.read(8), "little")
         length = count * np.dtype(_STORAGE_TYPES[kinds[key]]).itemsize
         places[key] = file.tell(), length
-        if file.seek(length, os.SEEK_CUR) > os.fstat(file.fileno()).st_size:
+        if file.tell() + length > _size(file):
             raise EOFError("the file ends before its numbers do")
+        file.seek(length, os.SEEK_CUR)
     return checkpoint

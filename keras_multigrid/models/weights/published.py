@@ -246,7 +246,7 @@ def _read(path: str) -> dict[str, np.ndarray]:
             f"There is no checkpoint '{path}'. Give the path of a .pyth or .pkl file."
         )
     if path.endswith(".keras"):
-        return published_arrays(keras.models.load_model(path, compile=False))
+        return published_arrays(_load_keras(path))
     if path.endswith(".h5"):
         raise pickles.CheckpointError(
             f"'{path}' is a file of Keras, not a published checkpoint. Use model.load_weights."
@@ -259,6 +259,11 @@ def _read(path: str) -> dict[str, np.ndarray]:
         for blob, array in pickles.read_caffe2(path).items()
         if (key := published_key(blob)) is not None
     }
+
+
+def _load_keras(path: str) -> keras.Model:
+    with pickles.reading(path):
+        return keras.models.load_model(path, compile=False)
 
 
 # ---- From pictures -------------------------------------------------------------------------------
@@ -285,7 +290,7 @@ def _picture_arrays(source, variables: Iterable[str]) -> Iterator[tuple[str, np.
         if not os.fspath(source).endswith(".keras"):
             yield from _without_head(_weights(_read(os.fspath(source)))).items()
             return
-        source = keras.models.load_model(source, compile=False)
+        source = _load_keras(os.fspath(source))
     for name in {key.rsplit(".", 1)[0] for key in variables}:
         yield from _layer_arrays(name, source)
 

@@ -1,0 +1,115 @@
+"""The small files of records: what is believed of them, and where they say that records are."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from keras_multigrid import files
+from keras_multigrid.data.clips.arrays import count_nonzero, maximum, minimum, reshape
+from keras_multigrid.data.videos.open_video import DecodeError
+
+# Of a JPEG.
+_LONGEST_SIDE = 65_535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedFile:
+    """A file of the records, and what the manifest says about it.
+
+    Args:
+        path: of the file, local or remote.
+        size: bytes; None: it does not say.
+        sha256: checksum; None: it does not say.
+    """
+
+    path: str
+    size: int | None = None
+    sha256: str | None = None
+
+    def read(self) -> bytes:
+        """Its content.
+
+        Raises:
+            DecodeError: it is missing, or not as it was written.
+            StorageUnavailableError: a fault of the machine has lasted.
+            OSError: it is no file that can be read.
+        """
+        # One byte more shows that it is longer, and no more of it is read.
+        length = -1 if self.size is None else self.size + 1
+        content = self.part(0, length)
+        if self.size is not None and len(content) != self.size:
+            raise self.damaged(f"it has not the {self.size} bytes of the manifest")
+        if self.sha256 is not None and hashlib.sha256(content).hexdigest() != self.sha256:
+            raise self.damaged("its checksum is not that of the manifest")
+        return content
+
+    def part(self, offset: int, length: int) -> bytes:
+        """Some bytes of it, fewer where it ends. Errors: those of `read`."""
+        try:
+            return files.retried(
+                f"read {self.path}",
+                lambda: files.read_range(self.path, offset=offset, length=length),
+            )
+        except FileNotFoundError:
+            raise self.damaged("the records lack it") from None
+
+    def damaged(self, reason: str) -> DecodeError:
+        """The error that says why it cannot be used."""
+        return DecodeError(
+            f"Cannot read '{self.path}': {reason}. To make a damaged shard anew, delete its .json "
+            "file and prepare the records again: tools/prepare.py."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """Where a video's records are: numbers, or int64 tensors.
+
+    Args:
+        num_frames: frames of the video.
+        sizes: (copies, 2), height and width of each copy.
+        places: (copies, records + 1), where the records of each copy begin in its file.
+    """
+
+    num_frames: int | tf.Tensor
+    sizes: np.ndarray | tf.Tensor
+    places: np.ndarray | tf.Tensor
+
+    @classmethod
+    def of(cls, numbers, row, num_copies: int) -> "Placed":
+        """Taken from the index of a shard.
+
+        Args:
+            numbers: those of `format.index_content`.
+            row: the video's place in the shard.
+            num_copies: number of copies.
+        """
+        entry = numbers[numbers[row] : numbers[row + 1]]
+        copies = reshape(entry[1:], (num_copies, -1))
+        return cls(num_frames=entry[0], sizes=copies[:, :2], places=copies[:, 2:])
+
+    def is_sound(self, frames_per_record: int):
+        """Whether it can be true. What is not may ask for any memory, or crash TensorFlow.
+
+        Args:
+            frames_per_record: of the records' format.
+        """
+        copies = self.sizes.shape[0]
+        records = (self.num_frames + frames_per_record - 1) // frames_per_record
+        is_size = (self.sizes >= 1) & (self.sizes <= _LONGEST_SIDE)
+        is_rising = self.places[:, 1:] > self.places[:, :-1]
+        return (
+            (self.num_frames >= 1)
+            & (count_nonzero(is_size) == 2 * copies)
+            & (count_nonzero(is_rising) == copies * records)
+            & (count_nonzero(self.places >= 0) == copies * (records + 1))
+        )
+
+    def copy(self, detail):
+        """Number of the smallest copy whose short side is `detail` at least; 0 if none is."""
+        shortest = minimum(self.sizes[:, 0], self.sizes[:, 1])
+        # The copies come in falling order.
+        count = count_nonzero(shortest >= detail)
+        return maximum(count - 1, 0)
