@@ -311,6 +311,8 @@ def _fingerprint(videos: Sequence[VideoRecord]) -> str:
     for video in videos:
         name = os.path.basename(video.path).encode("utf-8", "surrogateescape")
         digest.update(b"%b\0%b\0" % (name, repr(video.label).encode()))
+        if video.span is not None:
+            digest.update(repr(video.span).encode())
     return f"{len(videos)} videos, {digest.hexdigest()[:16]}"
 
 

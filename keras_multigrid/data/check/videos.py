@@ -167,7 +167,7 @@ def _first_listed(videos: VideoSet) -> tuple[list[_Place], list[Finding]]:
             if any(name != name.strip() or len(name.splitlines()) != 1 for name in names):
                 findings.append(place.finding("a list cannot hold its name: rename it"))
                 continue
-            first = places.setdefault(record.frame_paths or record.path, place)
+            first = places.setdefault((record.frame_paths or record.path, record.span), place)
             if first is not place:
                 findings.append(place.finding(f"listed before, as {place.like(first)}"))
     return list(places.values()), findings

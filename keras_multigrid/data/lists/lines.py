@@ -130,9 +130,14 @@ def parsed(
         try:
             value = parse(line)
         except ValueError as error:
-            _collected.get().append(bad_line(file, number, line, error, kind=kind))
+            add_bad_line(bad_line(file, number, line, error, kind=kind))
         else:
             yield value
+
+
+def add_bad_line(bad: BadLine) -> None:
+    """Add to the bad lines, inside `refuse_bad_lines`."""
+    _collected.get().append(bad)
 
 
 def bad_line(
