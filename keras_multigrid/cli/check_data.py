@@ -47,6 +47,7 @@ def main() -> None:
     rows = [
         (f"{bad.file}, {bad.place}", "list", f"{bad.reason}: {bad.text!r}") for bad in bad_lines
     ]
+    rows += [("the whole set", "set", fault) for fault in checked.report.faults]
     rows += [(finding.path, finding.part, finding.reason) for finding in checked.findings]
     table = os.path.join(FLAGS.out, "findings.tsv")
     with open(table, "w", encoding="utf-8", errors="surrogateescape") as file:
@@ -57,6 +58,7 @@ def main() -> None:
     with open(settings, "w", encoding="utf-8") as file:
         file.write(_gin(files, checked.usable))
     train, validation = len(checked.usable.train), len(checked.usable.validation)
+    print(checked.report)
     print(f"{len(rows)} findings in {table}")
     print(f"{train} training and {validation} validation videos can be used: {settings}")
     sys.exit(1 if rows else 0)

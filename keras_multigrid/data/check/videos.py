@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TextIO
 
 from keras_multigrid import files
+from keras_multigrid.data.check.set_report import SetReport
 from keras_multigrid.data.check.video import Outcome, check_video, signature
 from keras_multigrid.data.isolation import Lost, isolated_map
 from keras_multigrid.data.records.record_set import RecordedVideos
@@ -43,10 +44,12 @@ class CheckedVideos:
     Args:
         findings: what is wrong; training videos first, in the set's order.
         usable: the set without the videos that cannot be used; a part may be empty.
+        report: the whole set in numbers.
     """
 
     findings: tuple[Finding, ...]
     usable: VideoSet
+    report: SetReport
 
 
 def check_videos(
@@ -100,7 +103,8 @@ def check_videos(
                 progress(len(outcomes), len(places))
     findings = [*listed_again, *_findings(places, outcomes)]
     findings.sort(key=lambda finding: (finding.part, finding.index))
-    return CheckedVideos(findings=tuple(findings), usable=_without(videos, findings))
+    usable = _without(videos, findings)
+    return CheckedVideos(findings=tuple(findings), usable=usable, report=SetReport.of(videos))
 
 
 def _refuse_records(videos: VideoSet) -> None:

@@ -16,7 +16,8 @@ from keras_multigrid.data.videos.frame_names import frame_names
 from keras_multigrid.data.videos.open_video import DecodeError, OpenVideo, in_order, reason
 
 IMAGE_SUFFIXES = (
-    ".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"
+    ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff",
+    ".webp",
 )  # fmt: skip
 
 # How many times smaller an image is decoded.
