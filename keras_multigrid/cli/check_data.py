@@ -77,6 +77,8 @@ def _gin(files, videos) -> str:
             settings["num_classes"] = videos.num_classes
         else:
             settings["class_names"] = files.class_names
+            if videos.multi_label:
+                settings["multi_label"] = True
     lines = [
         "from __gin__ import dynamic_registration",
         "from keras_multigrid.data import lists",

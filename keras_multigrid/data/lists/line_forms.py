@@ -121,6 +121,8 @@ class LineForms:
             raise ValueError(f"expected {len(self._columns)} fields, found {len(fields)}")
         row = dict(zip(self._columns, fields, strict=True))
         labels, span = self._labels_in(row["label"]), None
+        if self._several_labels and not row["label"]:
+            labels = []
         if "start" in row and "end" in row:
             span = row["start"], row["end"]
             self.forms.add("path start end label")

@@ -137,10 +137,9 @@ class _Lists:
 
         def lines() -> Iterator[tuple[int, str]]:
             nonlocal place
-            is_first = True
-            for number, line in numbered_lines(file, setting=setting, layout=_LIST_LAYOUT):
-                if line[0] == "#" and self._forms.is_comment(line):
-                    continue
+            is_first, settings = True, {"setting": setting, "layout": _LIST_LAYOUT}
+            settings["is_comment"] = self._forms.is_comment
+            for number, line in numbered_lines(file, **settings):
                 place = _Place(file, number, line)
                 if is_first and self._forms.begin(line):
                     self._unit = self._unit or _unit_in(line)
@@ -150,8 +149,6 @@ class _Lists:
 
         def parse(line: str) -> tuple[str, VideoRecord]:
             nonlocal highest, highest_place
-            if "\0" in line:
-                raise ValueError("no path holds a NUL byte")
             entry = self._forms.read(line)
             labels = [self._label(text) for text in entry.labels]
             if max(labels, default=-1) > highest:

@@ -1,6 +1,7 @@
 """Which pictures of a folder are the frames of one video, and in which order."""
 
 import collections
+import itertools
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -57,7 +58,7 @@ def frame_names(names: Sequence[str], folder: str) -> list[str]:
             f"names alone. Received: {_kinds(frames)}. Put each kind into a folder of its own."
         )
     frames.sort(key=lambda frame: frame[1:])
-    for one, other in zip(frames, frames[1:], strict=False):
+    for one, other in itertools.pairwise(frames):
         if one[:3] == other[:3]:
             raise DecodeError(
                 f"Cannot decode '{folder}': two pictures are of one frame, '{one.name}' and "
