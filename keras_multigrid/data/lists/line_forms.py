@@ -110,7 +110,7 @@ class LineForms:
         is_plain = label and self._is_label(label[0]) and not self._is_doubtful(path)
         if is_plain and not self._has_spans:
             return Entry(path, label, None, "path label")
-        entry = self._chosen(line, self._meanings(line))
+        entry = self._quoted(line) or self._chosen(line, self._meanings(line))
         if entry.form != "path label":
             self.forms.add(entry.form)
         return entry
@@ -139,14 +139,18 @@ class LineForms:
             return [field]
         return [part for part in re.split(r"[,;\s]+", field) if part]
 
+    def _quoted(self, line: str) -> Entry | None:
+        """The meaning of a line with its path in quotes, which end it for certain."""
+        found = _QUOTED.fullmatch(line)
+        if found is None:
+            return None
+        path, rest = found[2].replace('""', '"'), found[3].strip("\"'")
+        tails = self._labels_in(rest), re.split(r"[,\s]+", rest)
+        entries = [self._entry(path, tail) for tail in tails]
+        return entries[0] or entries[1]
+
     def _meanings(self, line: str) -> list[Entry]:
-        """Every way in which a line can be read, shortest end first."""
-        if found := _QUOTED.fullmatch(line):
-            # The quotes end the path: what is behind it has one meaning.
-            rest = found[3].strip("\"'")
-            tails = self._labels_in(rest), re.split(r"[,\s]+", rest)
-            entries = [self._entry(found[2].replace('""', '"'), tail) for tail in tails]
-            return [entry for entry in entries if entry is not None][:1]
+        """Every way in which a line without quotes can be read, shortest end first."""
         entries = []
         for separator in (None, ","):
             parts = [part.strip() for part in line.split(separator)]
@@ -220,6 +224,8 @@ class LineForms:
         """What is wrong with a line that has no meaning."""
         if not label:
             return "it must be a path, a space and a label"
+        if not path.strip(",\"' "):
+            return "it needs a path"
         if self._has_spans:
             return "it must be `path,start,end,label`, with an end that lies behind the start"
         values = [part for part in re.split(r"[,;]", label) if part]
