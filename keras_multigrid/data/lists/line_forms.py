@@ -217,8 +217,8 @@ class LineForms:
             return True
         if not path[-1].isdigit() and not self._several_labels:
             return False
-        last = re.split(r"[\s,]", path)[-1]
-        return len(last) < len(path) and self._is_value(last)
+        parts = path.replace(",", " ").split()
+        return len(parts) > 1 and self._is_value(parts[-1])
 
     def _reason(self, path: str, label: str) -> str:
         """What is wrong with a line that has no meaning."""

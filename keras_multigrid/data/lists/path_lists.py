@@ -133,14 +133,14 @@ class _Lists:
 
     def read(self, file: Path, *, setting: str) -> Listed:
         """The videos of a list."""
-        place, highest, highest_place = _Place(file, 0, ""), -1, None
+        number, highest, highest_place = 0, -1, None
+        settings = {"setting": setting, "layout": _LIST_LAYOUT}
+        lines = numbered_lines(file, is_comment=self._forms.is_comment, **settings)
 
-        def lines() -> Iterator[tuple[int, str]]:
-            nonlocal place
-            is_first, settings = True, {"setting": setting, "layout": _LIST_LAYOUT}
-            settings["is_comment"] = self._forms.is_comment
-            for number, line in numbered_lines(file, **settings):
-                place = _Place(file, number, line)
+        def lines_of_videos() -> Iterator[tuple[int, str]]:
+            nonlocal number
+            is_first = True
+            for number, line in lines:
                 if is_first and self._forms.begin(line):
                     self._unit = self._unit or _unit_in(line)
                 else:
@@ -149,16 +149,16 @@ class _Lists:
 
         def parse(line: str) -> tuple[str, VideoRecord]:
             nonlocal highest, highest_place
-            entry = self._forms.read(line)
-            labels = [self._label(text) for text in entry.labels]
-            if max(labels, default=-1) > highest:
-                highest, highest_place = max(labels), place
+            path, texts, span, _ = self._forms.read(line)
+            labels = tuple([self._label(text) for text in texts])
+            if labels and max(labels) > highest:
+                highest, highest_place = max(labels), _Place(file, number, line)
+            if span is not None:
+                span = self._span(span, _Place(file, number, line))
             label = tuple(sorted(set(labels))) if self._multi_label else labels[0]
-            span = None if entry.span is None else self._span(entry.span, place)
-            record = VideoRecord(path=self._full_path(entry.path), label=label, span=span)
-            return entry.path, record
+            return path, VideoRecord(path=self._full_path(path), label=label, span=span)
 
-        listed = list(parsed(file, lines(), parse))
+        listed = list(parsed(file, lines_of_videos(), parse))
         self._highest.append((highest, highest_place))
         return listed
 
@@ -181,6 +181,8 @@ class _Lists:
                         f"{sum(map(len, lists)):,} lines; name the classes with `class_names` "
                         "if there are as many"
                     )
+        if self._first_span is None and not any(label >= most for label, _ in self._highest):
+            return lists
         return [
             [(path, known) for path, record in listed if (known := self._known(record, most))]
             for listed in lists

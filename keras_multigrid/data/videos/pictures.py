@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from keras_multigrid import files
-from keras_multigrid.data.videos import exif
 from keras_multigrid.data.videos.frame_names import frame_names
 from keras_multigrid.data.videos.open_video import DecodeError, OpenVideo, in_order, reason
+from keras_multigrid.data.videos.picture_header import PictureHeader
 
 IMAGE_SUFFIXES = (
     ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff",
@@ -31,6 +31,9 @@ _FLAGS = {
         8: cv2.IMREAD_REDUCED_COLOR_8,
     }.items()
 }
+_NO_IMAGE = "it is cut off, or no image"
+# 8192 x 4320 are 35.4 million.
+_MOST_PIXELS = 36_000_000
 # The largest value of 12 bits, which most formats keep in 16.
 _MOST_OF_12_BITS = 4095
 # Pictures of a video that are looked at to tell 12 bits from 16.
@@ -106,14 +109,12 @@ class Pictures(OpenVideo):
 
     def _reduction(self, short_side: int) -> int:
         """How many times smaller JPEGs can be decoded, and still have the shorter side."""
-        try:
-            with Image.open(io.BytesIO(self._images[0])) as image:
-                times = min(image.size) // short_side if image.format == "JPEG" else 1
-        except files.StorageUnavailableError:
-            raise
-        except (OSError, Image.DecompressionBombError):
+        content = self._content(0)
+        header = PictureHeader.of(content)
+        if header is None or not _is_jpeg(content):
             # Decoding raises the error.
             return 1
+        times = min(header.height, header.width) // short_side
         return max(n for n in _FLAGS if n <= max(times, 1))
 
     def _read_image(self, index: int, reduction: int) -> np.ndarray:
@@ -153,9 +154,15 @@ def _decoded(content: bytes, reduction: int, name: str) -> np.ndarray:
     """A picture, upright: (height, width, 3), uint8 or for deeper ones uint16."""
     if not content:
         raise DecodeError(f"Cannot decode the image '{name}': it is empty.")
-    if _is_animated(content):
+    header = PictureHeader.of(content)
+    if header is None:
+        raise DecodeError(f"Cannot decode the image '{name}': {_NO_IMAGE}.")
+    # Before the pixels take their memory: a picture of some kilobytes may ask for gigabytes.
+    if header.height * header.width > _MOST_PIXELS:
+        raise DecodeError(f"Cannot decode the image '{name}': it is too large.")
+    if header.is_animated or _is_animated_gif(content):
         raise DecodeError(f"Cannot decode the image '{name}': it moves, so it is no frame.")
-    is_jpeg = content[:2] == b"\xff\xd8"
+    is_jpeg = _is_jpeg(content)
     try:
         if content[:3] == b"GIF":
             image = _decoded_gif(content)
@@ -163,22 +170,21 @@ def _decoded(content: bytes, reduction: int, name: str) -> np.ndarray:
             image = cv2.imdecode(
                 np.frombuffer(content, np.uint8), _FLAGS[reduction if is_jpeg else 1]
             )
-    except cv2.error as error:
-        raise DecodeError(f"Cannot decode the image '{name}': it is too large.") from error
-    if image is None:
-        raise DecodeError(f"Cannot decode the image '{name}': it is cut off, or no image.")
-    if image.dtype not in (np.uint8, np.uint16):
-        raise DecodeError(
-            f"Cannot decode the image '{name}': its colours must be integers of 8 or 16 bits. "
-            f"Received: {image.dtype}."
-        )
+    except cv2.error:
+        image = None
+    if image is None or image.dtype not in (np.uint8, np.uint16):
+        raise DecodeError(f"Cannot decode the image '{name}': {_NO_IMAGE}.")
     if is_jpeg and reduction > 1:
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
     elif reduction > 1:
         # Among JPEGs, which are rounded up.
         height, width = (-(-side // reduction) for side in image.shape[:2])
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return exif.upright(image, content)
+    return header.upright(image)
+
+
+def _is_jpeg(content: bytes) -> bool:
+    return content[:2] == b"\xff\xd8"
 
 
 def _decoded_gif(content: bytes) -> np.ndarray | None:
@@ -191,26 +197,20 @@ def _decoded_gif(content: bytes) -> np.ndarray | None:
         return None
 
 
-def _is_animated(content: bytes) -> bool:
-    """Whether a GIF, WebP or PNG holds several pictures."""
-    if content[:3] == b"GIF":
-        return _count_pictures(content) > 1
-    if content[8:16] == b"WEBPVP8X" and len(content) > 20:
-        return bool(content[20] & 2)
-    return content[:4] == b"\x89PNG" and b"acTL" in content[: content.find(b"IDAT")]
-
-
-def _count_pictures(content: bytes) -> int:
+def _is_animated_gif(content: bytes) -> bool:
+    if content[:3] != b"GIF":
+        return False
     try:
         with Image.open(io.BytesIO(content)) as image:
-            return getattr(image, "n_frames", 1)
+            return image.is_animated
     except Exception:
-        return 1
+        return False
 
 
 def _is_plain_jpeg(content: bytes) -> bool:
     """Whether all readers decode it to the same picture: a JPEG in RGB or gray, upright."""
-    if content[:2] != b"\xff\xd8" or exif.orientation(content) != 1:
+    header = PictureHeader.of(content)
+    if not _is_jpeg(content) or header is None or header.orientation != 1:
         return False
     try:
         with Image.open(io.BytesIO(content)) as image:

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -161,9 +162,10 @@ def test_deep_colours_keep_their_order(tmp_path):
     assert frame[0, 0].tolist() == [255, 0, 0]
 
 
-def test_colours_that_are_no_integers_are_refused(tmp_path):
-    write_deep(tmp_path / "0.tif", np.ones((8, 8, 3), np.float32))
-    with pytest.raises(DecodeError, match=r"0\.tif': its colours must be integers of 8 or 16 bits"):
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3)])
+def test_colours_that_are_no_integers_are_refused(tmp_path, shape):
+    write_deep(tmp_path / "0.tif", np.ones(shape, np.float32))
+    with pytest.raises(DecodeError, match=r"0\.tif': it is cut off, or no image"):
         read_video(VideoRecord(path=str(tmp_path), label=0))
 
 
@@ -181,6 +183,29 @@ def test_a_picture_that_moves_is_no_frame(tmp_path, suffix):
     first, second = Image.fromarray(quarters()), Image.fromarray(255 - quarters())
     first.save(tmp_path / f"0{suffix}", save_all=True, append_images=[second], duration=100)
     with pytest.raises(DecodeError, match=f"0{suffix}': it moves, so it is no frame"):
+        read_video(VideoRecord(path=str(tmp_path), label=0))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".gif", ".tif"])
+def test_a_picture_of_kilobytes_may_not_ask_for_gigabytes(tmp_path, suffix):
+    """As large as libraries allow: 16,000 x 16,000 pixels, or as the header can be made to say."""
+    sides = (16000, 16000)
+    Image.new("L", (16, 16)).save(tmp_path / f"0{suffix}")
+    content = bytearray((tmp_path / f"0{suffix}").read_bytes())
+    at, length, order = {
+        ".jpg": (content.find(b"\xff\xc0") + 5, 2, "big"),
+        ".png": (16, 4, "big"),
+        ".bmp": (18, 4, "little"),
+        ".gif": (6, 2, "little"),
+    }.get(suffix, (None, 0, ""))
+    if at is None:
+        Image.new("L", sides).save(tmp_path / f"0{suffix}")
+    else:
+        content[at : at + 2 * length] = b"".join(side.to_bytes(length, order) for side in sides)
+        if suffix == ".png":
+            content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+        (tmp_path / f"0{suffix}").write_bytes(content)
+    with pytest.raises(DecodeError, match=f"0{suffix}': it is too large"):
         read_video(VideoRecord(path=str(tmp_path), label=0))
 
 
