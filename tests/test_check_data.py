@@ -27,6 +27,8 @@ def test_findings_and_cleaned_lists(tmp_path):
     experiment = ("gin/i3d_weizmann.gin", "data.gin")
     result = call(*experiment, cwd=tmp_path)
     assert result.returncode == 1, result.stderr
+    assert "Videos: 4 training, 1 validation, 2 classes.\n" in result.stdout
+    assert "Classes without a validation video: 1 (0).\n" in result.stdout
     assert "3 findings in check/findings.tsv" in result.stdout
     assert "2 training and 1 validation videos can be used: check/cleaned.gin" in result.stdout
     table = (tmp_path / "check" / "findings.tsv").read_text().splitlines()
@@ -46,3 +48,21 @@ def test_findings_and_cleaned_lists(tmp_path):
     assert "0 findings" in result.stdout
     assert (tmp_path / "check" / "journal.jsonl").read_text() == journal
     assert "NUM_CLIPS = 2\n" in (tmp_path / "check" / "cleaned.gin").read_text()
+
+
+def test_a_set_that_cannot_be_meant_is_a_finding(tmp_path):
+    (tmp_path / "v0").mkdir()
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / "v0" / "1.jpg")
+    for kind in ("flow_x", "img"):
+        (tmp_path / "v1").mkdir(exist_ok=True)
+        Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / "v1" / f"{kind}_1.jpg")
+    (tmp_path / "train.txt").write_text("v0 0\nv1 0\n")
+    (tmp_path / "val.txt").write_text("v0 0\n")
+    (tmp_path / "data.gin").write_text(lists_gin(tmp_path))
+    result = call("gin/i3d_weizmann.gin", "data.gin", cwd=tmp_path)
+    assert result.returncode == 1, result.stderr
+    assert "No model can be trained: there is one class, '0'" in result.stdout
+    _, one_class, leak, flow = (tmp_path / "check" / "findings.tsv").read_text().splitlines()
+    assert one_class.startswith("the whole set\tset\tthere is one class, '0'")
+    assert "listed before" in leak
+    assert "Received: 'flow_x_*' (1) and 'img_*' (1)" in flow

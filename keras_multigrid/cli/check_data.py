@@ -47,6 +47,7 @@ def main() -> None:
     rows = [
         (f"{bad.file}, {bad.place}", "list", f"{bad.reason}: {bad.text!r}") for bad in bad_lines
     ]
+    rows += [("the whole set", "set", fault) for fault in checked.report.faults]
     rows += [(finding.path, finding.part, finding.reason) for finding in checked.findings]
     table = os.path.join(FLAGS.out, "findings.tsv")
     with open(table, "w", encoding="utf-8", errors="surrogateescape") as file:
@@ -57,6 +58,7 @@ def main() -> None:
     with open(settings, "w", encoding="utf-8") as file:
         file.write(_gin(files, checked.usable))
     train, validation = len(checked.usable.train), len(checked.usable.validation)
+    print(checked.report)
     print(f"{len(rows)} findings in {table}")
     print(f"{train} training and {validation} validation videos can be used: {settings}")
     sys.exit(1 if rows else 0)
@@ -75,6 +77,8 @@ def _gin(files, videos) -> str:
             settings["num_classes"] = videos.num_classes
         else:
             settings["class_names"] = files.class_names
+            if videos.multi_label:
+                settings["multi_label"] = True
     lines = [
         "from __gin__ import dynamic_registration",
         "from keras_multigrid.data import lists",

@@ -120,7 +120,12 @@ class Input:
 
         Returns:
             A finite data set of (clips, labels).
+
+        Raises:
+            ValueError: if there are no validation videos.
         """
+        if not len(self.videos.validation):
+            raise ValueError("`videos` must have validation videos. Received: none.")
         reader = self._reader(self.videos.validation)
         return validation_stream(reader, grid, self.sampling, Share.of(input_context))
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_multigrid import files
-from keras_multigrid.data.bad_videos import BadVideos
+from keras_multigrid.data.bad_videos import BadVideos, TooManyBadVideosError
 from keras_multigrid.data.clips.clip import Clip
 from keras_multigrid.data.clips.excerpt import (
     Excerpt,
@@ -246,7 +246,7 @@ class ClipReader:
             # From the clip's own random number: every worker and every resumed run agrees.
             generator = np.random.default_rng((clip.start, attempt))
             last, index = index, int(generator.integers(len(self._videos)))
-        raise DecodeError(
+        raise TooManyBadVideosError(
             f"{_MAX_REPLACEMENTS} videos in a row cannot be read; the last: "
             f"{self._path(last)}. Check that the data set is where its annotations say."
         )

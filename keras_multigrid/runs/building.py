@@ -11,7 +11,7 @@ from keras_multigrid import files
 from keras_multigrid.models.weights import inflate_weights, load_published_weights
 from keras_multigrid.runs.settings import Model, Optimization
 from keras_multigrid.schedule import MultigridSchedule
-from keras_multigrid.task import Task
+from keras_multigrid.task import SingleLabel, Task
 
 _NO_WEIGHTS = (
     "`initial_weights` must be a file of weights. Received: {!r}, which is not a file. Set "
@@ -35,7 +35,17 @@ def make_network(settings: Model, task: Task) -> keras.Model:
 def compiled_network(
     model: Model, optimization: Optimization, task: Task, schedule: MultigridSchedule
 ) -> keras.Model:
-    """The network, compiled with the optimizer, loss and metrics, all variables made."""
+    """The network, compiled with the optimizer, loss and metrics, all variables made.
+
+    Raises:
+        ValueError: there is one class alone.
+    """
+    if isinstance(task, SingleLabel) and task.num_outputs == 1:
+        # "accuracy" of one output would even be that of another metric, and 0.
+        raise ValueError(
+            f"There must be two classes at least to tell apart. Received: {task.class_names}. Add "
+            "videos of another class, or use a `MultiLabel` task to detect one."
+        )
     network = make_network(model, task)
     optimizer = optimization.optimizer(learning_rate=optimization.learning_rate(schedule))
     loss = task.loss() if optimization.loss is None else optimization.loss

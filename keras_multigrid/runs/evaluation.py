@@ -14,6 +14,7 @@ import numpy as np
 from keras_multigrid import files, replicas
 from keras_multigrid.callbacks.checkpoint_folder import load_checkpoint
 from keras_multigrid.data.bad_videos import BadVideos
+from keras_multigrid.data.check.set_report import check_there
 from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 from keras_multigrid.models.weights import load_published_weights
@@ -76,12 +77,14 @@ def evaluate(
         The `Evaluation`.
 
     Raises:
-        ValueError: if settings do not fit, before any video is read.
-        FileNotFoundError: if there are no weights.
+        ValueError: if settings do not fit, before any video is read; or if there are no validation
+            videos, or none can be read.
+        FileNotFoundError: if there are no weights, or the first videos are all missing.
     """
     files.check_scheme(test.run_dir)
     strategy = hardware.strategy()
     videos = data.videos
+    check_there("validation", videos.validation)
     with strategy.scope():
         network = trained_network(model, videos.task, test)
     bad_videos = BadVideos(max_share=1.0)

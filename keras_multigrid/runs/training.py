@@ -19,7 +19,8 @@ from keras_multigrid.callbacks import (
     PreciseBatchStatistics,
 )
 from keras_multigrid.callbacks.lookup import steps_trained
-from keras_multigrid.data.bad_videos import BadVideos
+from keras_multigrid.data.bad_videos import BadVideos, TooManyBadVideosError
+from keras_multigrid.data.check.set_report import checked_report
 from keras_multigrid.data.input import Input
 from keras_multigrid.data.records.serving import check_address
 from keras_multigrid.data.videos.video import VideoRecord
@@ -50,8 +51,10 @@ def train(settings: Settings) -> Report | None:
         The `Report`, also saved as `report.json`; None on a worker that has none of a finished run.
 
     Raises:
-        ValueError: if settings do not fit each other, before any video is read; or if they are not
-            those that the run began with.
+        ValueError: if settings do not fit each other, before any video is read; if they are not
+            those that the run began with; or if a part of the videos is empty or all of one class.
+        FileNotFoundError: if the first videos of a part are all missing.
+        TooManyBadVideosError: if more clips than a set share, or no validation video, can be read.
         DivergedError: if the loss is not finite.
         StorageError: if a remote file system does not answer, or files cannot be written.
         WorkerLostError: if another worker is lost.
@@ -97,8 +100,10 @@ class _Run:
         """Train, evaluate, save."""
         settings, run_dir = self.settings, self.settings.run_dir
         is_chief = replicas.is_chief(self.network)
+        set_report = checked_report(settings.data.videos)
         texts = settings.logging.texts()
         if is_chief:
+            print(set_report, flush=True)
             run_folder.save_texts(texts, run_dir)
             run_folder.save_classes(settings.data.videos, run_dir)
         bad_list = os.path.join(run_dir, "bad_videos.txt") if is_chief else None
@@ -150,6 +155,7 @@ class _Run:
                 multigrid,
                 *self.settings.logging.callbacks,
                 *self._precise_statistics(source),
+                _ValidationsRead(source),
                 curve,
                 self.checkpoint,
             ],
@@ -212,7 +218,30 @@ class _Run:
 
     def _evaluate(self, source: Input) -> dict[str, float]:
         results = self.network.evaluate(self._validation(source), return_dict=True, verbose=0)
+        _refuse_no_results(results, source)
         return {name: float(value) for name, value in results.items()}
+
+
+class _ValidationsRead(keras.callbacks.Callback):
+    """Ends a run at a validation of which no video could be read: it would report nothing."""
+
+    def __init__(self, source: Input):
+        super().__init__()
+        self._source = source
+
+    def on_test_end(self, logs=None):
+        _refuse_no_results(logs, self._source)
+
+
+def _refuse_no_results(results: Mapping[str, float] | None, source: Input) -> None:
+    if not results:
+        errors = source.bad_videos.errors
+        paths = (video.path for video in source.videos.validation)
+        first = next((errors[path] for path in paths if path in errors), "nobody was told why")
+        raise TooManyBadVideosError(
+            f"None of the {len(source.videos.validation)} validation videos can be read. "
+            f"The first: {first}"
+        )
 
 
 def _check_addresses(settings: Settings) -> None:
@@ -312,6 +341,8 @@ def _fingerprint(videos: Sequence[VideoRecord]) -> str:
     for video in videos:
         name = os.path.basename(video.path).encode("utf-8", "surrogateescape")
         digest.update(b"%b\0%b\0" % (name, repr(video.label).encode()))
+        if video.span is not None:
+            digest.update(repr(video.span).encode())
     return f"{len(videos)} videos, {digest.hexdigest()[:16]}"
 
 

@@ -96,6 +96,14 @@ def test_predictions_of_own_videos(videos, tmp_path):
         former.predict([videos[0].path], **{**settings, "run_dir": str(tmp_path)})
 
 
+def test_a_set_without_validation_videos_is_refused(videos, tmp_path):
+    with pytest.raises(ValueError, match="must have validation videos"):
+        evaluate([], tmp_path)
+    away = [VideoRecord(path=f"/away{video.path}", label=0) for video in videos]
+    with pytest.raises(FileNotFoundError, match=f"Tried: '{away[0].path}', '{away[1].path}'"):
+        evaluate(away, tmp_path)
+
+
 def test_errors(videos, tmp_path):
     with pytest.raises(ValueError, match=r"one of 'mean', 'max'. Received: combine='median'"):
         evaluate(videos, tmp_path, combine="median")

@@ -19,9 +19,11 @@ from small_run import tiny
 from keras_multigrid import Grid, MultigridLearningRate, MultigridSchedule, ReferenceSGD
 from keras_multigrid.callbacks.checkpoint import ChangedSettingsError
 from keras_multigrid.callbacks.lookup import steps_trained
+from keras_multigrid.data.bad_videos import TooManyBadVideosError
 from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.lists.folders import class_folders
 from keras_multigrid.data.synthetic.videos import write_videos
+from keras_multigrid.data.videos.video import VideoSet
 from keras_multigrid.models import I3D
 from keras_multigrid.models.weights.published import published_shapes
 from keras_multigrid.runs import training
@@ -212,6 +214,35 @@ def test_a_run_begins_with_a_published_checkpoint(videos, tmp_path):
 def test_initial_weights_must_exist(videos, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"`initial_weights` must be a file .*nope\.pyth"):
         run(videos, tmp_path, initial_weights="nope.pyth")
+
+
+def test_one_class_is_refused(videos, tmp_path):
+    """One output is right for every clip, and its "accuracy" would be 0."""
+    records = [dataclasses.replace(record, label=0) for record in videos.train]
+    parts = {"train": records, "validation": records[:2]}
+    with pytest.raises(ValueError, match=r"two classes at least .* Received: \('fall',\)"):
+        run(VideoSet(**parts, class_names=("fall",)), tmp_path)
+    with pytest.raises(ValueError, match="all training videos are of one class, 'fall'"):
+        run(VideoSet(**parts, class_names=("fall", "walk")), tmp_path)
+
+
+def test_a_set_without_videos_is_refused(videos, tmp_path):
+    with pytest.raises(ValueError, match="cannot be trained on: there are no validation videos"):
+        run(dataclasses.replace(videos, validation=()), tmp_path)
+    away = [dataclasses.replace(record, path=f"/away{record.path}") for record in videos.train]
+    with pytest.raises(FileNotFoundError, match="None of the first 20 of 24 training videos is th"):
+        run(dataclasses.replace(videos, train=away), tmp_path)
+
+
+def test_a_validation_that_reads_nothing_ends_the_run(videos, tmp_path, capfd):
+    cut = next(record for record in videos.validation if record.path.endswith("cut.mp4"))
+    with pytest.raises(TooManyBadVideosError) as error:
+        run(dataclasses.replace(videos, validation=(cut, cut)), tmp_path)
+    message = "None of the 2 validation videos can be read. The first: Cannot decode"
+    assert str(error.value).startswith(message)
+    assert not (tmp_path / "report.json").exists()
+    # What it was asked to train on stands above.
+    assert "Videos: 24 training, 2 validation, 12 classes.\n" in capfd.readouterr().out
 
 
 def test_a_wrong_number_of_clips_is_refused_with_the_right_one(videos, tmp_path):

@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = public_names(
         "CheckedVideos": "videos",
         "Finding": "videos",
         "Outcome": "video",
+        "SetReport": "set_report",
         "check_video": "video",
         "check_videos": "videos",
     },

@@ -11,7 +11,7 @@ import numpy as np
 from keras_multigrid import files
 from keras_multigrid.data.videos.decode import opened, patiently
 from keras_multigrid.data.videos.open_video import DecodeError, OpenVideo
-from keras_multigrid.data.videos.pictures import image_paths
+from keras_multigrid.data.videos.pictures import image_paths, listed_images
 from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.data.videos.video_file import video_stream
 
@@ -67,7 +67,8 @@ def _check_all(record: VideoRecord, video: OpenVideo) -> Outcome:
     video.read(np.unique([0, count // 2, count - 1]))
     paths, warning = files_of(record), ""
     if paths == [record.path]:
-        num_decoded = _count_decoded(record.path, count)
+        first = getattr(video, "first", 0)
+        num_decoded = _count_decoded(record.path, first + count) - first
         if num_decoded < count:
             warning = (
                 f"truncated: {num_decoded} of {count} frames can be decoded; "
@@ -77,7 +78,9 @@ def _check_all(record: VideoRecord, video: OpenVideo) -> Outcome:
         for start in range(0, count, _CHUNK):
             # With the first image, as all must have one size.
             video.read(np.r_[0, start : min(start + _CHUNK, count)])
-    return Outcome(warning=warning, content=_digest(paths))
+    content = _digest(paths)
+    # Two parts of one file are two videos.
+    return Outcome(warning=warning, content=f"{content} {record.span}" if record.span else content)
 
 
 def _count_decoded(path: str, num_frames: int) -> int:
@@ -103,7 +106,14 @@ def files_of(record: VideoRecord) -> list[str]:
     """The files that a video consists of: itself, or its images."""
     if record.frame_paths:
         return list(record.frame_paths)
-    return image_paths(record.path) if files.is_folder(record.path) else [record.path]
+    if not files.is_folder(record.path):
+        return [record.path]
+    try:
+        return image_paths(record.path)
+    except DecodeError:
+        # Pictures of several videos: which they are still tells whether they have changed.
+        folder = record.path.rstrip("/")
+        return [f"{folder}/{name}" for name in sorted(listed_images(folder))]
 
 
 def signature(record: VideoRecord) -> str:
@@ -118,6 +128,8 @@ def signature(record: VideoRecord) -> str:
         status = files.status(path)
         state = status.size, status.modified
         digest.update(f"{path}\t{state}\n".encode("utf-8", "surrogateescape"))
+    if record.span is not None:
+        digest.update(str(record.span).encode())
     return digest.hexdigest()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TextIO
 
 from keras_multigrid import files
+from keras_multigrid.data.check.set_report import SetReport
 from keras_multigrid.data.check.video import Outcome, check_video, signature
 from keras_multigrid.data.isolation import Lost, isolated_map
 from keras_multigrid.data.records.record_set import RecordedVideos
@@ -43,10 +44,12 @@ class CheckedVideos:
     Args:
         findings: what is wrong; training videos first, in the set's order.
         usable: the set without the videos that cannot be used; a part may be empty.
+        report: the whole set in numbers.
     """
 
     findings: tuple[Finding, ...]
     usable: VideoSet
+    report: SetReport
 
 
 def check_videos(
@@ -101,7 +104,8 @@ def check_videos(
                 progress(len(outcomes), len(places))
     findings = [*listed_again, *_findings(places, outcomes)]
     findings.sort(key=lambda finding: (finding.part, finding.index))
-    return CheckedVideos(findings=tuple(findings), usable=_without(videos, findings))
+    usable = _without(videos, findings)
+    return CheckedVideos(findings=tuple(findings), usable=usable, report=SetReport.of(videos))
 
 
 def _refuse_records(videos: VideoSet) -> None:
@@ -168,7 +172,7 @@ def _first_listed(videos: VideoSet) -> tuple[list[_Place], list[Finding]]:
             if any(name != name.strip() or len(name.splitlines()) != 1 for name in names):
                 findings.append(place.finding("a list cannot hold its name: rename it"))
                 continue
-            first = places.setdefault(record.frame_paths or record.path, place)
+            first = places.setdefault((record.frame_paths or record.path, record.span), place)
             if first is not place:
                 findings.append(place.finding(f"listed before, as {place.like(first)}"))
     return list(places.values()), findings

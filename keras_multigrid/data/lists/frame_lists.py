@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
+from keras_multigrid import files
 from keras_multigrid.data.lists.lines import BadLinesError, Path, bad_line, numbered_lines, parsed
 from keras_multigrid.data.lists.parts import Listed, check_root, paths_below, read_parts, video_set
 from keras_multigrid.data.lists.split_rules import SplitRule
@@ -56,7 +57,7 @@ def charades_frame_lists(
 
 def _read_frames(file: Path, *, setting: str, root: Path, num_classes: int) -> Listed:
     parse_labels = functools.partial(_frame_labels, num_classes=num_classes)
-    frames = read_frame_list(file, setting=setting, parse_labels=parse_labels)
+    frames = read_frame_list(file, setting=setting, root=root, parse_labels=parse_labels)
     full_path = paths_below(root)
     listed = []
     for paths, labels in frames.values():
@@ -80,13 +81,14 @@ def _frame_labels(text: str, num_classes: int) -> tuple[int, ...]:
 
 
 def read_frame_list(
-    file: Path, *, setting: str, parse_labels: Callable[[str], Labels]
+    file: Path, *, setting: str, root: Path, parse_labels: Callable[[str], Labels]
 ) -> dict[str, tuple[list[str], list[Labels]]]:
     """Paths and labels of each video's frames, by the video's original id.
 
     Args:
         file: the list. Paths may contain spaces.
         setting: name of the argument that it comes from, for errors.
+        root: folder that the paths are relative to.
         parse_labels: from the text of a frame's labels, without quotes, to the labels.
 
     Raises:
@@ -106,7 +108,12 @@ def read_frame_list(
             known[text] = parse_labels(text.strip('"'))
         return video, path, known[text]
 
-    lines = numbered_lines(file, setting=setting, layout=_LAYOUT, comments=True)
+    def is_comment(line: str) -> bool:
+        fields = line.split(maxsplit=3)
+        path = fields[-1].rsplit(maxsplit=1)[0]
+        return len(fields) < 4 or not files.exists(paths_below(root)(path))
+
+    lines = numbered_lines(file, setting=setting, layout=_LAYOUT, is_comment=is_comment)
     number, line = next(lines, (1, ""))
     # The official lists misspell "video"; lists made by others may not.
     if line.replace("vido", "video") != HEADER.replace("vido", "video"):

@@ -85,16 +85,22 @@ def refuse_bad_lines() -> Iterator[None]:
 
 
 def numbered_lines(
-    file: Path, *, setting: str, layout: str, comments: bool = False
+    file: Path,
+    *,
+    setting: str,
+    layout: str,
+    is_comment: Callable[[str], bool] = lambda line: False,
 ) -> Iterator[tuple[int, str]]:
-    """Number and text of each line that is not blank and, with `comments`, does not begin with "#".
+    """Number and text of each line that is not blank and no comment.
 
-    Args and errors: those of `open_text`.
+    Args:
+        file, setting, layout: same as for `open_text`, as are the errors.
+        is_comment: asked about lines that begin with "#", as some paths do.
     """
     with open_text(file, setting=setting, kind="text file", layout=layout) as lines:
         for number, line in enumerate(lines, 1):
             line = line.strip()
-            if line and not (comments and line[0] == "#"):
+            if line and not (line[0] == "#" and is_comment(line)):
                 yield number, line
 
 
@@ -128,11 +134,18 @@ def parsed(
     """
     for number, line in lines:
         try:
+            if "\0" in line:
+                raise ValueError("no path holds a NUL byte")
             value = parse(line)
         except ValueError as error:
-            _collected.get().append(bad_line(file, number, line, error, kind=kind))
+            add_bad_line(bad_line(file, number, line, error, kind=kind))
         else:
             yield value
+
+
+def add_bad_line(bad: BadLine) -> None:
+    """Add to the bad lines, inside `refuse_bad_lines`."""
+    _collected.get().append(bad)
 
 
 def bad_line(

@@ -1,5 +1,6 @@
 """The training and validation parts of a set, and the paths of its videos."""
 
+import collections
 import os
 from collections.abc import Callable, Sequence
 
@@ -10,6 +11,9 @@ from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 
 # The path as it stands in the list or folder, which split rules take, and the video itself.
 Listed = list[tuple[str, VideoRecord]]
+
+# Doubled class names that an error lists.
+_SHOWN = 5
 
 
 def split(listed: Listed, rule: SplitRule) -> tuple[list[VideoRecord], list[VideoRecord]]:
@@ -32,8 +36,14 @@ def video_set(
     class_names: tuple[str, ...],
     *,
     multi_label: bool = False,
+    notes: Sequence[str] = (),
 ) -> VideoSet:
-    """The set, if neither part is empty."""
+    """The set, if neither part is empty and no class name doubled.
+
+    Args:
+        train, validation, class_names, multi_label, notes: same as for `VideoSet`.
+    """
+    check_class_names(class_names)
     if not train or not validation:
         raise ValueError(
             "There must be videos to train and to validate on. "
@@ -45,6 +55,21 @@ def video_set(
         validation=tuple(validation),
         class_names=class_names,
         multi_label=multi_label,
+        notes=tuple(notes),
+    )
+
+
+def check_class_names(class_names: Sequence[str]) -> None:
+    """Refuse names that stand for several classes."""
+    if len(set(class_names)) == len(class_names):
+        return
+    counts = collections.Counter(class_names)
+    doubled = [
+        f"'{name}' for the classes {[i for i, other in enumerate(class_names) if other == name]}"
+        for name in [name for name, count in counts.items() if count > 1][:_SHOWN]
+    ]
+    raise ValueError(
+        f"`class_names` must differ. Received: {'; '.join(doubled)}. Rename or remove these."
     )
 
 
@@ -79,4 +104,4 @@ def paths_below(root: Path) -> Callable[[str], str]:
     """Takes a path as it stands in a list, gives the full one; remote ones stay as they are."""
     # Several times as fast as os.path.join, for lists of millions.
     start = os.path.join(root, "") if root else ""
-    return lambda path: path if path[0] == "/" or files.is_remote(path) else start + path
+    return lambda path: path if path[:1] == "/" or files.is_remote(path) else start + path

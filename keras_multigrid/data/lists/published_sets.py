@@ -163,7 +163,10 @@ def something_something(
     """
     check_root(root)
     index_of = _label_numbers(labels)
-    read = functools.partial(_something_videos, index_of=index_of, root=root, suffix=suffix)
+    notes = []
+    read = functools.partial(
+        _something_videos, index_of=index_of, root=root, suffix=suffix, notes=notes
+    )
     if frame_lists is None:
         frame_lists = None, None
     elif isinstance(frame_lists, (str, os.PathLike)) or len(frame_lists) != 2:
@@ -176,7 +179,7 @@ def something_something(
             read(train, frame_list=frame_lists[0], setting="train"),
             read(validation, frame_list=frame_lists[1], setting="validation"),
         )
-    return video_set(*parts, tuple(index_of))
+    return video_set(*parts, tuple(index_of), notes=notes)
 
 
 def _something_videos(
@@ -187,12 +190,13 @@ def _something_videos(
     root: Path,
     suffix: str,
     frame_list: Path | None,
+    notes: list[str],
 ) -> list[VideoRecord]:
     def parse(entry: object) -> tuple[str, int]:
         video, template = entry if isinstance(entry, tuple) else ("", "")
         # The labels' file has the templates without their brackets.
         label = index_of.get(str(template).replace("[", "").replace("]", ""))
-        if label is None or not isinstance(video, (str, int)) or video == "":
+        if label is None or not isinstance(video, (str, int)) or video == "" or "\0" in str(video):
             raise ValueError("it needs an id, and a template that the file `labels` names")
         return str(video), label
 
@@ -204,10 +208,11 @@ def _something_videos(
             for video, label in labels
         ]
     # The lists' own labels are empty: those of the JSON files count.
-    frames = read_frame_list(frame_list, setting="frame_lists", parse_labels=str)
+    frames = read_frame_list(frame_list, setting="frame_lists", root=root, parse_labels=str)
     full_path = paths_below(root)
-    records = []
+    records, num_left_out = [], 0
     for video, label in labels:
+        num_left_out += video not in frames
         if video in frames:
             paths = tuple(map(full_path, frames[video][0]))
             record = VideoRecord(path=os.path.dirname(paths[0]), label=label, frame_paths=paths)
@@ -216,6 +221,11 @@ def _something_videos(
         raise ValueError(
             f"`frame_lists` must name frames of the videos of {file} by their ids. Received: "
             f"{frame_list}, which names none of them. Its first column must hold the ids."
+        )
+    if num_left_out:
+        notes.append(
+            f"videos of {file} left out, as {frame_list} names none of their frames: "
+            f"{num_left_out:,}"
         )
     return records
 
@@ -297,8 +307,8 @@ def _ucf101_classes(file: str, lines: Callable) -> dict[str, int]:
     index_of = {}
     for number, line in lines(file):
         index, *name = line.split(maxsplit=1)
-        if index != str(len(index_of) + 1) or not name:
-            reason = f"expected `{len(index_of) + 1} <class>`"
+        if index != str(len(index_of) + 1) or not name or name[0] in index_of:
+            reason = f"expected `{len(index_of) + 1} <class>`, each class once"
             # Without it all classes behind are wrong, too.
             raise BadLinesError([bad_line(file, number, line, reason)])
         index_of[name[0]] = len(index_of)

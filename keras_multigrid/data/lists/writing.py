@@ -1,7 +1,10 @@
 """Writes a set of videos as lists that the package reads back."""
 
+import csv
 import functools
+import io
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,10 +12,13 @@ from keras_multigrid import files
 from keras_multigrid.data.lists.frame_lists import HEADER
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 
+# What reads as the number of frames, or as a comma before the label.
+_DOUBTFUL_END = re.compile(r",$|[\s,]\d+(\.\d+)?$")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ListFiles:
-    """Files of a set: lists of `path label`, or frame lists if the videos are lists of frames.
+    """Files of a set: lists of paths and labels, or frame lists if the videos are lists of frames.
 
     Args:
         train: list of the training videos.
@@ -36,8 +42,9 @@ def write_lists(videos: VideoSet, folder: str) -> ListFiles:
 
     Returns:
         The files. `path_label_lists(train, validation=validation, class_names=class_names)` reads
-        them back; frame lists are read by `charades_frame_lists`, or, with the official files of
-        the data set, by `something_something`.
+        them back, with `multi_label` where the set has it; frame lists are read by
+        `charades_frame_lists`, or, with the official files of the data set, by
+        `something_something`.
 
     Example:
 
@@ -66,7 +73,40 @@ def write_lists(videos: VideoSet, folder: str) -> ListFiles:
 def _label_lines(records: Sequence[VideoRecord], *, class_names: Sequence[str]) -> Iterable[str]:
     # Where classes have numbers for names, "2" is read as the class of this name.
     texts = [name if len(name.split()) == 1 else str(i) for i, name in enumerate(class_names)]
-    return (f"{_full(record.path)} {texts[record.label]}" for record in records)
+    if any(record.span is not None or isinstance(record.label, tuple) for record in records):
+        return _rows(records, texts)
+    return (f"{_in_quotes(_full(record.path))} {texts[record.label]}" for record in records)
+
+
+def _in_quotes(path: str) -> str:
+    """A path, in quotes if its end could be taken for something else."""
+    return f'"{path}"' if _DOUBTFUL_END.search(path) else path
+
+
+def _rows(records: Sequence[VideoRecord], texts: Sequence[str]) -> Iterable[str]:
+    """Lines with commas, the first of which names the columns."""
+    spans = [record.span for record in records if record.span is not None]
+    unit = spans[0].unit if spans else ""
+    places = {"seconds": ("start_seconds", "end_seconds"), "frames": ("start_frame", "end_frame")}
+    header = ["path", *places.get(unit, ()), "label"]
+    # Commas part labels: a name with one in it is given by its number.
+    texts = [str(i) if re.search("[,;]", text) else text for i, text in enumerate(texts)]
+    for row in (header, *(_row(record, unit, texts) for record in records)):
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow(row)
+        yield line.getvalue()
+
+
+def _row(record: VideoRecord, unit: str, texts: Sequence[str]) -> list[str]:
+    labels = record.label if isinstance(record.label, tuple) else (record.label,)
+    span = record.span
+    if (span.unit if span is not None else "") != unit:
+        raise ValueError(
+            "A list has a start and an end, of one unit, on all of its lines or on none. "
+            f"Received: '{record.path}' with span={span}, others in {unit or 'no unit'}."
+        )
+    places = () if span is None else (f"{span.start:.15g}", f"{span.end:.15g}")
+    return [_full(record.path), *places, ",".join(texts[label] for label in labels)]
 
 
 def _frame_lines(records: Sequence[VideoRecord]) -> Iterable[str]:

@@ -29,7 +29,7 @@ from keras_multigrid.data.records.format import (
     shard_files,
     shard_name,
 )
-from keras_multigrid.data.videos.video import VideoRecord, VideoSet
+from keras_multigrid.data.videos.video import Span, VideoRecord, VideoSet
 
 # What the folder was begun with: settings, and a digest of the videos.
 SETTINGS = "settings.json"
@@ -256,18 +256,21 @@ class RecordFolder:
 
 def video_line(video: VideoRecord) -> bytes:
     """A video as a line of JSON."""
-    values = (video.path, video.label, video.frame_paths, video.frame_labels)
+    values = [video.path, video.label, video.frame_paths, video.frame_labels]
+    if video.span is not None:
+        values.append(dataclasses.asdict(video.span))
     return json.dumps(values).encode("ascii") + b"\n"
 
 
 def video_of_line(line: bytes) -> VideoRecord:
     """The video that a line stands for."""
-    path, label, frame_paths, frame_labels = json.loads(line)
+    path, label, frame_paths, frame_labels, *span = json.loads(line)
     return VideoRecord(
         path=path,
         label=label_of_json(label),
         frame_paths=tuple(frame_paths),
         frame_labels=tuple(map(tuple, frame_labels)),
+        span=Span(**span[0]) if span else None,
     )
 
 

@@ -67,6 +67,10 @@ class OpenVideo:
         for index in range(self.num_frames):
             yield self.read(np.array([index]))[0], None
 
+    def frame_at(self, seconds: float) -> int | None:
+        """The first frame shown at this time or later, from the first one on; None: not known."""
+        return None
+
     def close(self) -> None:
         """Release what the video holds open."""
 

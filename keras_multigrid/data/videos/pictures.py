@@ -1,7 +1,8 @@
 """Videos whose frames are pictures: in a folder, in a list, or anywhere else."""
 
+import contextlib
+import functools
 import io
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -10,19 +11,33 @@ import numpy as np
 from PIL import Image
 
 from keras_multigrid import files
+from keras_multigrid.data.videos.frame_names import frame_names
 from keras_multigrid.data.videos.open_video import DecodeError, OpenVideo, in_order, reason
+from keras_multigrid.data.videos.picture_header import PictureHeader
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+IMAGE_SUFFIXES = (
+    ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff",
+    ".webp",
+)  # fmt: skip
 
 # How many times smaller an image is decoded.
 _FLAGS = {
-    1: cv2.IMREAD_COLOR_RGB,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
+    # OpenCV's versions turn other formats, and miss EXIF that does not come first.
+    times: flag | cv2.IMREAD_IGNORE_ORIENTATION
+    for times, flag in {
+        1: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH,
+        2: cv2.IMREAD_REDUCED_COLOR_2,
+        4: cv2.IMREAD_REDUCED_COLOR_4,
+        8: cv2.IMREAD_REDUCED_COLOR_8,
+    }.items()
 }
-# Number of the EXIF entry for the rotation of a picture.
-_ORIENTATION = 0x0112
+_NO_IMAGE = "it is cut off, or no image"
+# 8192 x 4320 are 35.4 million.
+_MOST_PIXELS = 36_000_000
+# The largest value of 12 bits, which most formats keep in 16.
+_MOST_OF_12_BITS = 4095
+# Pictures of a video that are looked at to tell 12 bits from 16.
+_LOOKED_AT = 5
 
 
 class Images(Protocol):
@@ -69,6 +84,9 @@ class Pictures(OpenVideo):
     JPEGs of twice, four or eight times the requested short side are decoded at a half, a quarter or
     an eighth of their size, which takes less time.
 
+    Colours of 16 bits are scaled by their own depth, the same for all pictures of a video: 12 bits
+    if none of five pictures, spread over it, has a value above 4,095.
+
     Args:
         images: the pictures, in order.
         path: of the video, for errors.
@@ -91,68 +109,133 @@ class Pictures(OpenVideo):
 
     def frames(self) -> Iterator[tuple[np.ndarray, bytes | None]]:
         for index in range(self.num_frames):
-            content = self._images[index]
-            frame = _decoded(content, 1, self._images.name(index))
+            content = self._content(index)
+            frame = self._in_8_bits(_decoded(content, 1, self._images.name(index)))
             yield frame, content if _is_plain_jpeg(content) else None
 
     def _reduction(self, short_side: int) -> int:
         """How many times smaller JPEGs can be decoded, and still have the shorter side."""
-        try:
-            with Image.open(io.BytesIO(self._images[0])) as image:
-                times = min(image.size) // short_side if image.format == "JPEG" else 1
-        except (OSError, Image.DecompressionBombError) as error:
-            if files.is_machine_fault(error):
-                raise
+        content = self._content(0)
+        header = PictureHeader.of(content)
+        if header is None or not _is_jpeg(content):
             # Decoding raises the error.
             return 1
+        times = min(header.height, header.width) // short_side
         return max(n for n in _FLAGS if n <= max(times, 1))
 
     def _read_image(self, index: int, reduction: int) -> np.ndarray:
         name = self._images.name(index)
+        return self._in_8_bits(_decoded(self._content(index), reduction, name))
+
+    def _content(self, index: int) -> bytes:
         try:
-            content = self._images[index]
+            return self._images[index]
         except OSError as error:
             if files.is_machine_fault(error):
                 raise
+            name = self._images.name(index)
             raise DecodeError(f"Cannot decode the image '{name}': {reason(error)}.") from error
-        return _decoded(content, reduction, name)
+
+    def _in_8_bits(self, image: np.ndarray) -> np.ndarray:
+        if image.dtype == np.uint8:
+            return image
+        if not self._has_12_bits:
+            return (image >> 8).astype(np.uint8)
+        return (np.minimum(image, _MOST_OF_12_BITS) >> 4).astype(np.uint8)
+
+    @functools.cached_property
+    def _has_12_bits(self) -> bool:
+        """Whether the values of 16-bit pictures are 12 bits, which few files say of themselves."""
+        # Not of one picture alone: a video of 16 bits may have dark ones.
+        for index in np.unique(np.linspace(0, self.num_frames - 1, _LOOKED_AT).round()).astype(int):
+            # Whoever wants it gets to know what is wrong with it.
+            with contextlib.suppress(DecodeError):
+                image = _decoded(self._content(index), 1, self._images.name(index))
+                if image.max() > _MOST_OF_12_BITS:
+                    return False
+        return True
 
 
 def _decoded(content: bytes, reduction: int, name: str) -> np.ndarray:
+    """A picture, upright: (height, width, 3), uint8 or for deeper ones uint16."""
     if not content:
         raise DecodeError(f"Cannot decode the image '{name}': it is empty.")
-    is_jpeg = content[:2] == b"\xff\xd8"
+    header = PictureHeader.of(content)
+    if header is None:
+        raise DecodeError(f"Cannot decode the image '{name}': {_NO_IMAGE}.")
+    # Before the pixels take their memory: a picture of some kilobytes may ask for gigabytes.
+    if header.height * header.width > _MOST_PIXELS:
+        raise DecodeError(f"Cannot decode the image '{name}': it is too large.")
+    if header.is_animated or _is_animated_gif(content):
+        raise DecodeError(f"Cannot decode the image '{name}': it moves, so it is no frame.")
+    is_jpeg = _is_jpeg(content)
     try:
-        array = np.frombuffer(content, np.uint8)
-        image = cv2.imdecode(array, _FLAGS[reduction if is_jpeg else 1])
-    except cv2.error as error:
-        raise DecodeError(f"Cannot decode the image '{name}': it is too large.") from error
-    if image is None:
-        raise DecodeError(f"Cannot decode the image '{name}': it is cut off, or no image.")
-    if reduction == 1:
-        return image
-    if is_jpeg:
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
-    # Among JPEGs, which are rounded up.
-    height, width = (-(-side // reduction) for side in image.shape[:2])
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        if content[:3] == b"GIF":
+            image = _decoded_gif(content)
+        else:
+            image = cv2.imdecode(
+                np.frombuffer(content, np.uint8), _FLAGS[reduction if is_jpeg else 1]
+            )
+    except cv2.error:
+        image = None
+    if image is None or image.dtype not in (np.uint8, np.uint16):
+        raise DecodeError(f"Cannot decode the image '{name}': {_NO_IMAGE}.")
+    if is_jpeg and reduction > 1:
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+    elif reduction > 1:
+        # Among JPEGs, which are rounded up.
+        height, width = (-(-side // reduction) for side in image.shape[:2])
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return header.upright(image)
+
+
+def _is_jpeg(content: bytes) -> bool:
+    return content[:2] == b"\xff\xd8"
+
+
+def _decoded_gif(content: bytes) -> np.ndarray | None:
+    # OpenCV may be built without GIF.
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return np.asarray(image.convert("RGB"))
+    except Exception:
+        # What Pillow raises of damaged files is any error.
+        return None
+
+
+def _is_animated_gif(content: bytes) -> bool:
+    if content[:3] != b"GIF":
+        return False
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return image.is_animated
+    except Exception:
+        return False
 
 
 def _is_plain_jpeg(content: bytes) -> bool:
-    with Image.open(io.BytesIO(content)) as image:
-        is_upright = image.getexif().get(_ORIENTATION, 1) == 1
-        return image.format == "JPEG" and image.mode in ("RGB", "L") and is_upright
+    """Whether all readers decode it to the same picture: a JPEG in RGB or gray, upright."""
+    header = PictureHeader.of(content)
+    if not _is_jpeg(content) or header is None or header.orientation != 1:
+        return False
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return image.mode in ("RGB", "L")
+    except Exception:
+        return False
+
+
+def listed_images(folder: str) -> list[str]:
+    """Names of the images in a folder, whatever they are called, in no order."""
+    names = [name for name in files.list_folder(folder) if name[0] != "."]
+    return [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
 
 
 def image_paths(folder: str) -> list[str]:
-    """The images in a folder, in natural order: 2.jpg before 10.jpg."""
+    """The images in a folder, in the order of their numbers: 2.jpg before 10.jpg.
+
+    Raises:
+        DecodeError: their names are those of several videos.
+    """
     folder = folder.rstrip("/")
-    names = [name for name in files.list_folder(folder) if name[0] != "."]
-    images = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
-    return [f"{folder}/{name}" for name in sorted(images, key=_natural_order)]
-
-
-def _natural_order(name: str) -> tuple[list[str | int], str]:
-    # A split by digits alternates text and number, so that like meets like when lists compare.
-    parts = re.split(r"(\d+)", name)
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
+    return [f"{folder}/{name}" for name in frame_names(listed_images(folder), folder)]

@@ -1,19 +1,22 @@
 """A video and its label, and the set of videos that a model learns from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from keras_multigrid import files
 from keras_multigrid.data.videos.open_video import OpenVideo
 from keras_multigrid.data.videos.pictures import IMAGE_SUFFIXES, ImageFiles, Pictures, image_paths
+from keras_multigrid.data.videos.span import Span, SpannedVideo
 from keras_multigrid.data.videos.video_file import VideoFile
 from keras_multigrid.task import MultiLabel, Task, classification
 
-__all__ = ["IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "VideoRecord", "VideoSet"]
+__all__ = ["IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "Span", "VideoRecord", "VideoSet"]
 
 VIDEO_SUFFIXES = (
-    ".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"
+    ".3g2", ".3gp", ".asf", ".avi", ".divx", ".f4v", ".flv", ".gif", ".m2ts", ".m2v", ".m4v",
+    ".mkv", ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob",
+    ".webm", ".wmv", ".y4m",
 )  # fmt: skip
 
 
@@ -27,6 +30,7 @@ class VideoRecord:
             task of your own whatever its `encode` takes.
         frame_paths: frame images in order; empty: `path` is decoded.
         frame_labels: class indices of each frame, as many as `frame_paths`; empty: not known.
+        span: the part of an untrimmed video that the label is for; None: all of it.
 
     Example:
 
@@ -38,6 +42,7 @@ class VideoRecord:
     label: Any
     frame_paths: tuple[str, ...] = ()
     frame_labels: tuple[tuple[int, ...], ...] = ()
+    span: Span | None = None
 
     def open(self, detail: int | None = None) -> OpenVideo:
         """Open the video to read from it.
@@ -49,6 +54,10 @@ class VideoRecord:
         Raises:
             OSError, DecodeError, av.FFmpegError: it cannot be read.
         """
+        video = self._open_whole()
+        return video if self.span is None else SpannedVideo(video, self.span, self.path)
+
+    def _open_whole(self) -> OpenVideo:
         labels = self.label, self.frame_labels
         if self.frame_paths:
             return Pictures(ImageFiles(self.frame_paths), self.path, *labels)
@@ -75,6 +84,7 @@ class VideoSet:
         multi_label: labels are tuples of classes.
         task: what a label is. None means `SingleLabel(class_names)`, or `MultiLabel(class_names)`
             with `multi_label`.
+        notes: sentences on what was left out or assumed when the set was read.
 
     Raises:
         ValueError: if a video has a label that the task has not.
@@ -91,6 +101,7 @@ class VideoSet:
     class_names: tuple[str, ...] = ()
     multi_label: bool = False
     task: Task | None = None
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self):
         task, names = self.task, self.class_names

@@ -1,6 +1,7 @@
 """Videos in files that FFmpeg reads."""
 
 import io
+from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import islice, repeat
 from typing import Any
@@ -65,6 +66,15 @@ class VideoFile(OpenVideo):
         if frame is None:
             raise DecodeError(f"Cannot decode '{self._path}': no frame could be decoded.")
         yield from repeat((to_rgb(frame, reformatter), None), self.num_frames - count)
+
+    def frame_at(self, seconds):
+        times = []
+        if self._container.format.name == MP4:
+            times = sorted(e.timestamp for e in self._stream.index_entries if not e.is_discard)
+        if times and len(times) == self.num_frames:
+            return bisect_left(times, times[0] + round(seconds / self._stream.time_base))
+        rate = self._stream.average_rate
+        return round(seconds * rate) if rate else None
 
     def close(self) -> None:
         self._container.close()

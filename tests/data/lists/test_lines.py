@@ -42,3 +42,9 @@ def test_readers_go_on_past_bad_lines_that_are_collected(tmp_path):
     # Only there.
     with pytest.raises(BadLinesError):
         path_label_lists(train, validation=train)
+
+
+def test_no_path_holds_a_nul_byte(tmp_path):
+    train = write(tmp_path / "train.txt", "a.mp4 0\nb\0.mp4 1\n")
+    with pytest.raises(BadLinesError, match="line 2: no path holds a NUL byte"):
+        path_label_lists(train, validation=train)

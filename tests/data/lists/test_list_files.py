@@ -1,7 +1,9 @@
+import pytest
+
 from keras_multigrid.data.lists.frame_lists import charades_frame_lists
 from keras_multigrid.data.lists.path_lists import path_label_lists
 from keras_multigrid.data.lists.writing import write_lists
-from keras_multigrid.data.videos.video import VideoRecord, VideoSet
+from keras_multigrid.data.videos.video import Span, VideoRecord, VideoSet
 
 
 def test_videos_are_read_back(tmp_path):
@@ -37,6 +39,49 @@ def test_classes_named_by_numbers_are_read_back(tmp_path):
     assert videos == path_label_lists(
         files.train, validation=files.validation, class_names=files.class_names
     )
+
+
+def test_paths_that_could_be_read_otherwise_are_quoted(tmp_path):
+    names = ("eli 120", "a,", "b,7", "c 1.5", 'the "d" 3', "e 3.mp4")
+    records = tuple(VideoRecord(path=f"/data/{name}", label=0) for name in names)
+    videos = VideoSet(train=records, validation=records, class_names=("walk",))
+    files = write_lists(videos, str(tmp_path))
+    assert videos == path_label_lists(
+        files.train, validation=files.validation, class_names=files.class_names
+    )
+    assert (tmp_path / "train.txt").read_text().splitlines()[0] == '"/data/eli 120" walk'
+
+
+def test_several_labels_are_read_back(tmp_path):
+    labels = ((0, 2), (1,), ())
+    records = tuple(
+        VideoRecord(path=f"/data/a, {number}.mp4", label=label)
+        for number, label in enumerate(labels)
+    )
+    names = ("run, fast", "walk", "ride a bike")
+    videos = VideoSet(train=records, validation=records, class_names=names, multi_label=True)
+    files = write_lists(videos, str(tmp_path))
+    assert videos == path_label_lists(
+        files.train, validation=files.validation, class_names=files.class_names, multi_label=True
+    )
+
+
+@pytest.mark.parametrize("unit", ["seconds", "frames"])
+def test_parts_of_videos_are_read_back(tmp_path, unit):
+    records = tuple(
+        VideoRecord(
+            path="/data/a, b.mp4", label=0, span=Span(start=start, end=start + 8, unit=unit)
+        )
+        for start in (0, 1000000)
+    )
+    videos = VideoSet(train=records, validation=records[:1], class_names=("walk",))
+    files = write_lists(videos, str(tmp_path))
+    assert videos == path_label_lists(
+        files.train, validation=files.validation, class_names=files.class_names
+    )
+    mixed = (records[0], VideoRecord(path="/data/c.mp4", label=0))
+    with pytest.raises(ValueError, match=r"Received: '/data/c\.mp4' with span=None"):
+        write_lists(VideoSet(train=mixed, validation=mixed, class_names=("walk",)), str(tmp_path))
 
 
 def frames(folder, *labels):

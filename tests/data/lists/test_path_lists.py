@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import time
@@ -6,9 +7,10 @@ import pytest
 
 from keras_multigrid.data.lists.folders import class_folders
 from keras_multigrid.data.lists.frame_lists import charades_frame_lists
+from keras_multigrid.data.lists.lines import BadLinesError, collect_bad_lines
 from keras_multigrid.data.lists.path_lists import path_label_lists
 from keras_multigrid.data.lists.split_rules import by_fraction, by_pattern
-from keras_multigrid.data.videos.video import VideoRecord, VideoSet
+from keras_multigrid.data.videos.video import Span, VideoRecord, VideoSet
 
 
 def write(path, text=""):
@@ -79,6 +81,62 @@ def test_class_folders_with_a_second_root(weizmann, tmp_path):
     videos = class_folders(weizmann, validation=second)
     assert len(videos.train) == 4
     assert labels_by_path(videos.validation, second) == {"run/new.webm": 0, "walk/new.webm": 1}
+
+
+def test_what_class_folders_leave_out_is_counted(weizmann):
+    for name in (
+        "run/a.mp4.part",
+        "run/b.mp4.part",
+        "run/c.webp",
+        "run/sub/d.mp4",
+        "walk/e/1.heic",
+    ):
+        write(weizmann / name)
+    (weizmann / "walk" / "away.mp4").symlink_to("/mnt/away/b.mp4")
+    (weizmann / "walk" / "away").symlink_to("/mnt/away/b")
+    (weizmann / "walk" / "away.txt").symlink_to("/mnt/away/b.txt")
+    (weizmann / "jump").symlink_to("/mnt/away/jump")
+    os.mkfifo(weizmann / "walk" / "pipe.mp4")
+    videos = class_folders(weizmann, validation=by_pattern("/denis_"))
+    # Links that lead nowhere are videos that are missing.
+    assert labels_by_path(videos.train, weizmann) == {
+        "run/eli_run": 0,
+        "walk/away": 1,
+        "walk/away.mp4": 1,
+        "walk/ida_walk.avi": 1,
+    }
+    assert sorted(videos.notes) == [
+        f"broken links beside the class folders left out: 1, such as '{weizmann}/jump'",
+        f"broken links left out: 1, such as '{weizmann}/walk/away.txt'",
+        f"broken links taken for missing videos: 2, such as '{weizmann}/walk/away'",
+        f"files beside the class folders left out: 1, such as '{weizmann}/labels.txt'",
+        f"files with the suffix .part left out: 2, such as '{weizmann}/run/a.mp4.part'",
+        f"files without suffix left out: 1, such as '{weizmann}/run/README'",
+        f"folders of pictures of another kind, .heic, left out: 1, such as '{weizmann}/walk/e'",
+        "folders that hold no pictures, but videos or folders, left out: 1, such as "
+        f"'{weizmann}/run/sub'",
+        f"folders without pictures left out: 1, such as '{weizmann}/run/no_frames'",
+        f"pictures outside of a folder of frames left out: 1, such as '{weizmann}/run/c.webp'",
+        f"what is neither file nor folder left out: 1, such as '{weizmann}/walk/pipe.mp4'",
+    ]
+
+
+def test_many_reasons_are_added_up(weizmann):
+    for number in range(20):
+        write(weizmann / "run" / f"a.{number}")
+    notes = class_folders(weizmann, validation=by_pattern("/denis_")).notes
+    assert len(notes) == 13
+    assert notes[-1] == "others left out: 11"
+
+
+@pytest.mark.parametrize(
+    "suffix",
+    ["3g2", "asf", "divx", "f4v", "gif", "m2ts", "m2v", "mpe", "MTS", "mxf", "ogv", "vob", "y4m"],
+)
+def test_more_suffixes_of_videos_are_taken(weizmann, suffix):
+    write(weizmann / "walk" / f"new.{suffix}")
+    videos = class_folders(weizmann, validation=by_pattern("/denis_"))
+    assert f"walk/new.{suffix}" in labels_by_path(videos.train, weizmann)
 
 
 def test_class_folders_names_classes_that_differ(weizmann, tmp_path):
@@ -166,6 +224,115 @@ def test_a_bad_line_is_named(tmp_path, line, class_names, reason):
     assert f"Received: '{line}'" in str(error.value)
 
 
+def test_lists_of_other_tools(tmp_path):
+    for name in ("a.mp4", "a b.mp4", "#7.mp4", "eli/1.jpg", "ida 2/1.jpg"):
+        write(tmp_path / "videos" / name)
+    train = write(
+        tmp_path / "train.txt",
+        '"a b.mp4" 0\na.mp4, 1\n#7.mp4 2\n#8.mp4 2\na.mp4 120 3\neli 120 1\n"ida 2" 0\n# no 1\n',
+    )
+    videos = path_label_lists(train, validation=train, root=tmp_path / "videos")
+    assert [(r.path.removeprefix(f"{tmp_path}/videos/"), r.label) for r in videos.train] == [
+        ("a b.mp4", 0),
+        ("a.mp4", 1),
+        ("#7.mp4", 2),
+        ("a.mp4", 3),
+        ("eli", 1),
+        ("ida 2", 0),
+    ]
+    assert videos.notes == ("lines were read as `path frames label`",)
+    assert videos.num_classes == 4
+
+
+def test_a_label_by_mistake_makes_no_classes(tmp_path):
+    good = write(tmp_path / "good.txt", "a.mp4 0\nb.mp4 999\n")
+    assert path_label_lists(good, validation=good).num_classes == 1000
+    for label, text in ((1000, "1,001"), (1_000_000_000, "1,000,000,001")):
+        bad = write(tmp_path / "bad.txt", f"a.mp4 0\nb.mp4 {label}\n")
+        with pytest.raises(BadLinesError) as error:
+            path_label_lists(bad, validation=good)
+        assert str(error.value) == (
+            f"{bad}, line 2: the label {label} would make {text} classes, of 4 lines; name the "
+            f"classes with `class_names` if there are as many. Received: 'b.mp4 {label}'. "
+            "Correct the line."
+        )
+    with collect_bad_lines() as bad_lines:
+        videos = path_label_lists(bad, validation=good)
+    assert [record.path for record in videos.train] == ["a.mp4"]
+    assert len(bad_lines) == 1
+    # Not even a number that Python takes for one.
+    bad = write(tmp_path / "bad.txt", f"a.mp4 {'9' * 5000}\n")
+    with pytest.raises(BadLinesError):
+        path_label_lists(bad, validation=good)
+
+
+def test_as_many_classes_as_lines_may_have(tmp_path):
+    lines = "".join(f"{number}.mp4 {number}\n" for number in range(1500))
+    train = write(tmp_path / "train.txt", lines)
+    assert path_label_lists(train, validation=train).num_classes == 1500
+
+
+def test_doubled_class_names(tmp_path):
+    train = write(tmp_path / "train.txt", "1.mp4 walk\n")
+    names = write(tmp_path / "names.txt", "walk\nrun\nwalk\n")
+    for class_names in (names, ("walk", "run", "walk")):
+        with pytest.raises(
+            ValueError, match=r"must differ. Received: 'walk' for the classes \[0, 2"
+        ):
+            path_label_lists(train, validation=train, class_names=class_names)
+
+
+def test_several_labels(tmp_path):
+    train = write(tmp_path / "train.txt", "a.mp4 3\nb.mp4 0,2\nc.mp4 2 0 2\n")
+    videos = path_label_lists(train, validation=train, multi_label=True)
+    assert videos.multi_label
+    assert [record.label for record in videos.train] == [(3,), (0, 2), (0, 2)]
+    assert videos.class_names == ("0", "1", "2", "3")
+    with pytest.raises(BadLinesError, match="line 2: it has several labels: set multi_label=True"):
+        path_label_lists(train, validation=train)
+
+
+def spans(videos):
+    return [(r.path, r.span.start, r.span.end, r.span.unit, r.label) for r in videos.train]
+
+
+def test_parts_of_untrimmed_videos(tmp_path):
+    train = write(tmp_path / "train.txt", "a.mp4,0,10,1\na.mp4,12.5,20,0\n")
+    videos = path_label_lists(train, validation=train)
+    assert spans(videos) == [("a.mp4", 0, 10, "seconds", 1), ("a.mp4", 12.5, 20, "seconds", 0)]
+    assert videos.notes == (
+        "lines were read as `path start end label`",
+        "starts and ends were read as seconds",
+    )
+    # The other list's numbers tell the unit, too.
+    validation = write(tmp_path / "val.txt", "a.mp4 30 40 1\n")
+    videos = path_label_lists(train, validation=validation)
+    assert videos.validation[0].span == Span(start=30, end=40, unit="seconds")
+    named = write(tmp_path / "named.csv", "path,start_frame,end_frame,label\na.mp4,0,10,1\n")
+    assert spans(path_label_lists(named, validation=named)) == [("a.mp4", 0, 10, "frames", 1)]
+    named = write(tmp_path / "named.csv", "video,t_start,t_end,label\na.mp4,0,10,1\n")
+    assert spans(path_label_lists(named, validation=named)) == [("a.mp4", 0, 10, "seconds", 1)]
+
+
+def test_whole_numbers_may_be_seconds_or_frames(tmp_path):
+    train = write(tmp_path / "train.txt", "a.mp4,0,10,1\na.mp4,12,20,0\n")
+    with pytest.raises(BadLinesError) as error:
+        path_label_lists(train, validation=train)
+    assert str(error.value) == (
+        f"{train}, line 1: its numbers may be seconds or frames: set `spans` to one of them (for "
+        "several labels set multi_label=True). Received: 'a.mp4,0,10,1'. Correct the line."
+    )
+    videos = path_label_lists(train, validation=train, spans="frames")
+    assert spans(videos) == [("a.mp4", 0, 10, "frames", 1), ("a.mp4", 12, 20, "frames", 0)]
+    with pytest.raises(ValueError, match="`spans`"):
+        path_label_lists(train, validation=train, spans="minutes")
+    half = write(tmp_path / "half.txt", "a.mp4,0.5,10,1\n")
+    with pytest.raises(BadLinesError, match="must be whole numbers of frames"):
+        path_label_lists(half, validation=half, spans="frames")
+    with pytest.raises(BadLinesError, match="it must be `path,start,end,label`"):
+        path_label_lists(half, validation=write(tmp_path / "a.txt", "a.mp4 1\n"), spans="seconds")
+
+
 def test_class_names_from_a_file(tmp_path):
     names = write(tmp_path / "class_names.txt", "run\nride a bike\n#hash\n")
     train = write(tmp_path / "train.txt", "1.mp4 1\n2.mp4 run\n")
@@ -251,6 +418,14 @@ def test_charades_frames_share_their_labels(tmp_path):
     labels = [*videos.train[0].frame_labels, *videos.validation[0].frame_labels]
     assert labels == [(3, 5)] * 5
     assert len({id(label) for label in labels}) == 1
+
+
+def test_a_video_may_be_called_by_a_hash(tmp_path):
+    write(tmp_path / "#7" / "1.jpg")
+    lines = '#7 2 0 #7/1.jpg "5"\n#8 2 0 #8/1.jpg "5"\n# a comment\n'
+    train = write(tmp_path / "train.csv", CHARADES + lines)
+    videos = charades_frame_lists(train, validation=train, root=tmp_path)
+    assert [os.path.basename(record.path) for record in videos.train] == ["46GP8", "N11GT", "#7"]
 
 
 @pytest.mark.parametrize(
