@@ -5,6 +5,9 @@ fails there and nowhere else. Needs neither Keras nor TensorFlow until a functio
 """
 
 import os
+import sys
+import weakref
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +81,72 @@ def is_in_fit(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def count_steps_begun(model: "keras.Model") -> "Callable[[], int] | None":
+    """Let a model count the training steps whose batch has come.
+
+    `fit` on TensorFlow waits for a batch and trains on it in one call. Without the control
+    dependencies here, what needs no batch, such as a random number or a weight decay, would happen
+    while it waits. So as long as the count is that of the steps that have ended, the model is as
+    the last step left it.
+
+    Args:
+        model: its `train_step` is wrapped in place, once; before `fit` makes its function.
+
+    Returns:
+        A function that gives the count, in any thread; None on other backends, and where other
+        processes have replicas, too.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    strategy = model.distribute_strategy
+    count = strategy.num_replicas_in_sync
+    if count > 1 and len(strategy.extended.worker_devices) < count:
+        return None
+    if model not in _steps_begun:
+        with strategy.scope():
+            _steps_begun[model] = tf.Variable(
+                0,
+                dtype=tf.int64,
+                trainable=False,
+                synchronization=tf.VariableSynchronization.ON_READ,
+                aggregation=tf.VariableAggregation.SUM,
+            )
+        model.train_step = _counted(model.train_step, _steps_begun[model])
+        model.train_function = None
+    steps = _steps_begun[model]
+
+    def steps_begun() -> int:
+        return max(int(part.numpy()) for part in strategy.experimental_local_results(steps))
+
+    return steps_begun
+
+
+# Not an attribute of the model: Keras would save it.
+_steps_begun: "weakref.WeakKeyDictionary[keras.Model, tf.Variable]" = weakref.WeakKeyDictionary()
+
+
+def _counted(train_step: Callable, steps: "tf.Variable") -> Callable:
+    import tensorflow as tf
+
+    def counted(data):
+        parts = tf.nest.flatten(data, expand_composites=True)
+        with tf.control_dependencies([part for part in parts if part is not None]):
+            begun = steps.assign_add(1, read_value=False)
+        with tf.control_dependencies([begun]):
+            return train_step(data)
+
+    return counted
+
+
+def is_fitting(thread: int) -> bool:
+    """Whether `fit` or `evaluate` is under way in a thread, by `threading.get_ident()` there."""
+    return is_in_fit(sys._current_frames().get(thread))
 
 
 # ---- Distribution strategies ---------------------------------------------------------------------

@@ -21,7 +21,7 @@ KERAS = {"keras", "numpy"}
 SCHEDULE = ours("schedule", "checks")
 LEARNING_RATE = KERAS | SCHEDULE | ours("learning_rate", "compat")
 FILES = ours("files", "remote_files")
-CALLBACKS = LEARNING_RATE | FILES | ours("figures", "monitor", "replicas")
+CALLBACKS = LEARNING_RATE | FILES | ours("figures", "monitor", "replicas", "signals")
 CALLBACKS |= {"h5py", "tensorboard", "PIL", "absl"}
 DATA = {"tensorflow", "numpy", "av", "cv2", "PIL", "absl"}
 DATA |= SCHEDULE | FILES | ours("compat", "lazy", "monitor", "task")
@@ -32,6 +32,7 @@ ALLOWED = {
     "moved": set(),
     "checks": set(),
     "monitor": set(),
+    "signals": set(),
     "schedule": ours("checks"),
     "compat": KERAS | {"tensorflow"},
     "learning_rate": LEARNING_RATE,
