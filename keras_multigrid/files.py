@@ -24,6 +24,7 @@ from keras_multigrid.remote_files import (  # noqa: F401
     StorageUnavailableError,
     check_scheme,
     is_remote,
+    redacted,
     retry_seconds,
 )
 
@@ -41,6 +42,17 @@ class Status:
     size: int
     modified: int
     is_folder: bool
+
+
+def expanded(path: str | None) -> str | None:
+    """A path of the user's, in which `~` is his home; as text. None stays None.
+
+    Example:
+
+    >>> expanded("~/runs/first")
+    '/home/me/runs/first'
+    """
+    return None if path is None else os.path.expanduser(os.fspath(path))
 
 
 # ---- Reading -------------------------------------------------------------------------------------
@@ -165,8 +177,8 @@ def list_folder(path: str) -> list[str]:
     check_scheme(path)
     if remote_files.is_web(path):
         raise StorageError(
-            f"Cannot list {path}: {remote_files.scheme(path)}:// has no folders. Name each file "
-            "in a list, or use a file system that has folders, such as s3://."
+            f"Cannot list {redacted(path)}: {remote_files.scheme(path)}:// has no folders. Name "
+            "each file in a list, or use a file system that has folders, such as s3://."
         )
 
     def call(tf):
@@ -296,4 +308,5 @@ def storage_errors(path: str, action: str) -> Iterator[None]:
     except StorageError:
         raise
     except OSError as error:
-        raise StorageError(f"Cannot {action} {path}: {error.strerror or error}.") from error
+        reason = error.strerror or error
+        raise StorageError(redacted(f"Cannot {action} {path}: {reason}.")) from error

@@ -8,6 +8,7 @@ in the workers of an input service, use them as well.
 import contextlib
 import errno
 import functools
+import hashlib
 import os
 import random
 import re
@@ -33,6 +34,12 @@ _CLIENT = {
 }
 # What curl says of an answer that is larger than what was asked for.
 _NO_RANGES = "Unable to perform (23)"
+# An address, and what of it may be secret. Passwords may hold a slash, ports are numbers. A query
+# has an equals sign: for other file systems than web servers a question mark is part of a name.
+_ADDRESS = re.compile(
+    r"""(?P<scheme>\b[A-Za-z][\w+.-]*://)(?:[^\s/'"@:?#]*(?::(?!\d*/)[^\s'"@]*)?@)*"""
+    r"""(?P<place>[^\s'"?]*)(?P<query>\?(?!hidden-)[^\s'"=?]+=[^\s'"]*[^\s'":;,.)])?"""
+)
 # Errors that another attempt may not meet; the last two mean fewer bytes than the file has.
 _TRANSIENT = (
     *("UnknownError", "InternalError", "UnavailableError", "AbortedError"),
@@ -60,6 +67,36 @@ def scheme(path: str) -> str:
     return path.split("://")[0]
 
 
+def redacted(text: str) -> str:
+    """A text without the secrets of the addresses in it: for logs, lists and saved settings.
+
+    User names and passwords go, and the query of a signed address gives way to a short digest of
+    it, by which addresses can still be told apart.
+
+    Example:
+
+    >>> redacted("Cannot read https://me:word@host/1.mp4?X-Amz-Signature=3f2a: denied.")
+    'Cannot read https://host/1.mp4?hidden-0a828c54: denied.'
+    """
+    return _ADDRESS.sub(_without_secrets, text)
+
+
+def _without_secrets(address: re.Match) -> str:
+    query = address["query"]
+    if query:
+        query = f"?hidden-{hashlib.sha256(query.encode('utf-8', 'replace')).hexdigest()[:8]}"
+    return f"{address['scheme']}{address['place']}{query or ''}"
+
+
+def _redact_record(record) -> bool:
+    record.msg, record.args = redacted(record.getMessage()), None
+    return True
+
+
+# Whatever this package logs.
+logging.get_absl_logger().addFilter(_redact_record)
+
+
 def is_web(path: str) -> bool:
     """Whether a remote path is on a web server, which has no folders."""
     return scheme(path) in ("http", "https")
@@ -83,8 +120,8 @@ def check_scheme(path: str) -> None:
     if scheme(path) not in schemes:
         raise ValueError(
             f"TensorFlow {tf.__version__} has no file system for {scheme(path)}:// here. Received: "
-            f"{path!r}. It has: {', '.join(sorted(filter(None, schemes)))}. s3, http and others "
-            "come with tensorflow-io 0.37.1, which works with TensorFlow up to 2.17: "
+            f"{redacted(path)!r}. It has: {', '.join(sorted(filter(None, schemes)))}. s3, http and "
+            "others come with tensorflow-io 0.37.1, which works with TensorFlow up to 2.17: "
             "pip install -c constraints.txt '.[cpu,io]'."
         )
 
@@ -130,15 +167,17 @@ def ask(path: str, action: str, call: Callable[[Any], Value]) -> Value:
         try:
             return call(tf)
         except tf.errors.NotFoundError:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
+            missing = os.strerror(errno.ENOENT)
+            raise FileNotFoundError(errno.ENOENT, missing, redacted(path)) from None
         except tf.errors.OpError as error:
-            what, seconds = f"{action} {path}: {_reason(error)}", time.monotonic() - begun
+            what = redacted(f"{action} {path}: {_reason(error)}")
+            seconds = time.monotonic() - begun
             if not isinstance(error, transient) or _NO_RANGES in error.message:
-                raise StorageError(f"Cannot {what}.") from error
+                raise StorageError(f"Cannot {what}.") from None
             if seconds >= limit:
                 raise StorageUnavailableError(
                     f"Cannot {what}. Tried for {seconds:.0f} s; {_VARIABLE} sets for how long."
-                ) from error
+                ) from None
         # Many readers wait at once: they must not all come back at the same moment.
         pause = min(wait * _jitter.uniform(0.5, 1.0), limit - seconds)
         logging.warning("Cannot %s. Trying again in %.1f s, for %.0f s in all.", what, pause, limit)

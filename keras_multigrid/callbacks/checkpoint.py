@@ -103,7 +103,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
             check_integer("every", every)
         check_integer("keep", keep)
         check_choice("mode", mode, ("max", "min"))
-        self.folder = str(folder)
+        self.folder = files.expanded(folder)
         files.check_scheme(self.folder)
         self._every, self._keep = every, keep
         self._monitor, self._mode = monitor, mode

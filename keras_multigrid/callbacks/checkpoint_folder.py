@@ -17,6 +17,7 @@ import numpy as np
 from absl import logging
 
 from keras_multigrid import files
+from keras_multigrid.callbacks.settings import parse_settings
 
 Value = TypeVar("Value")
 
@@ -78,6 +79,7 @@ def load_checkpoint(model: keras.Model, folder: str, *, best: str | None = None)
         FileNotFoundError: if there is no such checkpoint.
         StorageError: if it cannot be read.
     """
+    folder = files.expanded(folder)
     files.check_scheme(folder)
     saved = read_index(folder)
     if best is not None:
@@ -206,9 +208,7 @@ def read_state(content: bytes) -> State:
             [np.array(state[f"{name}/{number}"]) for number in range(len(state[name]))]
             for name in ("random", "metrics")
         )
-        settings = json.loads(np.array(state["settings"]).tobytes())
-    if not isinstance(settings, dict):
-        raise ValueError("its settings are no JSON object")
+        settings = parse_settings(np.array(state["settings"]).tobytes().decode())
     return State(content=content, settings=settings, random=random, metrics=metrics)
 
 

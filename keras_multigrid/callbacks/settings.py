@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_multigrid import files
 from keras_multigrid.learning_rate import policy_of
 
 # Settings that may change: Keras counts names up; replicas matter by the grids they make.
@@ -18,14 +19,29 @@ class ChangedSettingsError(ValueError):
 
 
 def settings_of(model: keras.Model, others: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted name to value, as JSON takes it: those of a model's optimizer, and others."""
+    """Dotted name to value, as JSON takes it: those of a model's optimizer, and others.
+
+    Without the secrets of addresses, as they are saved.
+    """
     optimizer = {"class": type(model.optimizer).__name__, **model.optimizer.get_config()}
     settings = {"optimizer": optimizer, **others}
     policy = policy_of(model)
     if policy is not None:
         # With other replicas it may be another, and with it all batches.
         settings["baseline_grid"] = str(policy.schedule.baseline_grid)
-    return json.loads(json.dumps(dict(_flat(settings)), default=_plain))
+    return parse_settings(json.dumps(dict(_flat(settings)), default=_plain))
+
+
+def parse_settings(text: str) -> dict[str, Any]:
+    """Settings from JSON.
+
+    Raises:
+        ValueError: it is no JSON object.
+    """
+    settings = json.loads(files.redacted(text))
+    if not isinstance(settings, dict):
+        raise ValueError("settings must be a JSON object")
+    return settings
 
 
 def changed_settings(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
