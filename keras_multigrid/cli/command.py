@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import threading
 import traceback
 
@@ -194,12 +195,13 @@ def check_local(flag: str) -> None:
     path = FLAGS[flag].value
     if "://" in path:
         raise app.UsageError(f"--{flag} must be local: copy it afterwards. Received: {path}")
+    from keras_multigrid import files
+
     folder = path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path))
-    while not os.path.lexists(folder):
-        folder = os.path.dirname(folder)
-    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
-        what = "cannot be written to" if os.path.isdir(folder) else "is no folder"
-        raise OSError(f"--{flag}: '{folder}' {what}. Received: {path}. Name another place.")
+    # By trying it: root may write anywhere, but not to a disk that is mounted read-only.
+    with files.storage_errors(path, "write"):
+        os.makedirs(folder, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
 
 
 class Progress:

@@ -161,9 +161,8 @@ def predict(
     errors = {path: f"There is no video at '{path}'." for path in paths if _is_missing(path)}
     if len(errors) == len(set(paths)):
         raise FileNotFoundError(" ".join(errors.values()))
-    task = run_folder.read_task(
-        files.expanded(classes) or os.path.join(test.run_dir, run_folder.CLASSES)
-    )
+    classes = files.expanded(classes) or os.path.join(test.run_dir, run_folder.CLASSES)
+    task = run_folder.read_task(classes)
     network = trained_network(model, task, test)
     predictor = Predictor(network, sampling=sampling, workers=workers, **test.of_predictor())
     bad_videos = BadVideos(max_share=1.0)
