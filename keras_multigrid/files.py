@@ -14,7 +14,6 @@ import dataclasses
 import io
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -27,6 +26,10 @@ from keras_multigrid.remote_files import (  # noqa: F401
     redacted,
     retry_seconds,
 )
+from keras_multigrid.temporary_files import temporary_folder
+
+# Bytes of a file that are copied at once.
+_BLOCK = 1 << 24
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +120,7 @@ def local_copy(path: str) -> Iterator[str]:
     """
     with open_file(path) as content, contextlib.ExitStack() as stack:
         if is_remote(path):
-            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            folder = stack.enter_context(temporary_folder())
             path = os.path.join(folder, os.path.basename(path))
             write(path, content.read())
         yield path
@@ -273,9 +276,10 @@ def write(path: str, content: bytes | str) -> None:
         return
 
     def call(tf):
-        # A remote file appears when it is closed.
-        with tf.io.gfile.GFile(path, "wb") as file:
-            file.write(content)
+        file = remote_files.open_to_write(tf, path)
+        file.write(content)
+        # Now it appears; not where writing has failed.
+        file.close()
 
     with storage_errors(path, "write"):
         remote_files.ask(path, "write", call)
@@ -287,8 +291,16 @@ def upload(file: str, path: str) -> None:
     Raises:
         StorageError: if it cannot be written.
     """
+
+    def call(tf):
+        with open(file, "rb") as source:
+            target = remote_files.open_to_write(tf, path)
+            while block := source.read(_BLOCK):
+                target.write(block)
+            target.close()
+
     with storage_errors(path, "write"):
-        remote_files.ask(path, "write", lambda tf: tf.io.gfile.copy(file, path, overwrite=True))
+        remote_files.ask(path, "write", call)
 
 
 def remove(path: str) -> None:

@@ -12,6 +12,7 @@ import hashlib
 import os
 import random
 import re
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -45,6 +46,8 @@ _TRANSIENT = (
     *("UnknownError", "InternalError", "UnavailableError", "AbortedError"),
     *("DeadlineExceededError", "ResourceExhaustedError", "OutOfRangeError", "DataLossError"),
 )
+# Of the process, not of a thread.
+_umask_lock = threading.Lock()
 # Waits must not draw from the random numbers of a training.
 _jitter = random.Random()
 
@@ -203,6 +206,22 @@ def status(tf: Any, path: str) -> Any:
     with contextlib.suppress(*answers, tf.errors.FailedPreconditionError):
         tf.io.gfile.stat(bucket)
     return tf.io.gfile.stat(path)
+
+
+def open_to_write(tf: Any, path: str) -> Any:
+    """A remote file, which appears there when it is closed.
+
+    tensorflow-io keeps what is written to s3:// in a file in /tmp until then: for this user alone.
+    """
+    file = tf.io.gfile.GFile(path, "wb")
+    with _umask_lock:
+        before = os.umask(0o077)
+        try:
+            # It is made now.
+            file.write(b"")
+        finally:
+            os.umask(before)
+    return file
 
 
 @functools.cache

@@ -20,7 +20,7 @@ def ours(*names: str) -> set[str]:
 KERAS = {"keras", "numpy"}
 SCHEDULE = ours("schedule", "checks")
 LEARNING_RATE = KERAS | SCHEDULE | ours("learning_rate", "compat")
-FILES = ours("files", "remote_files")
+FILES = ours("files", "remote_files", "temporary_files")
 CALLBACKS = LEARNING_RATE | FILES | ours("figures", "monitor", "replicas", "signals")
 CALLBACKS |= {"h5py", "tensorboard", "PIL", "absl"}
 DATA = {"tensorflow", "numpy", "av", "cv2", "PIL", "absl"}
@@ -33,6 +33,7 @@ ALLOWED = {
     "checks": set(),
     "monitor": set(),
     "signals": set(),
+    "temporary_files": set(),
     "schedule": ours("checks"),
     "compat": KERAS | {"tensorflow"},
     "learning_rate": LEARNING_RATE,
@@ -45,7 +46,7 @@ ALLOWED = {
     "replicas": {"keras"},
     # TensorFlow for remote files alone: checkpoints work on every backend.
     "remote_files": {"tensorflow", "tensorflow_io", "absl"},
-    "files": ours("remote_files"),
+    "files": ours("remote_files", "temporary_files"),
     "callbacks": CALLBACKS,
     "data": DATA,
     "distribute": RUNS,

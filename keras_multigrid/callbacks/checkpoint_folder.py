@@ -7,7 +7,6 @@ import json
 import math
 import os
 import re
-import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -18,6 +17,7 @@ from absl import logging
 
 from keras_multigrid import files
 from keras_multigrid.callbacks.settings import parse_settings
+from keras_multigrid.temporary_files import temporary_folder
 
 Value = TypeVar("Value")
 
@@ -182,7 +182,7 @@ def to_content(
     settings = json.dumps(settings, sort_keys=True).encode()
     random = [keras.ops.convert_to_numpy(variable) for variable in random]
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with temporary_folder() as folder:
             path = os.path.join(folder, "checkpoint.weights.h5")
             model.save_weights(path)
             with h5py.File(path, "a") as file:
@@ -243,7 +243,7 @@ def digest(content: bytes) -> str:
 
 def load_weights(model: keras.Model, content: bytes) -> None:
     """Give a model the weights of a checkpoint's content."""
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         path = os.path.join(folder, "checkpoint.weights.h5")
         with open(path, "wb") as file:
             file.write(content)

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from keras_multigrid import files
 from keras_multigrid.data.videos.video import VideoSet
 from keras_multigrid.runs.report import Report
 from keras_multigrid.task import SingleLabel, Task, classification
+from keras_multigrid.temporary_files import temporary_folder
 
 CLASSES = "classes.json"
 CURVE = "curve.json"
@@ -57,7 +57,7 @@ def read_report(run_dir: str) -> Report | None:
 def save_model(network: keras.Model, run_dir: str) -> None:
     """Write the whole network, which `keras.models.load_model` reads."""
     path = os.path.join(run_dir, MODEL)
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         # Keras wants the ending.
         unfinished = os.path.join(folder if files.is_remote(path) else run_dir, _UNFINISHED_MODEL)
         with files.appearing(path, unfinished) as file:
