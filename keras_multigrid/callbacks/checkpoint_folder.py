@@ -108,7 +108,10 @@ def read_index(folder: str) -> list[Saved]:
             )
         return []
     try:
-        saved = [Saved(**entry) for entry in json.loads(content)]
+        entries = json.loads(content)
+        if not isinstance(entries, list):
+            raise ValueError(f"it is {type(entries).__name__}")
+        saved = [Saved(**entry) for entry in entries]
         for entry in saved:
             _check_entry(entry)
         return saved

@@ -18,14 +18,19 @@ HERE = pathlib.Path(__file__).parent
 LIMIT = 60
 
 
-def start(folder, *, steps, part="train"):
-    """A training that waits for input, from that moment on."""
+def begin(folder, *, steps, part="train"):
+    """A training that will wait for input."""
     pipe = folder / "pipe"
     if not pipe.exists():
         os.mkfifo(pipe)
     script = HERE / "waiting_fit.py"
     env = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
-    process = Process(script, folder / "run", pipe, steps, part, env=env)
+    return Process(script, folder / "run", pipe, steps, part, env=env)
+
+
+def start(folder, **settings):
+    """The same, from the moment on at which it waits."""
+    process = begin(folder, **settings)
     text, end = "", time.monotonic() + LIMIT
     while "waits" not in text:
         assert process.poll() is None and time.monotonic() < end, process.stderr.read()[-3000:]
