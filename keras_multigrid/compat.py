@@ -4,8 +4,10 @@ A new release may change any of it. tests/test_compat.py holds one test per func
 fails there and nowhere else. Needs neither Keras nor TensorFlow until a function is called.
 """
 
+import contextlib
 import functools
 import os
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -77,7 +79,7 @@ def watch_batches(model: "keras.Model") -> "LastBatch":
 
 
 class LastBatch:
-    """The shape of the clips that `fit` trained on last."""
+    """The mini-batch that `fit` trained on last."""
 
     def __init__(self, model: "keras.Model"):
         self._shape = None
@@ -85,14 +87,17 @@ class LastBatch:
         if _backend() == "tensorflow":
             import tensorflow as tf
 
-            # A variable, as the step is a compiled graph; of int64, which a GPU has, too.
+            # Variables, as the step is a compiled graph; of int64, which a GPU has, too.
             with self._strategy.scope():
-                self._shape = tf.Variable(
-                    [0] * 5,
-                    dtype=tf.int64,
-                    trainable=False,
-                    synchronization=tf.VariableSynchronization.ON_READ,
-                    aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+                self._shape, self._begun = (
+                    tf.Variable(
+                        value,
+                        dtype=tf.int64,
+                        trainable=False,
+                        synchronization=tf.VariableSynchronization.ON_READ,
+                        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+                    )
+                    for value in ([0] * 5, 0)
                 )
 
     @property
@@ -102,6 +107,21 @@ class LastBatch:
         if self._strategy is not None:
             shape = self._strategy.experimental_local_results(shape)[0].numpy()
         return None if shape is None or not any(shape) else tuple(int(n) for n in shape)
+
+    @property
+    def steps_begun(self) -> int | None:
+        """Training steps whose batch has come; in any thread.
+
+        As long as they are the steps that have ended, the model is as the last one left it. None on
+        other backends, and where other processes have replicas, too.
+        """
+        strategy = self._strategy
+        if strategy is None:
+            return None
+        count = strategy.num_replicas_in_sync
+        if count > 1 and len(strategy.extended.worker_devices) < count:
+            return None
+        return max(int(part.numpy()) for part in strategy.experimental_local_results(self._begun))
 
     def note(self, batch: Any) -> None:
         """Note the shape of the one array of clips in a batch, if there is one."""
@@ -117,7 +137,23 @@ class LastBatch:
 
             self._shape.assign(tf.stack([tf.cast(n, tf.int64) for n in shape]))
 
+    def after(self, batch: Any) -> contextlib.AbstractContextManager:
+        """Inside, nothing is computed before the batch has come.
 
+        `fit` on TensorFlow waits for a batch and trains on it in one call. What needs no batch,
+        such as a random number or a weight decay, would happen while it waits.
+        """
+        if self._strategy is None:
+            return contextlib.nullcontext()
+        import tensorflow as tf
+
+        parts = tf.nest.flatten(batch, expand_composites=True)
+        with tf.control_dependencies([part for part in parts if part is not None]):
+            begun = self._begun.assign_add(1, read_value=False)
+        return tf.control_dependencies([begun])
+
+
+# Not an attribute of the model: Keras would save it.
 _watched: "weakref.WeakKeyDictionary[keras.Model, LastBatch]" = weakref.WeakKeyDictionary()
 
 
@@ -150,7 +186,8 @@ def _counted(model: "keras.Model", train_step: Callable, last: LastBatch) -> Cal
         last.note(data)
         counter = step_counter(model.optimizer)
         after = keras.ops.convert_to_tensor(counter) + 1
-        logs = train_step(data)
+        with last.after(data):
+            logs = train_step(data)
         counter.assign(after)
         return logs
 
@@ -218,6 +255,11 @@ def is_in_fit(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def is_fitting(thread: int) -> bool:
+    """Whether `fit` or `evaluate` is under way in a thread, by `threading.get_ident()` there."""
+    return is_in_fit(sys._current_frames().get(thread))
 
 
 # ---- Distribution strategies ---------------------------------------------------------------------

@@ -14,7 +14,6 @@ import dataclasses
 import io
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -27,7 +26,11 @@ from keras_multigrid.machine_faults import (  # noqa: F401
     retried,
     retry_seconds,
 )
-from keras_multigrid.remote_files import check_scheme, is_remote
+from keras_multigrid.remote_files import check_scheme, is_remote, redacted
+from keras_multigrid.temporary_files import temporary_folder
+
+# Bytes of a file that are copied at once.
+_BLOCK = 1 << 24
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,17 @@ class Status:
     size: int
     modified: int
     is_folder: bool
+
+
+def expanded(path: str | None) -> str | None:
+    """A path of the user's, in which `~` is his home; as text. None stays None.
+
+    Example:
+
+    >>> expanded("~/runs/first")
+    '/home/me/runs/first'
+    """
+    return None if path is None else os.path.expanduser(os.fspath(path))
 
 
 # ---- Reading -------------------------------------------------------------------------------------
@@ -107,7 +121,7 @@ def local_copy(path: str) -> Iterator[str]:
     """
     with open_file(path) as content, contextlib.ExitStack() as stack:
         if is_remote(path):
-            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            folder = stack.enter_context(temporary_folder())
             path = os.path.join(folder, os.path.basename(path))
             write(path, content.read())
         yield path
@@ -167,8 +181,8 @@ def list_folder(path: str) -> list[str]:
     check_scheme(path)
     if remote_files.is_web(path):
         raise StorageError(
-            f"Cannot list {path}: {remote_files.scheme(path)}:// has no folders. Name each file "
-            "in a list, or use a file system that has folders, such as s3://."
+            f"Cannot list {redacted(path)}: {remote_files.scheme(path)}:// has no folders. Name "
+            "each file in a list, or use a file system that has folders, such as s3://."
         )
 
     def call(tf):
@@ -263,9 +277,10 @@ def write(path: str, content: bytes | str) -> None:
         return
 
     def call(tf):
-        # A remote file appears when it is closed.
-        with tf.io.gfile.GFile(path, "wb") as file:
-            file.write(content)
+        file = remote_files.open_to_write(tf, path)
+        file.write(content)
+        # Now it appears; not where writing has failed.
+        file.close()
 
     with storage_errors(path, "write"):
         remote_files.ask(path, "write", call)
@@ -277,8 +292,16 @@ def upload(file: str, path: str) -> None:
     Raises:
         StorageError: if it cannot be written.
     """
+
+    def call(tf):
+        with open(file, "rb") as source:
+            target = remote_files.open_to_write(tf, path)
+            while block := source.read(_BLOCK):
+                target.write(block)
+            target.close()
+
     with storage_errors(path, "write"):
-        remote_files.ask(path, "write", lambda tf: tf.io.gfile.copy(file, path, overwrite=True))
+        remote_files.ask(path, "write", call)
 
 
 def remove(path: str) -> None:
@@ -298,4 +321,5 @@ def storage_errors(path: str, action: str) -> Iterator[None]:
     except StorageError:
         raise
     except OSError as error:
-        raise StorageError(f"Cannot {action} {path}: {error.strerror or error}.") from error
+        reason = error.strerror or error
+        raise StorageError(redacted(f"Cannot {action} {path}: {reason}.")) from error

@@ -8,10 +8,14 @@ in the workers of an input service, use them as well.
 import contextlib
 import errno
 import functools
+import hashlib
 import os
 import re
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
+
+from absl import logging
 
 from keras_multigrid.machine_faults import (  # noqa: F401
     StorageError,
@@ -34,6 +38,14 @@ _CLIENT = {
 _NO_RANGES = "Unable to perform (23)"
 # Fewer bytes than the file has, which another attempt may not meet.
 _TOO_SHORT = ("OutOfRangeError", "DataLossError")
+# An address, and what of it may be secret. Passwords may hold a slash, ports are numbers. A query
+# has an equals sign: for other file systems than web servers a question mark is part of a name.
+_ADDRESS = re.compile(
+    r"""(?P<scheme>\b[A-Za-z][\w+.-]*://)(?:[^\s/'"@:?#]*(?::(?!\d*/)[^\s'"@]*)?@)*"""
+    r"""(?P<place>[^\s'"?]*)(?P<query>\?(?!hidden-)[^\s'"=?]+=[^\s'"]*[^\s'":;,.)])?"""
+)
+# Of the process, not of a thread.
+_umask_lock = threading.Lock()
 
 
 def is_remote(path: str) -> bool:
@@ -44,6 +56,36 @@ def is_remote(path: str) -> bool:
 def scheme(path: str) -> str:
     """The part of a remote path before `://`, such as "s3"."""
     return path.split("://")[0]
+
+
+def redacted(text: str) -> str:
+    """A text without the secrets of the addresses in it: for logs, lists and saved settings.
+
+    User names and passwords go, and the query of a signed address gives way to a short digest of
+    it, by which addresses can still be told apart.
+
+    Example:
+
+    >>> redacted("Cannot read https://me:word@host/1.mp4?X-Amz-Signature=3f2a: denied.")
+    'Cannot read https://host/1.mp4?hidden-0a828c54: denied.'
+    """
+    return _ADDRESS.sub(_without_secrets, text)
+
+
+def _without_secrets(address: re.Match) -> str:
+    query = address["query"]
+    if query:
+        query = f"?hidden-{hashlib.sha256(query.encode('utf-8', 'replace')).hexdigest()[:8]}"
+    return f"{address['scheme']}{address['place']}{query or ''}"
+
+
+def _redact_record(record) -> bool:
+    record.msg, record.args = redacted(record.getMessage()), None
+    return True
+
+
+# Whatever this package logs.
+logging.get_absl_logger().addFilter(_redact_record)
 
 
 def is_web(path: str) -> bool:
@@ -69,8 +111,8 @@ def check_scheme(path: str) -> None:
     if scheme(path) not in schemes:
         raise ValueError(
             f"TensorFlow {tf.__version__} has no file system for {scheme(path)}:// here. Received: "
-            f"{path!r}. It has: {', '.join(sorted(filter(None, schemes)))}. s3, http and others "
-            "come with tensorflow-io 0.37.1, which works with TensorFlow up to 2.17: "
+            f"{redacted(path)!r}. It has: {', '.join(sorted(filter(None, schemes)))}. s3, http and "
+            "others come with tensorflow-io 0.37.1, which works with TensorFlow up to 2.17: "
             "pip install -c constraints.txt '.[cpu,io]'."
         )
 
@@ -95,19 +137,22 @@ def ask(path: str, action: str, call: Callable[[Any], Value]) -> Value:
     """
     check_scheme(path)
     tf = load()
+    what = redacted(f"{action} {path}")
 
     def answered() -> Value:
         try:
             return call(tf)
         except tf.errors.NotFoundError:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
+            missing = os.strerror(errno.ENOENT)
+            raise FileNotFoundError(errno.ENOENT, missing, redacted(path)) from None
         except tf.errors.OpError as error:
+            reason = redacted(_reason(error))
             is_transient = is_machine_fault(error) or type(error).__name__ in _TOO_SHORT
             if not is_transient or _NO_RANGES in error.message:
-                raise StorageError(f"Cannot {action} {path}: {_reason(error)}.") from None
-            raise OSError(errno.EIO, _reason(error)) from error
+                raise StorageError(f"Cannot {what}: {reason}.") from None
+            raise OSError(errno.EIO, reason) from error
 
-    return retried(f"{action} {path}", answered)
+    return retried(what, answered)
 
 
 def status(tf: Any, path: str) -> Any:
@@ -128,6 +173,22 @@ def status(tf: Any, path: str) -> Any:
     with contextlib.suppress(*answers, tf.errors.FailedPreconditionError):
         tf.io.gfile.stat(bucket)
     return tf.io.gfile.stat(path)
+
+
+def open_to_write(tf: Any, path: str) -> Any:
+    """A remote file, which appears there when it is closed.
+
+    tensorflow-io keeps what is written to s3:// in a file in /tmp until then: for this user alone.
+    """
+    file = tf.io.gfile.GFile(path, "wb")
+    with _umask_lock:
+        before = os.umask(0o077)
+        try:
+            # It is made now.
+            file.write(b"")
+        finally:
+            os.umask(before)
+    return file
 
 
 @functools.cache

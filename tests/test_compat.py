@@ -33,7 +33,7 @@ PRIVATE = {
     "tensorflow.python.eager",
 }
 # Documented, in spite of their underscore: the standard library's.
-DOCUMENTED = {"_asdict", "_exit", "_fields", "_make", "_replace"}
+DOCUMENTED = {"_asdict", "_current_frames", "_exit", "_fields", "_make", "_replace"}
 
 tensorflow_only = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="needs TensorFlow"

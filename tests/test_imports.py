@@ -20,8 +20,8 @@ def ours(*names: str) -> set[str]:
 KERAS = {"keras", "numpy"}
 SCHEDULE = ours("schedule", "checks")
 LEARNING_RATE = KERAS | SCHEDULE | ours("learning_rate", "compat")
-FILES = ours("files", "machine_faults", "remote_files")
-CALLBACKS = LEARNING_RATE | FILES | ours("figures", "monitor", "replicas")
+FILES = ours("files", "machine_faults", "remote_files", "temporary_files")
+CALLBACKS = LEARNING_RATE | FILES | ours("figures", "monitor", "replicas", "signals")
 CALLBACKS |= {"h5py", "tensorboard", "PIL", "absl"}
 DATA = {"tensorflow", "numpy", "av", "cv2", "PIL", "absl", "google.protobuf"}
 DATA |= SCHEDULE | FILES | ours("compat", "lazy", "monitor", "task")
@@ -32,6 +32,8 @@ ALLOWED = {
     "moved": set(),
     "checks": set(),
     "monitor": set(),
+    "signals": set(),
+    "temporary_files": set(),
     "schedule": ours("checks"),
     "compat": KERAS | {"tensorflow"},
     "learning_rate": LEARNING_RATE,
@@ -44,8 +46,8 @@ ALLOWED = {
     "replicas": {"keras"},
     # TensorFlow for remote files alone: checkpoints work on every backend.
     "machine_faults": {"absl"},
-    "remote_files": {"tensorflow", "tensorflow_io"} | ours("machine_faults"),
-    "files": ours("machine_faults", "remote_files"),
+    "remote_files": {"absl", "tensorflow", "tensorflow_io"} | ours("machine_faults"),
+    "files": ours("machine_faults", "remote_files", "temporary_files"),
     "callbacks": CALLBACKS,
     "data": DATA,
     "distribute": RUNS,

@@ -4,8 +4,10 @@ import contextlib
 import os
 
 import pytest
+from absl import logging
 
 from keras_multigrid import files
+from keras_multigrid.data.bad_videos import BadVideos
 
 
 @contextlib.contextmanager
@@ -59,3 +61,45 @@ def test_remote_paths():
     assert not files.is_remote("/disk/run")
     with pytest.raises(ValueError, match=r"no file system for nope:// here.* tensorflow-io"):
         files.check_scheme("nope://bucket/run")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("s3://KEY:SE/CRET@bucket/a b.mp4", "s3://bucket/a b.mp4"),
+        ("hdfs://me@host:9000/p@q/x", "hdfs://host:9000/p@q/x"),
+        ("'https://h/a?sig=b%3D&x=1'", "'https://h/a?hidden-872a2993'"),
+        ("(http://u:p@s@h:80/v.mp4?token=abc).", "(http://h:80/v.mp4?hidden-023abfc7)."),
+        # No secrets: a name with a question mark, a port, a local path, what is hidden already.
+        ("s3://bucket/what?.mp4 x", "s3://bucket/what?.mp4 x"),
+        ("grpc://localhost:5050/a@b", "grpc://localhost:5050/a@b"),
+        ("/home/a@b/c?d=e", "/home/a@b/c?d=e"),
+        ("https://h/a?hidden-00112233 ok", "https://h/a?hidden-00112233 ok"),
+    ],
+)
+def test_secrets_of_addresses_are_hidden(text, shown):
+    assert files.redacted(text) == shown
+    assert files.redacted(shown) == shown
+
+
+def test_secrets_are_not_logged(caplog):
+    logging.warning("Cannot read %s.", "https://me:word@host/a?sig=b")
+    assert caplog.messages == ["Cannot read https://host/a?hidden-37a01f8f."]
+
+
+def test_bad_videos_are_listed_without_secrets(tmp_path):
+    path = "https://me:word@host/1.mp4?sig=b"
+    for _ in range(2):
+        bad_videos = BadVideos(str(tmp_path / "bad.txt"))
+        bad_videos.add(path, ValueError(f"Cannot decode '{path}': it is empty."))
+        bad_videos.add(path, ValueError("again"))
+    shown = "https://host/1.mp4?hidden-37a01f8f"
+    assert bad_videos.errors == {shown: f"Cannot decode '{shown}': it is empty."}
+    text = (tmp_path / "bad.txt").read_text()
+    assert text == f"{shown}\tCannot decode '{shown}': it is empty.\n"
+
+
+def test_home():
+    assert files.expanded("~/runs") == os.path.join(os.path.expanduser("~"), "runs")
+    assert files.expanded("s3://bucket/~/runs") == "s3://bucket/~/runs"
+    assert files.expanded(None) is None

@@ -82,10 +82,14 @@ def test_train_from_another_folder(tmp_path):
     video = next((tmp_path / "data" / "validation").rglob("*.mp4"))
     video.rename(tmp_path / "my_video.mp4")
     shutil.rmtree(tmp_path / "data")
+    # Neither must hide the scores of the one that can be read.
+    (tmp_path / "zero.mp4").write_bytes(b"")
+    paths = ("zero.mp4", "my_video.mp4", "no.mp4")
     result = call(
-        "predict.py", "--gin_file=gin/quickstart.gin", "my_video.mp4", params=params, cwd=tmp_path
+        "predict.py", "--gin_file=gin/quickstart.gin", *paths, params=params, cwd=tmp_path
     )
-    assert result.returncode == 0, result.stderr
+    assert_one_message(result, "error: Cannot decode 'zero.mp4'", "no video at 'no.mp4'")
+    assert "replace" not in result.stderr
     lines = [line for line in result.stdout.splitlines() if line.startswith("  0.")]
     scores = [float(line.split()[0]) for line in lines]
     assert len(scores) == 5

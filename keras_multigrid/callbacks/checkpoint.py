@@ -1,18 +1,15 @@
 """Checkpoints from which a run resumes at the exact step, as if it had never stopped."""
 
-import io
-import json
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import h5py
 import keras
 import numpy as np
 from absl import logging
 
-from keras_multigrid import compat, files, replicas
+from keras_multigrid import compat, files, replicas, signals
 from keras_multigrid.callbacks.checkpoint_folder import (
     Saved,
     digest,
@@ -20,23 +17,24 @@ from keras_multigrid.callbacks.checkpoint_folder import (
     load_weights,
     read_index,
     read_last,
+    read_state,
+    remove_orphans,
+    to_content,
     write_index,
 )
+from keras_multigrid.callbacks.lease import Lease
 from keras_multigrid.callbacks.lookup import steps_trained
-from keras_multigrid.callbacks.termination import Terminated, TerminationRequest
+from keras_multigrid.callbacks.settings import (
+    ChangedSettingsError,
+    changed_settings,
+    settings_of,
+)
+from keras_multigrid.callbacks.termination import TerminationRequest
 from keras_multigrid.checks import check_choice, check_integer
 from keras_multigrid.learning_rate import policy_of
 
-# Group of the weights file that holds what Keras leaves out; Keras passes over it.
-_STATE = "keras_multigrid"
-# Settings that may change: Keras counts names up; replicas matter by the grids they make.
-_IMMATERIAL = ("name", "replicas")
 # Ends a Keras epoch before its time, unlike the True of others, which ends training.
 _CUT = "the end of a Keras epoch that a restart has cut short"
-
-
-class ChangedSettingsError(ValueError):
-    """A run would resume with other settings than it began with."""
 
 
 class NotFiniteError(RuntimeError):
@@ -52,7 +50,11 @@ class MultigridCheckpoint(keras.callbacks.Callback):
     their digests. A damaged one is passed over for the one before it.
 
     On SIGTERM, which clusters send before they take a machine away, the run is saved at the end of
-    the step and ends with exit code 143.
+    the step, or at once where it waits for input, and ends with exit code 143. Ctrl-C does the same
+    and raises KeyboardInterrupt; pressed again a second later, it ends the run unsaved.
+
+    One process at a time trains in a folder: a second one raises `FolderInUseError`, which names
+    the first.
 
     After a restart the weights of every step are those of a run that never stopped, bit for bit on
     one device, if the batches begin at the restored step, as those of `resample` and
@@ -102,7 +104,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
             check_integer("every", every)
         check_integer("keep", keep)
         check_choice("mode", mode, ("max", "min"))
-        self.folder = str(folder)
+        self.folder = files.expanded(folder)
         files.check_scheme(self.folder)
         self._every, self._keep = every, keep
         self._monitor, self._mode = monitor, mode
@@ -115,7 +117,15 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         self._is_restored = False
         self._metrics: list[np.ndarray] = []
         self._metrics_of_epoch: list[np.ndarray] = []
-        self._request = TerminationRequest()
+        self._request = TerminationRequest(self._end_if_input_waits)
+        self._lease = Lease(self.folder)
+        # What the index is known to hold, and the step that need not be saved again.
+        self._known: list[Saved] = []
+        self._saved_step = 0
+        # What to save as metrics while `fit` asks for a batch; None while it does not.
+        self._metrics_meanwhile: Callable[[], list[np.ndarray]] | None = None
+        # Of the main thread, and of the one that saves while it waits for input.
+        self._saving = threading.RLock()
 
     def saved(self) -> list[Saved]:
         """The checkpoints in the folder, by step.
@@ -140,32 +150,26 @@ class MultigridCheckpoint(keras.callbacks.Callback):
             StorageError: if there are checkpoints, but none can be read.
         """
         self._is_restored = True
-        saved = self.saved()
+        self._known = saved = self.saved()
         if not saved:
             return 0
-        entry, content = read_last(self.folder, saved)
-        with h5py.File(io.BytesIO(content)) as file:
-            state = file[_STATE]
-            settings = json.loads(np.array(state["settings"]).tobytes())
-            random, metrics = (
-                [np.array(state[f"{name}/{number}"]) for number in range(len(state[name]))]
-                for name in ("random", "metrics")
-            )
-        self._check_settings(settings, model, entry)
+        entry, state = read_last(self.folder, saved, read_state)
+        self._check_settings(state.settings, model, entry)
         if not model.optimizer.built:
             with replicas.scope(model):
                 model.optimizer.build(model.trainable_variables)
         try:
-            load_weights(model, content)
+            load_weights(model, state.content)
         except ValueError as error:
             raise ChangedSettingsError(
                 f"The checkpoint of step {entry.step} in {self.folder} is of another network than "
                 f"{model.name}: {str(error).splitlines()[0]} Make the network that the run began "
                 "with, or give another folder to begin anew."
             ) from error
-        for variable, value in zip(_random_states(model), random, strict=True):
+        for variable, value in zip(_random_states(model), state.random, strict=True):
             variable.assign(value)
-        self.restored, self._metrics = entry, metrics
+        self.restored, self._metrics = entry, state.metrics
+        self._saved_step = entry.step
         logging.info("Resuming at step %d of %s.", entry.step, self.folder)
         return entry.step
 
@@ -181,42 +185,25 @@ class MultigridCheckpoint(keras.callbacks.Callback):
             self.former_settings = {
                 name: value for name, value in self._unsaved_settings.items() if name not in saved
             }
-        now = json.loads(self._settings_json(model))
-
-        def shown(settings, name):
-            return repr(settings[name]) if name in settings else "nothing"
-
-        changes = [
-            f"{name}: {shown(saved, name)} is now {shown(now, name)}"
-            for name in sorted({*saved, *now})
-            if saved.get(name) != now.get(name)
-        ]
-        if not changes:
-            return
-        text = "; ".join(changes)
-        if not self._allow_changes:
+        changes = changed_settings(saved, self._settings_now(model))
+        if changes and not self._allow_changes:
             raise ChangedSettingsError(
                 f"The run in {self.folder} began with other settings, and its checkpoint of step "
-                f"{entry.step} would resume with: {text}. Set them back, give another folder to "
+                f"{entry.step} would resume with: {changes}. Set them back, give another folder to "
                 "begin anew, or allow changed settings (MultigridCheckpoint(allow_changes=True), "
                 "runs.Checkpoints.allow_changes=True)."
             )
-        logging.warning("Going on with changed settings: %s", text)
+        if changes:
+            logging.warning("Going on with changed settings: %s", changes)
 
-    def _settings_json(self, model: keras.Model) -> str:
-        optimizer = {"class": type(model.optimizer).__name__, **model.optimizer.get_config()}
-        settings = {"optimizer": optimizer, **self._settings}
-        policy = policy_of(model)
-        if policy is not None:
-            # With other replicas it may be another, and with it all batches.
-            settings["baseline_grid"] = str(policy.schedule.baseline_grid)
+    def _settings_now(self, model: keras.Model) -> dict[str, Any]:
         # Settings of an earlier version stay unsaved, for the next restart.
-        flat = {n: v for n, v in _flat(settings) if n not in self.former_settings}
-        return json.dumps(flat, default=_plain, sort_keys=True)
+        settings = settings_of(model, self._settings)
+        return {name: v for name, v in settings.items() if name not in self.former_settings}
 
     def set_model(self, model):
         super().set_model(model)
-        compat.watch_batches(model)
+        self._last_batch = compat.watch_batches(model)
 
     def on_train_begin(self, logs=None):
         saved = self.saved()
@@ -231,16 +218,32 @@ class MultigridCheckpoint(keras.callbacks.Callback):
             raise ValueError("fit must be called with `steps_per_epoch`: the batches have no end.")
         self._is_chief = replicas.is_chief(self.model)
         if self._is_chief:
-            # Fail before the first step, not after hours, if the folder cannot be written.
-            write_index(self.folder, saved)
+            self._begin_in_folder()
         step = steps_trained(self.model)
         policy = policy_of(self.model)
         is_finished = policy is not None and step >= policy.schedule.total_steps
         # With nothing left to do, fit would make a step before it asks whether to stop.
         epoch = self.params.get("epochs") if is_finished else step // self._keras_epoch
         compat.set_initial_epoch(self.model, epoch)
+        # By how many fewer steps have begun than are counted.
+        self._ended_steps = self._last_batch.steps_begun or 0
         self._is_training = True
         self._request.listen()
+
+    def _begin_in_folder(self) -> None:
+        thread = threading.get_ident()
+        # `fit` may end by an exception, which callbacks do not learn of.
+        self._lease = Lease(self.folder, is_needed=lambda: compat.is_fitting(thread))
+        self._lease.take()
+        saved = self.saved()
+        if saved != self._known:
+            raise ValueError(
+                f"Another process has trained in {self.folder} since it was restored. Restore it "
+                "again, or give another folder."
+            )
+        remove_orphans(self.folder, saved)
+        # Fail before the first step, not after hours, if the folder cannot be written.
+        write_index(self.folder, saved)
 
     def on_epoch_begin(self, epoch, logs=None):
         if steps_trained(self.model) % self._keras_epoch:
@@ -259,7 +262,13 @@ class MultigridCheckpoint(keras.callbacks.Callback):
                 variable.assign(value)
         self._metrics = []
 
+    def on_train_batch_begin(self, batch, logs=None):
+        # On TensorFlow `fit` has not fetched it yet.
+        self._metrics_meanwhile = self._metrics_now
+
     def on_train_batch_end(self, batch, logs=None):
+        self._metrics_meanwhile = None
+        self._ended_steps += 1
         step = steps_trained(self.model)
         ends_epoch = step % self._keras_epoch == 0 or self.model.stop_training
         if ends_epoch:
@@ -272,7 +281,11 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         if ends_epoch and batch + 1 < self._keras_epoch and not self.model.stop_training:
             self.model.stop_training = _CUT
 
+    def on_test_batch_begin(self, batch, logs=None):
+        self._metrics_meanwhile = lambda: self._metrics_of_epoch
+
     def on_test_batch_end(self, batch, logs=None):
+        self._metrics_meanwhile = None
         if self._is_training:
             self._end_if_asked_to(lambda: self._metrics_of_epoch)
 
@@ -286,16 +299,28 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         compat.set_initial_epoch(self.model, None)
         self._is_training = False
         self._request.stop_listening()
+        self._lease.give_back()
 
-    def _save(self, step: int, metrics: list[np.ndarray], results) -> None:
-        """Save the run as it is now; raise, and leave what was saved before, if that fails."""
-        if not self._is_chief:
-            return
+    def _save(self, step: int, metrics: list[np.ndarray], results, is_wanted=lambda: True) -> None:
+        """Save the run as it is now; raise, and leave what was saved before, if that fails.
+
+        Args:
+            is_wanted: asked before anything is written; False gives it up.
+        """
+        if self._is_chief:
+            with self._saving:
+                self._save_alone(step, metrics, results, is_wanted)
+
+    def _save_alone(self, step: int, metrics: list[np.ndarray], results, is_wanted) -> None:
         compat.sync_state(self.model)
         _check_finite(self.model, step)
         before = self.saved()
         try:
-            content = self._content(metrics)
+            state = self._settings_now(self.model), _random_states(self.model), metrics
+            content = to_content(self.model, *state)
+            if not is_wanted():
+                return
+            self._lease.check()
             file = f"step-{step:08d}.weights.h5"
             entry = Saved(step=step, file=file, digest=digest(content), results=results)
             files.write(os.path.join(self.folder, entry.file), content)
@@ -305,6 +330,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
             if best is not None and best not in kept:
                 kept.insert(0, best)
             write_index(self.folder, kept)
+            self._known, self._saved_step = kept, step
         except files.StorageError as error:
             last = f"; that of step {before[-1].step} is whole" if before else ""
             raise files.StorageError(
@@ -313,28 +339,6 @@ class MultigridCheckpoint(keras.callbacks.Callback):
             ) from error
         for old in {e.file for e in before} - {e.file for e in kept}:
             files.remove(os.path.join(self.folder, old))
-
-    def _content(self, metrics: list[np.ndarray]) -> bytes:
-        """The file that Keras writes, with what Keras leaves out of it."""
-        random = [keras.ops.convert_to_numpy(v) for v in _random_states(self.model)]
-        settings = self._settings_json(self.model).encode()
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                path = os.path.join(folder, "checkpoint.weights.h5")
-                self.model.save_weights(path)
-                with h5py.File(path, "a") as file:
-                    state = file.create_group(_STATE)
-                    state["settings"] = np.frombuffer(settings, np.uint8)
-                    for name, values in (("random", random), ("metrics", metrics)):
-                        part = state.create_group(name)
-                        for number, value in enumerate(values):
-                            part[str(number)] = value
-                with open(path, "rb") as file:
-                    return file.read()
-        except (OSError, RuntimeError) as error:
-            raise files.StorageError(
-                f"Cannot write to the folder for temporary files ({error}): set TMPDIR to another."
-            ) from error
 
     def _metrics_now(self) -> list[np.ndarray]:
         if replicas.has_several_workers(self.model):
@@ -346,10 +350,37 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         # Of several workers the chief ends the run: without it, the others cannot continue.
         if not self._request.is_made or not self._is_chief:
             return
+        self._save_and_leave(metrics(), is_wanted=lambda: True)
+        self._request.end()
+
+    def _end_if_input_waits(self) -> None:
+        """Save the run and end the process if the main thread waits for a batch; in another one."""
+        if not self._waits():
+            return
+        with self._saving:
+            try:
+                metrics = (self._metrics_meanwhile or list)()
+                self._save_and_leave(metrics, is_wanted=self._waits)
+            except Exception as error:
+                logging.error("%s", error)
+                signals.end_process(1)
+            if self._waits():
+                signals.end_process(self._request.exit_code)
+
+    def _save_and_leave(self, metrics: list[np.ndarray], is_wanted: Callable[[], bool]) -> None:
         step = steps_trained(self.model)
-        self._save(step, metrics(), results=None)
-        logging.warning("Asked to end (SIGTERM): step %d is saved in %s.", step, self.folder)
-        raise Terminated
+        if step != self._saved_step:
+            self._save(step, metrics, results=None, is_wanted=is_wanted)
+        if is_wanted():
+            what = self._request.name, step, self.folder
+            logging.warning("Asked to end (%s): step %d is saved in %s.", *what)
+            self._lease.give_back()
+
+    def _waits(self) -> bool:
+        """Whether the model is as the last step left it, while `fit` asks for a batch."""
+        if not self._is_chief or self._metrics_meanwhile is None:
+            return False
+        return self._last_batch.steps_begun == self._ended_steps
 
 
 def _random_states(model: keras.Model) -> list:
@@ -366,18 +397,3 @@ def _check_finite(model: keras.Model, step: int) -> None:
                 "diverged. The checkpoint before it is kept. Lower the learning rate, or lengthen "
                 "its warm-up."
             )
-
-
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings as (dotted name, value), but for what changes nothing."""
-    if isinstance(value, Mapping):
-        for key, part in value.items():
-            if key not in _IMMATERIAL:
-                yield from _flat(part, f"{name}.{key}" if name else str(key))
-    else:
-        yield name, value
-
-
-def _plain(value: Any) -> Any:
-    """Values that JSON lacks, in others that it has."""
-    return value.item() if isinstance(value, np.generic) else type(value).__name__

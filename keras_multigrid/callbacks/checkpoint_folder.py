@@ -2,18 +2,47 @@
 
 import dataclasses
 import hashlib
+import io
 import json
 import math
 import os
-import tempfile
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
+import h5py
 import keras
+import numpy as np
 from absl import logging
 
 from keras_multigrid import files
+from keras_multigrid.callbacks.settings import parse_settings
+from keras_multigrid.temporary_files import temporary_folder
 
+Value = TypeVar("Value")
+
+# Group of the weights file that holds what Keras leaves out; Keras passes over it.
+_STATE = "keras_multigrid"
 _INDEX = "index.json"
+# What a process that was killed may leave, if the index does not name it.
+_ORPHAN = re.compile(r"step-\d+\.weights\.h5(\.unfinished)?|(index|lease)\.json\.unfinished")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class State:
+    """What a checkpoint holds.
+
+    Args:
+        content: the whole file.
+        settings: those of the run, by dotted name.
+        random: states of random generators.
+        metrics: what the metrics of the Keras epoch under way had seen.
+    """
+
+    content: bytes
+    settings: Mapping[str, Any]
+    random: list[np.ndarray]
+    metrics: list[np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,6 +79,7 @@ def load_checkpoint(model: keras.Model, folder: str, *, best: str | None = None)
         FileNotFoundError: if there is no such checkpoint.
         StorageError: if it cannot be read.
     """
+    folder = files.expanded(folder)
     files.check_scheme(folder)
     saved = read_index(folder)
     if best is not None:
@@ -78,17 +108,32 @@ def read_index(folder: str) -> list[Saved]:
             )
         return []
     try:
-        saved = [Saved(**entry) for entry in json.loads(content)]
-        # Old files are deleted: no index may name those of another folder.
+        entries = json.loads(content)
+        if not isinstance(entries, list):
+            raise ValueError(f"it is {type(entries).__name__}")
+        saved = [Saved(**entry) for entry in entries]
         for entry in saved:
-            if os.path.basename(entry.file) != entry.file:
-                raise ValueError(f"{entry.file!r} is not a name of this folder")
+            _check_entry(entry)
         return saved
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise files.StorageError(
             f"{path} must be a list of checkpoints in JSON ({error}). Put back the one that was "
             "there, or delete the folder to begin anew."
         ) from None
+
+
+def _check_entry(entry: Saved) -> None:
+    results = {} if entry.results is None else entry.results
+    if not (
+        isinstance(entry.step, int)
+        and isinstance(entry.file, str)
+        and isinstance(results, dict)
+        and all(isinstance(value, int | float) for value in results.values())
+    ):
+        raise ValueError(f"{entry} is no checkpoint")
+    # Old files are deleted: no index may name those of another folder.
+    if os.path.basename(entry.file) != entry.file:
+        raise ValueError(f"{entry.file!r} is not a name of this folder")
 
 
 def write_index(folder: str, saved: list[Saved]) -> None:
@@ -97,23 +142,90 @@ def write_index(folder: str, saved: list[Saved]) -> None:
     files.write(os.path.join(folder, _INDEX), json.dumps(index, indent=1))
 
 
-def read_last(folder: str, saved: list[Saved]) -> tuple[Saved, bytes]:
-    """The last checkpoint that is whole, and its content."""
+def read_last(
+    folder: str, saved: list[Saved], parse: Callable[[bytes], Value] = bytes
+) -> tuple[Saved, Value]:
+    """The last checkpoint that is whole, and what `parse` makes of its content.
+
+    Raises:
+        StorageError: if none can be read, or a remote file system does not answer.
+    """
     for entry in reversed(saved):
         path = os.path.join(folder, entry.file)
-        content = files.read(path)
-        if content is not None and digest(content) == entry.digest:
-            return entry, content
-        logging.warning(
-            "The checkpoint of step %d, %s, is %s.",
-            entry.step,
-            path,
-            "missing" if content is None else "damaged",
-        )
+        try:
+            content = files.read(path)
+            if content is None:
+                fault = "missing"
+            elif digest(content) != entry.digest:
+                fault = "damaged"
+            else:
+                return entry, parse(content)
+        except files.StorageUnavailableError:
+            # It may be whole.
+            raise
+        except files.StorageError as error:
+            fault = f"unreadable: {error}"
+        except (OSError, LookupError, ValueError, TypeError, RecursionError) as error:
+            fault = f"no checkpoint: {type(error).__name__}: {error}"
+        logging.warning("The checkpoint of step %d, %s, is %s.", entry.step, path, fault)
     raise files.StorageError(
         f"None of the {len(saved)} checkpoints in {folder} can be read: missing or damaged. Put "
         "one back, or delete the folder to begin anew."
     )
+
+
+def to_content(
+    model: keras.Model, settings: Mapping[str, Any], random: list, metrics: list[np.ndarray]
+) -> bytes:
+    """The file that Keras writes, with what Keras leaves out of it.
+
+    Raises:
+        StorageError: it cannot be written to the folder for temporary files.
+    """
+    settings = json.dumps(settings, sort_keys=True).encode()
+    random = [keras.ops.convert_to_numpy(variable) for variable in random]
+    try:
+        with temporary_folder() as folder:
+            path = os.path.join(folder, "checkpoint.weights.h5")
+            model.save_weights(path)
+            with h5py.File(path, "a") as file:
+                state = file.create_group(_STATE)
+                state["settings"] = np.frombuffer(settings, np.uint8)
+                for name, values in (("random", random), ("metrics", metrics)):
+                    part = state.create_group(name)
+                    for number, value in enumerate(values):
+                        part[str(number)] = value
+            with open(path, "rb") as file:
+                return file.read()
+    except (OSError, RuntimeError) as error:
+        raise files.StorageError(
+            f"Cannot write to the folder for temporary files ({error}): set TMPDIR to another."
+        ) from error
+
+
+def read_state(content: bytes) -> State:
+    """The parts of a checkpoint; any error if it is none."""
+    with h5py.File(io.BytesIO(content)) as file:
+        state = file[_STATE]
+        random, metrics = (
+            [np.array(state[f"{name}/{number}"]) for number in range(len(state[name]))]
+            for name in ("random", "metrics")
+        )
+        settings = parse_settings(np.array(state["settings"]).tobytes().decode())
+    return State(content=content, settings=settings, random=random, metrics=metrics)
+
+
+def remove_orphans(folder: str, saved: list[Saved]) -> None:
+    """Delete what a process that was killed has left; for the one process that trains there."""
+    named = {entry.file for entry in saved}
+    try:
+        names = files.list_folder(folder)
+    except FileNotFoundError:
+        return
+    for name in names:
+        path = os.path.join(folder, name)
+        if _ORPHAN.fullmatch(name) and name not in named and files.is_file(path):
+            files.remove(path)
 
 
 def find_best(entries: list[Saved], monitor: str | None, mode: str) -> Saved | None:
@@ -134,7 +246,7 @@ def digest(content: bytes) -> str:
 
 def load_weights(model: keras.Model, content: bytes) -> None:
     """Give a model the weights of a checkpoint's content."""
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         path = os.path.join(folder, "checkpoint.weights.h5")
         with open(path, "wb") as file:
             file.write(content)

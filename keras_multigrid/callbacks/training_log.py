@@ -93,8 +93,7 @@ class TrainingLog(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.schedule = find_schedule(self, self._given_schedule)
         self._open_writer()
-        shown = () if self._writer is None else self.schedule.first_steps(self._step).values()
-        self._input = _Input(self._monitor, shown)
+        self._input = _Input(self._monitor, self._steps_to_show())
         # Grid, seconds and wait of the steps since the last point of the curves.
         self._recent: list[tuple[Grid, float, float]] = []
 
@@ -149,12 +148,20 @@ class TrainingLog(keras.callbacks.Callback):
         from keras_multigrid.callbacks.event_file import EventFile
 
         self._writer = EventFile(self._log_dir, start_step=self._step)
-        policy = policy_of(self.model) or MultigridLearningRate(self.schedule, 1.0)
-        picture = figures.to_array(figures.draw_schedule(policy))
-        self._writer.picture("schedule", picture, step=0)
-        for name, text in self._texts.items():
-            self._writer.text(name, text, step=0)
+        if not self._step:
+            # A run that resumes has shown them.
+            policy = policy_of(self.model) or MultigridLearningRate(self.schedule, 1.0)
+            picture = figures.to_array(figures.draw_schedule(policy))
+            self._writer.picture("schedule", picture, step=0)
+            for name, text in self._texts.items():
+                self._writer.text(name, text, step=0)
         self._writer.flush()
+
+    def _steps_to_show(self) -> list[int]:
+        """The first step of each grid, of those still to come."""
+        if self._writer is None:
+            return []
+        return [step for step in self.schedule.first_steps().values() if step >= self._step]
 
     def _log_step(self, step: int, grid: Grid, logs: Mapping[str, float]) -> None:
         grids, seconds, waits = zip(*self._recent, strict=True)
@@ -184,6 +191,8 @@ class TrainingLog(keras.callbacks.Callback):
         name = f"clips/{grid.batch_size}x{grid.num_frames}x{grid.crop_size}"
         picture = figures.film_strips(figures.stretched(clips))
         self._writer.picture(name, picture, step=step)
+        # Before the step is saved: a run that resumes behind it does not show it again.
+        self._writer.flush()
 
     def _write(self, scalars: Mapping[str, float], step: int) -> None:
         if self._writer is None:

@@ -26,6 +26,7 @@ def main() -> None:
     command.check_local("out")
     experiments.load()
     experiments.check_schemes()
+    from keras_multigrid import files
     from keras_multigrid.runs import browsing
 
     seed = _seed_of_training() if FLAGS.seed is None else FLAGS.seed
@@ -34,8 +35,7 @@ def main() -> None:
         data = browsing.to_png(grids)
     else:
         data = browsing.to_html(grids).encode("utf-8", "backslashreplace")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(data)
+    files.write(str(out), data)
     print(f"wrote {out}")
 
 

@@ -1,10 +1,13 @@
 """Run a command: `python tools/train.py ...`, or `multigrid train ...` where it is installed."""
 
+import codecs
 import importlib
 import logging
 import os
 import re
+import signal
 import sys
+import tempfile
 import threading
 import traceback
 
@@ -19,9 +22,17 @@ logging.getLogger("tensorflow").setLevel(logging.WARNING)
 from absl import app, flags  # noqa: E402
 
 import gin  # noqa: E402
+from keras_multigrid import signals  # noqa: E402
 
 flags.DEFINE_bool("debug", False, "Show the traceback of errors in settings and data, too.")
 FLAGS = flags.FLAGS
+
+# Seconds that a command has to end by itself after Ctrl-C.
+_PATIENCE = 3.0
+# Lines of the traceback of an error that no check foresaw.
+_TRACEBACK_CALLS = 3
+# For terminals and files that do not take the signs of grids and units.
+_PLAIN = str.maketrans({"²": "^2", "³": "^3", "×": "x", "…": "...", "–": "-", "’": "'"})
 
 # Name to whether it takes arguments that are no flags.
 COMMANDS = {
@@ -68,26 +79,63 @@ def run(main, *, takes_arguments: bool = False) -> None:
         arguments = argv[1:]
         if arguments and not takes_arguments:
             raise app.UsageError(f"Unknown arguments: {arguments}.")
+        _expand_home()
+        heard = threading.Event()
+        watcher = signals.Watcher(_end_if_not(heard))
         try:
             main(arguments) if takes_arguments else main()
+            code = 0
         except app.UsageError:
             raise
         except KeyboardInterrupt:
+            heard.set()
             print("\ninterrupted: give the same command again to continue", file=sys.stderr)
-            _end(130)
+            code = 130
         except SystemExit as request:
-            _end(request.code)
+            heard.set()
+            code = request.code
         except Exception as error:
-            message = _message(error)
-            if message is None or FLAGS.debug:
-                traceback.print_exc()
-            else:
-                # Keras's progress bar leaves its line open.
-                print(f"\nerror: {message}", file=sys.stderr)
-            _end(1)
-        _end(0)
+            _show(error)
+            code = 1
+        finally:
+            watcher.stop()
+        _end(code)
 
+    _make_printable()
     app.run(guarded)
+
+
+def _end_if_not(heard: threading.Event):
+    """What a `signals.Watcher` does on Ctrl-C: the main thread may wait in TensorFlow for ever."""
+
+    def on_signal(number: int, next_signal) -> None:
+        # While it trains, a checkpoint's own watcher is there instead of this one.
+        if number == signal.SIGINT and not heard.wait(_PATIENCE):
+            print("\ninterrupted: give the same command again to continue", file=sys.stderr)
+            signals.end_process(130)
+
+    return on_signal
+
+
+def _expand_home() -> None:
+    """Put the user's home in place of `~` in flags: a shell leaves --out=~/clips.html as it is."""
+    for module, its_flags in FLAGS.flags_by_module_dict().items():
+        for flag in its_flags if module.startswith("keras_multigrid.") else ():
+            if isinstance(flag.value, str):
+                flag.value = os.path.expanduser(flag.value)
+
+
+def _make_printable() -> None:
+    """Let output to what takes no UTF-8 change signs instead of ending the command."""
+    codecs.register_error("plain", _in_plain_signs)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="plain")
+
+
+def _in_plain_signs(error: UnicodeEncodeError) -> tuple[str, int]:
+    text = error.object[error.start : error.end].translate(_PLAIN)
+    return text.encode("ascii", "backslashreplace").decode(), error.end
 
 
 def _end(code: int | None) -> None:
@@ -102,17 +150,38 @@ def _end(code: int | None) -> None:
     sys.exit(code)
 
 
+def _show(error: Exception) -> None:
+    """Print an error: in one message if a check of settings or data raised it."""
+    from keras_multigrid import files
+
+    message = _message(error)
+    if FLAGS.debug:
+        text = "".join(traceback.format_exception(error))
+    elif message is not None:
+        # Keras's progress bar leaves its line open.
+        text = f"\nerror: {message}"
+    else:
+        # TensorFlow's own may have hundreds of lines.
+        lines = traceback.format_list(traceback.extract_tb(error.__traceback__)[-_TRACEBACK_CALLS:])
+        what = "\n".join(f"{type(error).__name__}: {error}".strip().split("\n")[:_TRACEBACK_CALLS])
+        text = f"\n{''.join(lines)}error: {what}\n(--debug shows all calls.)"
+    print(files.redacted(text.rstrip("\n")), file=sys.stderr)
+
+
 def _message(error: Exception) -> str | None:
     """The message of an error that a check of settings or data raised; None for any other."""
     # What the pipeline raises comes through TensorFlow as text.
     found = re.search(
-        r"(?:TooManyBadVideos|Storage|StorageUnavailable|InputService)Error: (.*)", str(error)
+        r"\b(?:TooManyBadVideos|Storage|StorageUnavailable|InputService)Error: (.*)", str(error)
     )
     if found:
         return found[1]
     raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
     if raised_in.startswith(os.path.dirname(gin.__file__)):
         return str(error)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        # Whoever raised it: a path of the user's.
+        return f"Cannot use '{error.filename}': {error.strerror}."
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     kinds = (ValueError, OSError, RuntimeError, ImportError)
     if not (raised_in.startswith(package) and isinstance(error, kinds)):
@@ -122,10 +191,17 @@ def _message(error: Exception) -> str | None:
 
 
 def check_local(flag: str) -> None:
-    """Refuse a remote path where a command writes to the local disk alone."""
+    """Refuse what a command cannot write to, before its work: it writes to the local disk alone."""
     path = FLAGS[flag].value
     if "://" in path:
         raise app.UsageError(f"--{flag} must be local: copy it afterwards. Received: {path}")
+    from keras_multigrid import files
+
+    folder = path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path))
+    # By trying it: root may write anywhere, but not to a disk that is mounted read-only.
+    with files.storage_errors(path, "write"):
+        os.makedirs(folder, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
 
 
 class Progress:

@@ -9,6 +9,8 @@ needed. The network is then made with `create(NAME, weights=OUT)`.
 
 from absl import app, flags
 
+from keras_multigrid.cli import command
+
 flags.DEFINE_string("model", None, "Name of the network: see keras_multigrid.models.names().")
 flags.DEFINE_string("source", None, "The published file.")
 flags.DEFINE_string("out", None, "The file to write, which ends in .weights.h5.")
@@ -23,6 +25,7 @@ def main() -> None:
             raise app.UsageError(f"--{name} is missing. See --help.")
     if not FLAGS.out.endswith(".weights.h5"):
         raise app.UsageError(f"--out must end in .weights.h5. Received: {FLAGS.out}")
+    command.check_local("out")
     from keras_multigrid import models
 
     network = models.create(FLAGS.model, classes=FLAGS.classes)

@@ -28,6 +28,7 @@ def load() -> None:
     """Read the gin files and bindings of the command line."""
     if not FLAGS.gin_file:
         raise app.UsageError("--gin_file is missing. Use --gin_file=gin/quickstart.gin.")
+    FLAGS.gin_file = [os.path.expanduser(path) for path in FLAGS.gin_file]
     for path in FLAGS.gin_file:
         if not os.path.exists(path) and not _is_readable(path):
             close = difflib.get_close_matches(path, [f"gin/{name}.gin" for name in names()], n=3)
@@ -43,6 +44,7 @@ def parse(gin_files: list[str], bindings: list[str]) -> None:
     logging.getLogger().addFilter(lambda record: record.filename != "resource_reader.py")
     gin.parse_config_files_and_bindings(gin_files, bindings, finalize_config=False)
     _bind_former_parameters()
+    _expand_home()
     _check_macros(gin.config_str())
     gin.finalize()
 
@@ -142,6 +144,24 @@ def count_clips(published: int | None = None) -> int:
         if published is None:
             raise
         return published
+
+
+def _expand_home() -> None:
+    """Put the user's home in place of `~` at the beginning of every text that is bound."""
+
+    def expanded(value):
+        if isinstance(value, str):
+            return os.path.expanduser(value)
+        if isinstance(value, (list, tuple)):
+            return type(value)(map(expanded, value))
+        return value
+
+    for name in re.findall(r"^([\w./]+) = ", gin.config_str(), flags=re.MULTILINE):
+        # A name without a dot is a macro.
+        name = name if "." in name else f"{name}/gin.macro.value"
+        value = gin.query_parameter(name)
+        if expanded(value) != value:
+            gin.bind_parameter(name, expanded(value))
 
 
 def _bind_former_parameters() -> None:

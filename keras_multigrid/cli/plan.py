@@ -6,13 +6,12 @@ On a cluster, with what one device trains in a second, measured on it:
 
 import copy
 import json
-import pathlib
 import sys
 
 from absl import app, flags
 
 import gin
-from keras_multigrid.cli import experiments
+from keras_multigrid.cli import command, experiments
 
 flags.DEFINE_bool("json", False, "Print the whole plan as JSON instead of a table.")
 flags.DEFINE_string("png", None, "Also draw the schedule into this file.")
@@ -37,6 +36,8 @@ _CLASSES = 400
 
 def main() -> None:
     """Run the command."""
+    if FLAGS.png is not None:
+        command.check_local("png")
     experiments.load()
     from keras_multigrid.learning_rate import MultigridLearningRate
     from keras_multigrid.runs.plan import make_plan
@@ -51,7 +52,7 @@ def main() -> None:
     )
     print(json.dumps(plan, indent=2) if FLAGS.json else format_plan(plan))
     if FLAGS.png is not None:
-        _draw(learning_rate.on_replicas(FLAGS.replicas), pathlib.Path(FLAGS.png))
+        _draw(learning_rate.on_replicas(FLAGS.replicas), FLAGS.png)
 
 
 def _device():
@@ -86,10 +87,9 @@ def _count_parameters() -> int:
     return network.count_params()
 
 
-def _draw(learning_rate, path: pathlib.Path) -> None:
-    from keras_multigrid import figures
+def _draw(learning_rate, path: str) -> None:
+    from keras_multigrid import figures, files
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(figures.to_png(figures.draw_schedule(learning_rate)))
+    files.write(path, figures.to_png(figures.draw_schedule(learning_rate)))
     # Standard output may be JSON for another program.
     print(f"wrote {path}", file=sys.stderr)

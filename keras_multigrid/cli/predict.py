@@ -3,8 +3,11 @@
     python tools/predict.py --gin_file=gin/quickstart.gin my_video.mp4 another.mov
 
 The experiment names the network and its training; its classes are those that the run saved, so its
-data need not be there.
+data need not be there. Videos that cannot be read are named after the scores of the others, and the
+exit code is 1.
 """
+
+import sys
 
 from absl import flags
 
@@ -20,7 +23,18 @@ def main(paths: list[str]) -> None:
     experiments.check_schemes()
     from keras_multigrid.runs import evaluation
 
-    predictions = experiments.configured(evaluation.predict)(paths=paths, top=FLAGS.top)
+    errors = {}
+    try:
+        predictions = experiments.configured(evaluation.predict)(paths=paths, top=FLAGS.top)
+    except evaluation.UnreadableVideosError as error:
+        predictions, errors = error.predictions, error.errors
+    _show(predictions)
+    for reason in errors.values():
+        print(f"error: {reason}", file=sys.stderr)
+    sys.exit(1 if errors else 0)
+
+
+def _show(predictions: dict[str, list[tuple[str, float]]]) -> None:
     for path, classes in predictions.items():
         print(path)
         for name, score in classes:

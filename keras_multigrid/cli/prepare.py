@@ -70,7 +70,9 @@ def _prepare() -> None:
         progress=command.Progress("video"),
     )
     rows = [("path", "part", "reason")]
-    rows += [(video.path, video.part, video.reason) for video in prepared.bad]
+    rows += [
+        tuple(map(files.redacted, (video.path, video.part, video.reason))) for video in prepared.bad
+    ]
     table = "".join("\t".join(" ".join(text.split()) for text in row) + "\n" for row in rows)
     out = FLAGS.out.rstrip("/")
     files.write(f"{out}/bad_videos.tsv", table.encode("utf-8", "surrogateescape"))

@@ -1,14 +1,17 @@
 """An input service: processes, on machines of their own, that read clips of records for trainers.
 
-    python tools/serve_data.py dispatcher --port=5050          one, which knows who reads what
-    python tools/serve_data.py worker --dispatcher=HOST:5050   as many as it takes, anywhere
+    python tools/serve_data.py dispatcher --port=5050 --host=0.0.0.0          one, which knows who
+                                                                              reads what
+    python tools/serve_data.py worker --dispatcher=HOST:5050 --host=0.0.0.0   as many as it takes,
+                                                                              anywhere
 
 Trainers read from it by one binding, and must see the records at the same path as the workers:
 
     python tools/train.py --gin_file=... --gin_param="runs.Data.service='grpc://HOST:5050'"
 
-Workers may come and go while trainers run. Ports are open to everyone who reaches them, and what
-trainers send is run: keep them inside your own network.
+Workers may come and go while trainers run. What trainers send is run: by default servers listen at
+127.0.0.1, for this machine alone. With --host they listen at another of its addresses, or at all of
+them: keep those inside your own network.
 """
 
 import contextlib
@@ -23,7 +26,12 @@ flags.DEFINE_integer(
     "port", None, "Port to listen at; 0, a worker's default, takes a free one.", 0, 65535
 )
 flags.DEFINE_string("dispatcher", None, "Of a worker: HOST:PORT of its dispatcher.")
-flags.DEFINE_string("host", None, "Of a worker: the name that trainers reach it by; its own.")
+flags.DEFINE_string("host", "127.0.0.1", "Address to listen at; 0.0.0.0 for all of this machine.")
+flags.DEFINE_string(
+    "name",
+    None,
+    "Of a worker: the name that trainers reach it by; by default --host, or this machine's name.",
+)
 FLAGS = flags.FLAGS
 
 
@@ -38,10 +46,13 @@ def main(arguments: list[str]) -> None:
 
 
 def _dispatcher() -> None:
-    if FLAGS.port is None or FLAGS.dispatcher or FLAGS.host:
-        raise app.UsageError("A dispatcher takes --port, such as --port=5050, and nothing else.")
+    if FLAGS.port is None or FLAGS.dispatcher or FLAGS.name:
+        raise app.UsageError("A dispatcher takes --port, such as --port=5050, and --host.")
     import tensorflow as tf
 
+    from keras_multigrid.data.records import listening
+
+    addresses = listening.addresses_of(FLAGS.host)
     service = tf.data.experimental.service
     try:
         server = service.DispatchServer(service.DispatcherConfig(port=FLAGS.port))
@@ -49,20 +60,24 @@ def _dispatcher() -> None:
         raise RuntimeError(
             f"The dispatcher cannot listen at port {FLAGS.port}: {error}. Is it in use?"
         ) from None
+    listening.listen_only_at(addresses)
     port = server.target.rpartition(":")[2]
-    print(f"dispatcher: service='grpc://{socket.gethostname()}:{port}'", flush=True)
+    print(f"dispatcher: service='grpc://{_name()}:{port}'", flush=True)
     _signals().get()
     _end()
 
 
 def _worker() -> None:
     if not FLAGS.dispatcher:
-        raise app.UsageError("A worker takes --dispatcher=HOST:PORT, and --port and --host.")
+        raise app.UsageError(
+            "A worker takes --dispatcher=HOST:PORT, and --port, --host and --name."
+        )
     import tensorflow as tf
 
     from keras_multigrid import remote_files
-    from keras_multigrid.data.records import serving
+    from keras_multigrid.data.records import listening, serving
 
+    addresses = listening.addresses_of(FLAGS.host)
     address = FLAGS.dispatcher.removeprefix("grpc://")
     try:
         serving.check_address(f"grpc://{address}")
@@ -72,11 +87,10 @@ def _worker() -> None:
         ) from None
     # What the dispatcher sends may read from any of them.
     remote_files.load()
-    host = FLAGS.host or socket.gethostname()
     service = tf.data.experimental.service
     config = service.WorkerConfig(
         dispatcher_address=address,
-        worker_address=f"{host}:%port%",
+        worker_address=f"{_name()}:%port%",
         port=FLAGS.port or 0,
         dispatcher_timeout_ms=round(1000 * remote_files.retry_seconds()),
         heartbeat_interval_ms=1000,
@@ -92,9 +106,17 @@ def _worker() -> None:
     serving.wait_until_it_answers(f"grpc://{address}", wait)
     # Serves as long as it is referred to.
     server = service.WorkerServer(config)  # noqa: F841
-    print(f"worker of {FLAGS.dispatcher}, as {host}", flush=True)
+    listening.listen_only_at(addresses)
+    print(f"worker of {FLAGS.dispatcher}, as {_name()}", flush=True)
     events.get()
     _end()
+
+
+def _name() -> str:
+    """What others reach this server by."""
+    host = socket.gethostname() if FLAGS.host == "0.0.0.0" else FLAGS.host
+    host = FLAGS.name or host
+    return f"[{host}]" if ":" in host else host
 
 
 def _signals() -> queue.SimpleQueue:

@@ -39,6 +39,7 @@ class BadVideos:
         self.list_path = list_path
         self.max_share = max_share
         self.min_clips = min_clips
+        # Path, without the secrets of an address, to reason.
         self.errors: dict[str, str] = {}
         self.replaced_clips = 0
         self.clips = 0
@@ -65,9 +66,11 @@ class BadVideos:
             self.clips += 1
             self.replaced_clips += 1
             monitor.add_replaced_clip()
+            # What is logged and listed.
+            path = files.redacted(path)
             if path not in self.errors:
-                self.errors[path] = printable(str(error))
-                logging.warning("Unreadable video, replaced by another clip: %s", self.errors[path])
+                self.errors[path] = files.redacted(printable(str(error)))
+                logging.warning("Unreadable video: %s", self.errors[path])
                 if self.list_path is not None and path not in self._listed:
                     self._append(f"{path}\t{' '.join(self.errors[path].split())}\n")
             if self.clips >= self.min_clips and self.replaced_clips > self.max_share * self.clips:
@@ -85,7 +88,7 @@ class BadVideos:
 
     def _reason(self) -> str:
         first = next(iter(self.errors.values()))
-        where = f" All are listed in {self.list_path}." if self.list_path else ""
+        where = f" All are listed in {files.redacted(self.list_path)}." if self.list_path else ""
         return (
             f"{self.replaced_clips} of {self.clips} clips came from videos that cannot be read, "
             f"more than the share of {self.max_share:g} that is allowed. The first: {first}{where} "

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from keras_multigrid import figures
+from keras_multigrid import figures, files
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.clips.clip import Clip
 from keras_multigrid.data.clips.sampling import ClipSampling
@@ -102,7 +102,7 @@ def browse(
 def _training_clip(source: Input, clip: Clip, cut: Cut, frames: np.ndarray) -> ShownClip:
     fault = None
     if cut.video != clip.video:
-        path = source.videos.train[clip.video].path
+        path = files.redacted(source.videos.train[clip.video].path)
         fault = f"replaces {path}, which cannot be read: {source.bad_videos.errors[path]}"
     scale = f"scaled to a short side of {clip.short_side}, random crop {clip.crop_size}²"
     frames_in_words = _in_words(source.sampling, clip.num_frames, clip.stride, clip.span)
@@ -208,7 +208,8 @@ def _strip(clip: ShownClip) -> np.ndarray:
 
 
 def _source_lines(clip: ShownClip) -> list[str]:
-    return [clip.path] if clip.fault is None else [clip.path, clip.fault]
+    path = files.redacted(clip.path)
+    return [path] if clip.fault is None else [path, clip.fault]
 
 
 def to_html(grids: Iterable[GridClips]) -> str:

@@ -59,6 +59,21 @@ class Evaluation:
         return "\n".join([*lines, *_class_lines(self.per_class)])
 
 
+class UnreadableVideosError(ValueError):
+    """Some of the videos cannot be read.
+
+    Args:
+        errors: path to reason of each of them.
+        predictions: what `predict` returns of the others.
+    """
+
+    def __init__(
+        self, errors: Mapping[str, str], predictions: Mapping[str, list[tuple[str, float]]]
+    ):
+        super().__init__("\n".join(errors.values()))
+        self.errors, self.predictions = errors, predictions
+
+
 def evaluate(
     *, data: Data, model: Model, test: MultiViewTest, hardware: Hardware = Hardware()
 ) -> Evaluation:
@@ -137,27 +152,39 @@ def predict(
         Path to (class, score), the highest first.
 
     Raises:
-        FileNotFoundError: if a video, the weights or the class names are not there.
-        ValueError: if a video cannot be read.
+        FileNotFoundError: if no video, or not the weights or the class names are there.
+        UnreadableVideosError: if a video is missing or cannot be read. It holds the scores of the
+            others.
     """
+    paths = [files.expanded(path) for path in paths]
     for path in paths:
         files.check_scheme(path)
-        if not files.is_remote(path) and not os.path.exists(path):
-            raise FileNotFoundError(f"There is no video at '{path}'.")
     if not paths:
         raise ValueError("No videos were given. Name some: tools/predict.py ... my_video.mp4")
-    task = run_folder.read_task(classes or os.path.join(test.run_dir, run_folder.CLASSES))
+    errors = {path: f"There is no video at '{path}'." for path in paths if _is_missing(path)}
+    if len(errors) == len(set(paths)):
+        raise FileNotFoundError(" ".join(errors.values()))
+    classes = files.expanded(classes) or os.path.join(test.run_dir, run_folder.CLASSES)
+    task = run_folder.read_task(classes)
     network = trained_network(model, task, test)
     predictor = Predictor(network, sampling=sampling, workers=workers, **test.of_predictor())
     bad_videos = BadVideos(max_share=1.0)
+    paths = [path for path in paths if path not in errors]
     records = [VideoRecord(path=path, label=0) for path in paths]
     scores, seen = predictor.scores(records, bad_videos=bad_videos)
-    if not seen.all():
-        raise ValueError("\n".join(bad_videos.errors.values()))
-    return {
+    predictions = {
         path: [(task.class_names[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]]
-        for path, row in zip(paths, scores, strict=True)
+        for path, row, is_seen in zip(paths, scores, seen, strict=True)
+        if is_seen
     }
+    errors |= bad_videos.errors
+    if errors:
+        raise UnreadableVideosError(errors, predictions)
+    return predictions
+
+
+def _is_missing(path: str) -> bool:
+    return not files.is_remote(path) and not os.path.exists(path)
 
 
 def trained_network(model: Model, task: Task, test: MultiViewTest) -> keras.Model:
@@ -210,7 +237,7 @@ def _write(result: Evaluation, scores, records, videos: VideoSet, run_dir: str) 
     table.writerow(["path", "label", *videos.class_names])
     for record, row in zip(records, scores, strict=True):
         names = ";".join(videos.task.names(record.label))
-        table.writerow([record.path, names, *(f"{score:.6g}" for score in row)])
+        table.writerow([files.redacted(record.path), names, *(f"{score:.6g}" for score in row)])
     files.write(os.path.join(run_dir, "predictions.csv"), text.getvalue())
     matrix = videos.task.confusion(scores, [record.label for record in records])
     if matrix is not None:

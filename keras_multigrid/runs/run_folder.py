@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,10 +12,12 @@ from keras_multigrid import files
 from keras_multigrid.data.videos.video import VideoSet
 from keras_multigrid.runs.report import Report
 from keras_multigrid.task import SingleLabel, Task, classification
+from keras_multigrid.temporary_files import temporary_folder
 
 CLASSES = "classes.json"
 CURVE = "curve.json"
 MODEL = "model.keras"
+_UNFINISHED_MODEL = "unfinished.keras"
 _REPORT = "report.json"
 
 
@@ -36,7 +37,7 @@ def read_json(run_dir: str, name: str) -> Any:
     content = files.read(path)
     try:
         return None if content is None else json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise files.StorageError(
             f"{path} must be JSON ({error}). Delete it: the run then resumes without it."
         ) from None
@@ -56,13 +57,21 @@ def read_report(run_dir: str) -> Report | None:
 def save_model(network: keras.Model, run_dir: str) -> None:
     """Write the whole network, which `keras.models.load_model` reads."""
     path = os.path.join(run_dir, MODEL)
-    if not files.is_remote(path):
-        network.save(path)
+    with temporary_folder() as folder:
+        # Keras wants the ending.
+        unfinished = os.path.join(folder if files.is_remote(path) else run_dir, _UNFINISHED_MODEL)
+        with files.appearing(path, unfinished) as file:
+            network.save(file)
+
+
+def remove_unfinished(run_dir: str) -> None:
+    """Delete what a process that was killed has left half-written on a local disk."""
+    if files.is_remote(run_dir) or not files.is_folder(run_dir):
         return
-    with tempfile.TemporaryDirectory() as folder:
-        file = os.path.join(folder, MODEL)
-        network.save(file)
-        files.upload(file, path)
+    for name in files.list_folder(run_dir):
+        path = os.path.join(run_dir, name)
+        if (name.endswith(".unfinished") or name == _UNFINISHED_MODEL) and files.is_file(path):
+            files.remove(path)
 
 
 def save_classes(videos: VideoSet, run_dir: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_multigrid import distribute
+from keras_multigrid import distribute, files
 from keras_multigrid.checks import check_choice
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.clips.sampling import ClipSampling
@@ -77,6 +77,9 @@ class Model:
     inflate: bool = False
     frozen: Sequence[str] | Callable[[keras.layers.Layer], bool] = ()
 
+    def __post_init__(self):
+        _expand(self, "initial_weights")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Optimization:
@@ -142,6 +145,9 @@ class Checkpoints:
     keep: int = 3
     allow_changes: bool = False
 
+    def __post_init__(self):
+        _expand(self, "folder")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Hardware:
@@ -184,6 +190,7 @@ class MultiViewTest:
 
     def __post_init__(self):
         check_choice("combine", self.combine, ("mean", "max"))
+        _expand(self, "run_dir", "weights")
 
     def of_predictor(self) -> dict[str, Any]:
         """What a `Predictor` takes of these settings."""
@@ -221,3 +228,12 @@ class Settings:
     logging: Logging = dataclasses.field(default_factory=Logging)
     checkpoints: Checkpoints = dataclasses.field(default_factory=Checkpoints)
     hardware: Hardware = dataclasses.field(default_factory=Hardware)
+
+    def __post_init__(self):
+        _expand(self, "run_dir")
+
+
+def _expand(settings: Any, *names: str) -> None:
+    """Put the user's home in place of `~` in the paths of settings that are being made."""
+    for name in names:
+        object.__setattr__(settings, name, files.expanded(getattr(settings, name)))

@@ -1,5 +1,6 @@
 """A whole training run: settings in, one fit, a report out."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -18,6 +19,7 @@ from keras_multigrid.callbacks import (
     MultigridCheckpoint,
     PreciseBatchStatistics,
 )
+from keras_multigrid.callbacks.lease import Lease
 from keras_multigrid.callbacks.lookup import steps_trained
 from keras_multigrid.data.bad_videos import BadVideos, TooManyBadVideosError
 from keras_multigrid.data.check.set_report import checked_report
@@ -56,6 +58,7 @@ def train(settings: Settings) -> Report | None:
         FileNotFoundError: if the first videos of a part are all missing.
         TooManyBadVideosError: if more clips than a set share, or no validation video, can be read.
         DivergedError: if the loss is not finite.
+        FolderInUseError: if another process trains in the folder.
         StorageError: if a remote file system does not answer, or files cannot be written.
         WorkerLostError: if another worker is lost.
     """
@@ -73,6 +76,20 @@ def train(settings: Settings) -> Report | None:
         )
     checkpoint = _make_checkpoint(settings, network)
     run_folder.refuse_earlier_version(settings.run_dir)
+    with contextlib.ExitStack() as stack:
+        # Of several workers one writes.
+        if replicas.is_chief(network):
+            stack.enter_context(Lease(settings.run_dir))
+        return _train_the_rest(settings, strategy, schedule, network, checkpoint)
+
+
+def _train_the_rest(
+    settings: Settings,
+    strategy: tf.distribute.Strategy,
+    schedule: MultigridSchedule,
+    network: keras.Model,
+    checkpoint: MultigridCheckpoint,
+) -> Report | None:
     start_step = checkpoint.restore(network)
     is_complete = start_step >= schedule.total_steps
     report = run_folder.read_report(settings.run_dir) if is_complete else None
@@ -101,9 +118,10 @@ class _Run:
         settings, run_dir = self.settings, self.settings.run_dir
         is_chief = replicas.is_chief(self.network)
         set_report = checked_report(settings.data.videos)
-        texts = settings.logging.texts()
+        texts = {name: files.redacted(text) for name, text in settings.logging.texts().items()}
         if is_chief:
             print(set_report, flush=True)
+            run_folder.remove_unfinished(run_dir)
             run_folder.save_texts(texts, run_dir)
             run_folder.save_classes(settings.data.videos, run_dir)
         bad_list = os.path.join(run_dir, "bad_videos.txt") if is_chief else None

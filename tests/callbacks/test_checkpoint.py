@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from keras_multigrid import (
     resample,
 )
 from keras_multigrid.callbacks.checkpoint import ChangedSettingsError, NotFiniteError
+from keras_multigrid.callbacks.checkpoint_folder import digest, write_index
 from keras_multigrid.callbacks.not_finite import DivergedError
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -201,6 +203,76 @@ def test_a_damaged_index_is_an_error(stopped, tmp_path):
     (tmp_path / "index.json").write_text('[{"step": 3')
     with pytest.raises(files.StorageError, match="list of checkpoints in JSON"):
         MultigridCheckpoint(str(tmp_path)).restore(make_model())
+
+
+@pytest.mark.parametrize("kind", ["folder", "loop", "link", "text", "weights", "deep"])
+def test_a_checkpoint_that_is_none_gives_way_to_the_one_before(stopped, tmp_path, kind):
+    path = tmp_path / stopped[-1].file
+    content = path.read_bytes()
+    path.unlink()
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "loop":
+        path.symlink_to(path.name)
+    elif kind == "link":
+        path.symlink_to("nowhere")
+    elif kind == "text":
+        path.write_text("no HDF5")
+    elif kind == "weights":
+        make_model().save_weights(path)
+    else:
+        path.write_bytes(content)
+        with h5py.File(path, "a") as file:
+            del file["keras_multigrid/settings"]
+            deep = np.frombuffer(b"[" * 100_000, np.uint8)
+            file["keras_multigrid/settings"] = deep
+    if kind in ("text", "weights", "deep"):
+        # As if it had been saved so.
+        whole = dataclasses.replace(stopped[-1], digest=digest(path.read_bytes()))
+        write_index(str(tmp_path), [stopped[0], whole])
+    assert MultigridCheckpoint(str(tmp_path)).restore(make_model()) == 3
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "{}", '[{"step": 3}]', "[3]", "\x00"])
+def test_an_index_that_is_none_is_an_error(stopped, tmp_path, content):
+    (tmp_path / "index.json").write_text(content)
+    with pytest.raises(files.StorageError, match="list of checkpoints in JSON"):
+        MultigridCheckpoint(str(tmp_path)).saved()
+
+
+def test_what_a_kill_has_left_is_removed_at_the_next_start(stopped, tmp_path):
+    for name in ("step-00000099.weights.h5", "step-00000099.weights.h5.unfinished"):
+        (tmp_path / name).write_bytes(b"left")
+    (tmp_path / "index.json.unfinished").write_text("[")
+    (tmp_path / "mine.weights.h5").write_text("of the user's")
+    with pytest.raises(Stop):
+        train(tmp_path, StopAfter(7))
+    names = {"index.json", "lease.json", "mine.weights.h5", *(entry.file for entry in stopped)}
+    assert set(os.listdir(tmp_path)) == names
+
+
+def test_a_folder_that_another_process_has_trained_in_since_is_refused(stopped, tmp_path):
+    model = make_model()
+    checkpoint = MultigridCheckpoint(str(tmp_path))
+    checkpoint.restore(model)
+    write_index(str(tmp_path), stopped[:1])
+    with pytest.raises(ValueError, match="Another process has trained in"):
+        model.fit(
+            decoded_videos().apply(resample(SCHEDULE, start_step=6)),
+            steps_per_epoch=8,
+            epochs=2,
+            verbose=0,
+            callbacks=[MultigridCallback(log_dir=None), checkpoint],
+        )
+
+
+def test_secrets_in_settings_are_not_saved(tmp_path):
+    settings = {"settings": {"data": "https://me:word@host/a?sig=b"}}
+    with pytest.raises(Stop):
+        train(tmp_path, StopAfter(2), every=1, **settings)
+    checkpoint = MultigridCheckpoint(str(tmp_path), **settings)
+    assert checkpoint.restore(make_model()) == 2
+    assert b"word" not in (tmp_path / checkpoint.saved()[-1].file).read_bytes()
 
 
 def test_an_unfinished_file_is_no_checkpoint(stopped, tmp_path):

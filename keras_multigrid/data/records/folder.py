@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from keras_multigrid import files
+from keras_multigrid import files, temporary_files
 from keras_multigrid.data.records.format import (
     MANIFEST,
     PARTS,
@@ -98,7 +98,7 @@ class RecordFolder:
         """The folder on this machine for pieces of shards."""
         if self.scratch is None and not files.is_remote(self.root):
             return os.path.join(self.root, "pieces")
-        scratch = tempfile.gettempdir() if self.scratch is None else self.scratch
+        scratch = temporary_files.private_folder() if self.scratch is None else self.scratch
         return os.path.join(scratch, f"keras_multigrid_pieces_{_digest(self.root)}")
 
     def path(self, name: str) -> str:
@@ -337,12 +337,15 @@ def locked(root: str) -> Iterator[None]:
     """
     path = os.path.join(root, "lock")
     if files.is_remote(root):
-        path = os.path.join(tempfile.gettempdir(), f"keras_multigrid_{_digest(root)}.lock")
+        name = f"keras_multigrid_{os.geteuid()}_{_digest(root)}.lock"
+        path = os.path.join(tempfile.gettempdir(), name)
     folder = os.path.dirname(path)
     with contextlib.ExitStack() as stack:
         with files.storage_errors(folder, "write"):
             os.makedirs(folder, exist_ok=True)
-            file = stack.enter_context(open(path, "w"))
+            # Others may have put a link there.
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            stack.callback(os.close, file)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

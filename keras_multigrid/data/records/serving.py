@@ -184,7 +184,7 @@ class _Batches:
         raise InputServiceError(
             f"No batch came from the input service {self._service} for {seconds:.0f} s. Check that "
             "its dispatcher and at least one worker run, and that this machine reaches the workers "
-            f"by the names that they give (tools/serve_data.py worker --host).{reason}"
+            f"by the names that they give (tools/serve_data.py --host, --name).{reason}"
         )
 
     def _read_lost(self) -> None:
