@@ -11,6 +11,7 @@ scheme.
 
 import contextlib
 import dataclasses
+import errno
 import io
 import os
 import stat
@@ -22,10 +23,20 @@ from keras_multigrid import remote_files
 from keras_multigrid.remote_files import (  # noqa: F401
     StorageError,
     StorageUnavailableError,
+    UnknownSchemeError,
     check_scheme,
     is_remote,
     retry_seconds,
 )
+
+
+# Of the machine or its disks, whatever file is opened.
+_MACHINE_FAULTS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE})
+
+
+def is_machine_fault(error: BaseException) -> bool:
+    """Whether an error is a fault of the machine, not of what a file holds."""
+    return isinstance(error, OSError) and error.errno in _MACHINE_FAULTS
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,8 @@ from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.clips.views import Views
 from keras_multigrid.data.clips.windows import Window, cropped, scaled, side_windows
 from keras_multigrid.data.python_calls import in_python
+from keras_multigrid.data.time_limit import within
+from keras_multigrid.data.videos import limits
 from keras_multigrid.data.videos.decode import opened
 from keras_multigrid.data.videos.open_video import DecodeError, KeptVideo, OpenVideo
 from keras_multigrid.data.videos.video import VideoRecord
@@ -105,9 +107,11 @@ class ClipReader:
         if len(videos) and not hasattr(videos, "root"):
             # Before the first batch; lists seldom mix file systems. Records are there already.
             files.check_scheme(videos[0].path)
+        limits.check_settings()
         self._videos, self._sampling, self._task = videos, sampling, task
         self._bad_videos = BadVideos() if bad_videos is None else bad_videos
         self._kept: dict[int, OpenVideo | None] | None = {} if keep_decoded else None
+        self._too_slow: dict[int, limits.TooSlowError] = {}
         self.num_videos, self.workers = len(videos), workers or os.cpu_count()
         self._label_type = tf.as_dtype(task.label_dtype)
 
@@ -248,7 +252,8 @@ class ClipReader:
             last, index = index, int(generator.integers(len(self._videos)))
         raise DecodeError(
             f"{_MAX_REPLACEMENTS} videos in a row cannot be read; the last: "
-            f"{self._videos[last].path}. Check that the data set is where its annotations say."
+            f"{self._videos[last].path}. Check that the data set is where its annotations say. "
+            f"Received: {self._bad_videos.errors[self._videos[last].path]}"
         )
 
     def centre_cut(self, index: int, grid: Grid) -> Cut | None:
@@ -268,17 +273,27 @@ class ClipReader:
         """Frames and label of a video; None if it is not there or cannot be read."""
         if index >= len(self._videos):
             return None
-        try:
+
+        def read():
             with self._opened(index, excerpt.detail) as video:
                 indices = excerpt.indices(video.num_frames)
                 frames = video.read(indices, excerpt.short_side)
                 span = int(indices[0]), int(indices[-1])
-                label = video.whole_label if excerpt.whole_label else video.label(*span)
+                return frames, video.whole_label if excerpt.whole_label else video.label(*span)
+
+        path = self._videos[index].path
+        try:
+            if index in self._too_slow:
+                raise self._too_slow[index]
+            found = within(limits.read_seconds(path), read, path)
         except DecodeError as error:
-            self._bad_videos.add(self._videos[index].path, error)
+            if isinstance(error, limits.TooSlowError):
+                # Once is enough: it has held a thread, and perhaps still does.
+                self._too_slow[index] = error.with_traceback(None)
+            self._bad_videos.add(path, error)
             return None
         self._bad_videos.count_clips(1)
-        return frames, label
+        return found
 
     def _opened(self, index: int, detail: int):
         if self._kept is None:

@@ -3,11 +3,10 @@
 import contextlib
 from collections.abc import Callable, Iterator
 
-import av
 import numpy as np
 
 from keras_multigrid import files
-from keras_multigrid.data.videos.open_video import DecodeError, OpenVideo, reason
+from keras_multigrid.data.videos.open_video import DecodeError, OpenVideo, in_order, reason
 from keras_multigrid.data.videos.video import VideoRecord
 
 
@@ -21,7 +20,8 @@ def opened(record: VideoRecord, detail: int | None = None) -> Iterator[OpenVideo
             sizes. None: the largest.
 
     Raises:
-        DecodeError: the video cannot be read, or has no frames.
+        DecodeError: the video cannot be read, or has no frames. Its methods raise it, too.
+        OSError: the machine is at fault, not the video (`files.is_machine_fault`).
         StorageUnavailableError: a remote file system does not answer.
 
     Example:
@@ -29,16 +29,49 @@ def opened(record: VideoRecord, detail: int | None = None) -> Iterator[OpenVideo
     >>> with opened(record) as video:
     ...     frames = video.read(np.arange(0, video.num_frames, 2))
     """
+    with faults_of(record.path):
+        video = _Named(record.open(detail), record.path)
+    with contextlib.closing(video):
+        if video.num_frames < 1:
+            raise DecodeError(f"Cannot decode '{record.path}': it has no frames.")
+        yield video
+
+
+class _Named(OpenVideo):
+    """A video whose errors name it."""
+
+    def __init__(self, video: OpenVideo, path: str):
+        super().__init__(video.whole_label, video.frame_labels)
+        self.num_frames = video.num_frames
+        self._video, self._path = video, path
+
+    def read(self, indices, short_side=None):
+        with faults_of(self._path):
+            return self._video.read(indices, short_side)
+
+    def label(self, first, last):
+        with faults_of(self._path):
+            return self._video.label(first, last)
+
+    def frames(self):
+        with faults_of(self._path):
+            yield from self._video.frames()
+
+    def close(self):
+        self._video.close()
+
+
+@contextlib.contextmanager
+def faults_of(path: str) -> Iterator[None]:
+    """Code whose errors are faults of a video: decoders raise errors of every kind."""
     try:
-        with contextlib.closing(record.open(detail)) as video:
-            if video.num_frames < 1:
-                raise DecodeError(f"Cannot decode '{record.path}': it has no frames.")
-            yield video
-    except files.StorageUnavailableError:
-        # No fault of the video.
+        yield
+    except (DecodeError, files.StorageUnavailableError, files.UnknownSchemeError):
         raise
-    except (av.FFmpegError, OSError, UnicodeError) as error:
-        raise DecodeError(f"Cannot decode '{record.path}': {reason(error)}.") from error
+    except Exception as error:
+        if files.is_machine_fault(error):
+            raise
+        raise DecodeError(f"Cannot decode '{path}': {reason(error)}.") from error
 
 
 def decode_frames(
@@ -77,10 +110,12 @@ def decode_frames(
 def read_video(record: VideoRecord) -> np.ndarray:
     """Decode all frames of one video: uint8 (num_frames, height, width, 3), RGB.
 
+    It takes as much memory as they need: the limit of one read does not hold.
+
     Errors: those of `opened`.
     """
-    with opened(record) as video:
-        return np.stack(video.read(np.arange(video.num_frames)))
+    frames = [frame for frame, _ in all_frames(record)]
+    return np.stack(in_order(dict(enumerate(frames)), np.arange(len(frames)), record.path))
 
 
 def all_frames(record: VideoRecord) -> Iterator[tuple[np.ndarray, bytes | None]]:
