@@ -29,7 +29,6 @@ from keras_multigrid.remote_files import (  # noqa: F401
     retry_seconds,
 )
 
-
 # Of the machine or its disks, whatever file is opened.
 _MACHINE_FAULTS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE})
 

@@ -15,24 +15,51 @@ from keras_multigrid.data.videos import limits
 from keras_multigrid.data.videos.open_video import DecodeError
 
 MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
-# FFmpeg's names of the formats whose files hold their frames themselves. Others are lists of further
-# files, or numbered pictures, which a file from elsewhere must not name: playlists of HLS and DASH,
-# lists to concatenate, session descriptions, scripts.
+# FFmpeg's names of the formats whose files hold their frames. Others name further files, which a
+# file from elsewhere must not do: playlists, lists to concatenate, session descriptions, scripts,
+# numbered pictures.
 _FORMATS = (
-    *("apng", "asf", "av1", "avi", "avs", "avs2", "avs3", "bink", "c93", "cavsvideo", "cdxl"),
-    *("cine", "dhav", "dirac", "dnxhd", "dsicin", "dv", "dxa", "ea", "ea_cdata", "film_cpk"),
-    *("flic", "flv", "fourxm", "frm", "gif", "gxf", "h261", "h263", "h264", "hevc", "hnm", "idcin"),
-    *("iff", "ilbc", "ipmovie", "ipu", "ivf", "ivr", "jpegxl_anim", "jv", "kux", "live_flv", "lmlm4"),
-    *("lvf", "lxf", "m4v", "matroska", "mgsts", "mjpeg", "mjpeg_2000", "mm", "mods", "moflex", MP4),
-    *("mp3", "mpeg", "mpegts", "mpegvideo", "mpjpeg", "msnwctcp", "mtv", "mv", "mvi", "mxf", "mxg"),
-    *("nc", "nistsphere", "nsv", "nut", "nuv", "obu", "ogg", "paf", "pmp", "psxstr", "pva", "r3d"),
-    *("rl2", "rm", "roq", "rpl", "sdr2", "ser", "sga", "siff", "smjpeg", "smk", "svs", "swf", "thp"),
-    *("tiertexseq", "tmv", "ty", "vc1", "vc1test", "viv", "vmd", "vvc", "wav", "wc3movie"),
-    *("webm", "webp_anim", "wsvqa", "wtv", "wv", "xmv", "yop", "yuv4mpegpipe"),
+    *(
+        "4xm",
+        "anm",
+        "apng",
+        "apv",
+        "asf",
+        "av1",
+        "avi",
+        "avs",
+        "avs2",
+        "avs3",
+        "bethsoftvid",
+        "bfi",
+    ),
+    *("bink", "bmv", "c93", "cavsvideo", "cdxl", "cine", "dfa", "dhav", "dirac", "dnxhd", "dsicin"),
+    *("dv", "dxa", "ea", "ea_cdata", "evc", "film_cpk", "filmstrip", "flic", "flv", "frm", "gdv"),
+    *("gif", "gxf", "h261", "h263", "h264", "hevc", "hnm", "idcin", "iff", "ifv", "ingenient"),
+    *("ipmovie", "ipu", "iv8", "ivf", "ivr", "jpegxl_anim", "jv", "kux", "live_flv", "lmlm4"),
+    *("luodat", "lvf", "lxf", "m4v", "matroska", "mgsts", "mjpeg", "mjpeg_2000", "mm", "mods"),
+    *(
+        "moflex",
+        MP4,
+        "mp3",
+        "mpeg",
+        "mpegts",
+        "mpegvideo",
+        "mpjpeg",
+        "msnwctcp",
+        "mtv",
+        "mv",
+        "mvi",
+    ),
+    *("mxf", "mxg", "nc", "nsv", "nut", "nuv", "obu", "ogg", "paf", "pdv", "pmp", "psxstr", "pva"),
+    *("r3d", "rl2", "rm", "roq", "rpl", "sdr2", "ser", "sga", "siff", "smjpeg", "smk", "smush"),
+    *("svs", "swf", "thp", "tiertexseq", "tmv", "ty", "usm", "vc1", "vc1test", "vividas", "vivo"),
+    *("vmd", "vvc", "wav", "wc3movie", "webm", "wsvqa", "wtv", "xmv", "yop", "yuv4mpegpipe"),
     # Files of one picture.
-    *(f"{kind}_pipe" for kind in ("bmp", "dpx", "exr", "gif", "j2k", "jpeg", "jpegls", "jpegxl")),
-    *(f"{kind}_pipe" for kind in ("pam", "pbm", "pcx", "pgm", "pgmyuv", "png", "ppm", "psd")),
-    *(f"{kind}_pipe" for kind in ("qoi", "sgi", "sunrast", "svg", "tiff", "webp", "xbm", "xpm")),
+    *("bmp_pipe", "dds_pipe", "dpx_pipe", "exr_pipe", "gif_pipe", "hdr_pipe", "j2k_pipe"),
+    *("jpeg_pipe", "jpegls_pipe", "jpegxl_pipe", "jpegxs_pipe", "pam_pipe", "pbm_pipe", "pcx_pipe"),
+    *("pfm_pipe", "pgm_pipe", "png_pipe", "ppm_pipe", "psd_pipe", "qoi_pipe", "sgi_pipe"),
+    *("sunrast_pipe", "tiff_pipe", "webp_pipe", "xbm_pipe", "xpm_pipe", "xwd_pipe"),
 )
 _OPTIONS = {"format_whitelist": ",".join(_FORMATS), "protocol_whitelist": "file"}
 # Streams of pictures that are not the video: covers, previews of chapters, and those that only mean
@@ -43,6 +70,9 @@ _BESIDE = (
     | Disposition.dependent
     | Disposition.multilayer
 )
+# Beside a stream of a codec for videos, those of pictures are previews, marked as such or not: a
+# track of MP4 files counts as default unless it is switched off.
+_PICTURES = frozenset({"bmp", "gif", "mjpeg", "png", "webp"})
 
 
 class Source(NamedTuple):
@@ -92,8 +122,8 @@ def open_video_stream(source: Source) -> tuple[av.container.InputContainer, av.V
         container = av.open(content, container_options=_OPTIONS, metadata_errors="replace")
     except av.ArgumentError as error:
         raise DecodeError(
-            f"Cannot decode '{source.path}': it is damaged, or of a format that names other files "
-            "instead of holding frames, such as a playlist. Use a file that holds them."
+            f"Cannot decode '{source.path}': it is damaged, or of a format that is not read. A "
+            "playlist, for one, names other files instead of holding frames: list those."
         ) from error
     try:
         return container, _video_stream(container, source.path)
@@ -106,7 +136,7 @@ def _video_stream(container: av.container.InputContainer, path: str) -> av.Video
     """The stream that is decoded, on one thread, within the limit of pixels.
 
     Of several it is the one that the file marks as its default; of several such, or without any,
-    the largest one.
+    the largest one. A stream of single pictures is taken only if there is no other.
     """
     videos = [s for s in container.streams.video if not s.disposition & _BESIDE]
     if not videos:
@@ -123,13 +153,13 @@ def _video_stream(container: av.container.InputContainer, path: str) -> av.Video
     return stream
 
 
-def _rank(stream: av.VideoStream) -> tuple[bool, int]:
-    return bool(stream.disposition & Disposition.default), stream.width * stream.height
+def _rank(stream: av.VideoStream) -> tuple[bool, bool, bool, int]:
+    size = stream.width * stream.height
+    is_default = bool(stream.disposition & Disposition.default)
+    return size > 0, stream.codec.name not in _PICTURES, is_default, size
 
 
-def packets(
-    container: av.container.InputContainer, stream: av.VideoStream
-) -> Iterator[av.Packet]:
+def packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
     """The packets of a stream that hold something, in the order of the file.
 
     Raises:

@@ -1,13 +1,18 @@
 """Reading some or all frames of a video."""
 
 import contextlib
+import errno
 from collections.abc import Callable, Iterator
 
+import av
 import numpy as np
 
 from keras_multigrid import files
 from keras_multigrid.data.videos.open_video import DecodeError, OpenVideo, in_order, reason
 from keras_multigrid.data.videos.video import VideoRecord
+
+# What FFmpeg says of damaged files, too.
+_DOUBTFUL = (errno.EIO, errno.ENOMEM)
 
 
 @contextlib.contextmanager
@@ -69,7 +74,8 @@ def faults_of(path: str) -> Iterator[None]:
     except (DecodeError, files.StorageUnavailableError, files.UnknownSchemeError):
         raise
     except Exception as error:
-        if files.is_machine_fault(error):
+        is_doubtful = isinstance(error, av.FFmpegError) and error.errno in _DOUBTFUL
+        if files.is_machine_fault(error) and not is_doubtful:
             raise
         raise DecodeError(f"Cannot decode '{path}': {reason(error)}.") from error
 

@@ -9,6 +9,7 @@ import av
 import numpy as np
 
 from keras_multigrid.data.videos.containers import MP4, decoded, packets
+from keras_multigrid.data.videos.open_video import DecodeError
 
 # Packets of a video that is decoded whole, to count its frames: a longer one would take minutes.
 _MOST_DECODED = 20_000
@@ -87,15 +88,15 @@ def _remember(version: tuple | None, index: FrameIndex) -> None:
 # ---- By the header -------------------------------------------------------------------------------
 
 
-def _of_header(
-    container: av.container.InputContainer, stream: av.VideoStream
-) -> FrameIndex | None:
+def _of_header(container: av.container.InputContainer, stream: av.VideoStream) -> FrameIndex | None:
     """None: the header does not say which frames can be decoded."""
     if container.format.name != MP4:
         # One flipped bit can promise millions, whose indices would fill the memory. With the header
         # of its packet a frame takes eight bytes at least.
         return FrameIndex(stream.frames) if 0 < 8 * stream.frames <= container.size else None
     entries = stream.index_entries
+    if len(entries) > container.size:
+        raise DecodeError(f"Cannot decode '{container.name}': it has fewer bytes than frames.")
     # More entries than frames: a fragmented file, whose header counts the first fragment only.
     if not 0 < len(entries) <= stream.frames or not entries[0].is_keyframe:
         return None
@@ -188,7 +189,9 @@ def _of_decoding(
 
 
 def _with_places(times: list[int | None], keys: list[_Key], lost: frozenset[int]) -> FrameIndex:
-    is_lost = np.array([time in lost for time in times], bool) if lost else np.zeros(len(times), bool)
+    is_lost = (
+        np.array([time in lost for time in times], bool) if lost else np.zeros(len(times), bool)
+    )
     num_lost = np.r_[0, np.cumsum(is_lost)]
     num_frames = len(times) - int(num_lost[-1])
     if any(None in key for key in keys):

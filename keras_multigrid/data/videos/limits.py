@@ -68,8 +68,8 @@ def check_frame(height: int, width: int, path: str) -> None:
     most = frame_pixels()
     if height * width > most:
         raise DecodeError(
-            f"Cannot decode '{path}': frames may have {most:,} pixels. Received: {height} x {width} "
-            f"(height x width). Scale the video, or allow more with {_FRAME_PIXELS[0]}."
+            f"Cannot decode '{path}': frames may have {most:,} pixels. Received: {height} x "
+            f"{width} (height x width). Scale the video, or allow more with {_FRAME_PIXELS[0]}."
         )
 
 
@@ -98,8 +98,8 @@ class TooSlowError(DecodeError):
 
     def __init__(self, path: str):
         super().__init__(
-            f"Cannot decode '{path}': reading it took too long. {_READ_SECONDS[0]} sets for how many "
-            "seconds a read may last."
+            f"Cannot decode '{path}': reading it took too long. {_READ_SECONDS[0]} sets for how "
+            "many seconds a read may last."
         )
         self.path = path
 
