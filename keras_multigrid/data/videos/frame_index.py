@@ -29,14 +29,14 @@ class FrameIndex:
             seek for, and the number of frames before it. Without any, a frame can be found only by
             decoding all before it.
         lost: presentation times of packets that give no frame, such as those before the first key
-            frame.
+            frame; None: of those without one.
     """
 
     num_frames: int
     positions: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     times: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     counts: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
-    lost: frozenset[int] = frozenset()
+    lost: frozenset[int | None] = frozenset()
 
     def count_before(self, position: int | None) -> int | None:
         """The number of frames before a key frame; None: there is no key frame at this place."""
@@ -137,64 +137,101 @@ class _Key(NamedTuple):
     count: int
 
 
-def _of_packets(open_again: Callable) -> FrameIndex:
-    times, keys, is_damaged, has_fields = [], [], False, False
-    container, stream = open_again()
-    with container:
-        has_fields = stream.codec_context.field_order > _PROGRESSIVE
-        for packet in packets(container, stream):
-            if packet.is_keyframe:
-                keys.append(_Key(packet.pos, packet.pts, len(times)))
-            if not packet.is_discard:
+class _Packets(NamedTuple):
+    """What the packets of a video say.
+
+    Args:
+        times: when each is shown; None: it does not say.
+        hidden: numbers of those that are decoded, but not shown.
+        keys: the key frames.
+        is_damaged: some are incomplete.
+        has_fields: two may be one frame.
+    """
+
+    times: list[int | None]
+    hidden: list[int]
+    keys: list[_Key]
+    is_damaged: bool
+    has_fields: bool
+
+    @classmethod
+    def of(cls, open_again: Callable) -> "_Packets":
+        times, hidden, keys, is_damaged = [], [], [], False
+        container, stream = open_again()
+        with container:
+            for packet in packets(container, stream):
+                if packet.is_keyframe:
+                    keys.append(_Key(packet.pos, packet.pts, len(times)))
+                if packet.is_discard:
+                    hidden.append(len(times))
+                is_damaged = is_damaged or packet.is_corrupt
                 times.append(packet.pts)
-            is_damaged = is_damaged or packet.is_corrupt
-    start = keys[1].count if len(keys) > 1 else len(times)
-    if is_damaged:
-        return _of_decoding(open_again, times, keys, [len(times)])
-    if has_fields or not _begins_with_key(times[:start], keys):
-        return _of_decoding(open_again, times, keys, [start, len(times)])
-    return _with_places(times, keys, frozenset())
+            has_fields = stream.codec_context.field_order > _PROGRESSIVE
+        return cls(times, hidden, keys, is_damaged, has_fields)
+
+    @property
+    def start(self) -> int:
+        """The number of packets before the second key frame."""
+        return self.keys[1].count if len(self.keys) > 1 else len(self.times)
+
+    @property
+    def begins_clean(self) -> bool:
+        """Whether decoding begins with the first packet, and gives one frame for each."""
+        times, keys = self.times[: self.start], self.keys
+        if self.has_fields or not keys or keys[0].count > 0 or None in times:
+            return False
+        return min(times) == keys[0].time
+
+    def is_before_key(self, time: int | None) -> bool:
+        """Whether a frame is shown before the first key frame; one without a time is."""
+        first = self.keys[0].time
+        return time is None or (first is not None and time < first)
+
+    def index(self, lost: frozenset[int | None] = frozenset()) -> FrameIndex:
+        """The index, if the packets of some times give no frame."""
+        is_shown = np.ones(len(self.times), bool)
+        is_shown[self.hidden] = False
+        if lost:
+            is_shown &= [time not in lost for time in self.times]
+        num_shown = np.r_[0, np.cumsum(is_shown)]
+        if any(None in key for key in self.keys):
+            return FrameIndex(int(num_shown[-1]))
+        positions, times, counts = np.array(self.keys, np.int64).reshape(-1, 3).T
+        return FrameIndex(int(num_shown[-1]), positions, times, num_shown[counts], lost)
 
 
-def _begins_with_key(times: list[int | None], keys: list[_Key]) -> bool:
-    """Whether all frames of the first key frame, and no others, are there."""
-    return bool(keys) and keys[0].count == 0 and None not in times and min(times) == keys[0].time
+def _of_packets(open_again: Callable) -> FrameIndex:
+    found = _Packets.of(open_again)
+    if found.is_damaged:
+        return _of_decoding(open_again, found, [len(found.times)])
+    if not found.begins_clean:
+        return _of_decoding(open_again, found, [found.start, len(found.times)])
+    return found.index()
 
 
-def _of_decoding(
-    open_again: Callable, times: list[int | None], keys: list[_Key], ends: list[int]
-) -> FrameIndex:
+def _of_decoding(open_again: Callable, found: _Packets, ends: list[int]) -> FrameIndex:
     """An index of the frames that come out of the decoder.
 
     Args:
         open_again: opens the file.
-        times: when the frame of each packet is shown.
-        keys: the key frames.
+        found: its packets.
         ends: how many packets to decode; more of them where fewer do not tell enough.
     """
+    shown = []
     for end in ends:
         if end > _MOST_DECODED:
-            return FrameIndex(len(times))
+            return FrameIndex(len(found.times) - len(found.hidden))
         container, stream = open_again()
         with container:
             shown = [frame.pts for frame in decoded(container, stream, end)]
-        expected = frozenset(times[:end])
-        if None in expected or len(expected) < end or not expected.issuperset(shown):
+        hidden = set(found.hidden)
+        times = [time for number, time in enumerate(found.times[:end]) if number not in hidden]
+        known = [time for time in times if time is not None]
+        if len(set(known)) < len(known) or not set(known).issuperset(shown):
             continue
-        lost = expected.difference(shown)
+        # A packet without a time, too: its frame would have none.
+        lost = frozenset(times).difference(shown)
         # Frames that are lost before the first key frame say nothing of the others.
-        if end == len(times) or all(time < keys[0].time for time in lost):
-            return _with_places(times, keys, lost)
+        if end == len(found.times) or all(found.is_before_key(time) for time in lost):
+            return found.index(lost)
     return FrameIndex(len(shown))
-
-
-def _with_places(times: list[int | None], keys: list[_Key], lost: frozenset[int]) -> FrameIndex:
-    is_lost = (
-        np.array([time in lost for time in times], bool) if lost else np.zeros(len(times), bool)
-    )
-    num_lost = np.r_[0, np.cumsum(is_lost)]
-    num_frames = len(times) - int(num_lost[-1])
-    if any(None in key for key in keys):
-        return FrameIndex(num_frames)
-    positions, key_times, counts = np.array(keys, np.int64).reshape(-1, 3).T
-    return FrameIndex(num_frames, positions, key_times, counts - num_lost[counts], lost)

@@ -78,22 +78,22 @@ class _Segment:
     times: tuple[int, ...]  # of the shown frames, ascending
 
     @classmethod
-    def of(cls, packets: list[av.Packet], lost: frozenset[int]) -> "_Segment | None":
+    def of(cls, packets: list[av.Packet], lost: frozenset[int | None]) -> "_Segment | None":
         """None where the packets do not say which frame each one holds."""
-        if any(packet.pts is None for packet in packets):
-            return None
-        times = sorted(packet.pts for packet in packets if not packet.is_discard)
-        if len(set(times)) < len(times):
-            return None
+        times = [packet.pts for packet in packets if not packet.is_discard]
         if lost:
             times = [time for time in times if time not in lost]
+        if None in times or len(set(times)) < len(times):
+            return None
         # Before the first key frame of a file, all are lost.
         if times and not packets[0].is_keyframe:
             return None
-        return cls(tuple(packets), tuple(times))
+        return cls(tuple(packets), tuple(sorted(times)))
 
 
-def _segments(packets: Iterable[av.Packet], lost: frozenset[int]) -> Iterator[_Segment | None]:
+def _segments(
+    packets: Iterable[av.Packet], lost: frozenset[int | None]
+) -> Iterator[_Segment | None]:
     segment = []
     for packet in packets:
         if packet.is_keyframe and segment:
