@@ -146,8 +146,8 @@ def _video_stream(container: av.container.InputContainer, path: str) -> av.Video
         raise DecodeError(f"Cannot decode '{path}': FFmpeg does not know how it is encoded.")
     stream = max(streams, key=_rank)
     limits.check_frame(stream.height, stream.width, path)
-    # For streams whose frames are larger than their header says.
-    stream.codec_context.options = {"max_pixels": str(limits.frame_pixels())}
+    # For frames that are larger than the header says; decoders round their sides up.
+    stream.codec_context.options = {"max_pixels": str(2 * limits.frame_pixels())}
     # Work is parallel over clips: threads inside one would only compete with the other clips.
     stream.codec_context.thread_count = 1
     return stream

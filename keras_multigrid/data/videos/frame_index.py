@@ -146,6 +146,7 @@ class _Packets(NamedTuple):
         keys: the key frames.
         is_damaged: some are incomplete.
         has_fields: two may be one frame.
+        codec: its name.
     """
 
     times: list[int | None]
@@ -153,6 +154,7 @@ class _Packets(NamedTuple):
     keys: list[_Key]
     is_damaged: bool
     has_fields: bool
+    codec: str
 
     @classmethod
     def of(cls, open_again: Callable) -> "_Packets":
@@ -167,7 +169,7 @@ class _Packets(NamedTuple):
                 is_damaged = is_damaged or packet.is_corrupt
                 times.append(packet.pts)
             has_fields = stream.codec_context.field_order > _PROGRESSIVE
-        return cls(times, hidden, keys, is_damaged, has_fields)
+        return cls(times, hidden, keys, is_damaged, has_fields, stream.codec.name)
 
     @property
     def start(self) -> int:
@@ -204,9 +206,17 @@ def _of_packets(open_again: Callable) -> FrameIndex:
     found = _Packets.of(open_again)
     if found.is_damaged:
         return _of_decoding(open_again, found, [len(found.times)])
-    if not found.begins_clean:
-        return _of_decoding(open_again, found, [found.start, len(found.times)])
-    return found.index()
+    if found.begins_clean and (found.codec != "h264" or _gives_first_frame(open_again, found)):
+        return found.index()
+    return _of_decoding(open_again, found, [found.start, len(found.times)])
+
+
+def _gives_first_frame(open_again: Callable, found: _Packets) -> bool:
+    """Whether the first frame comes out: not where pictures are renewed bit by bit."""
+    container, stream = open_again()
+    with container:
+        first = next(decoded(container, stream), None)
+        return first is not None and first.pts == found.keys[0].time
 
 
 def _of_decoding(open_again: Callable, found: _Packets, ends: list[int]) -> FrameIndex:

@@ -114,6 +114,8 @@ class _SegmentDecoder:
         self.images: dict[int, np.ndarray] = {}
         self.missing: dict[int, int] = {}
         self.is_warm = False  # the decoder holds all reference frames of the segment before
+        # When the frame is shown with which decoding started, until the decoder has given it.
+        self._start: int | None = None
         self._context = stream.codec_context
         self._reformatter = VideoReformatter()
         self._skips = self._context.name == "h264"
@@ -131,9 +133,12 @@ class _SegmentDecoder:
             self.finish()
             return
         leads = min(wanted) < segment.packets[0].pts
-        if leads and before is not None and not self.is_warm:
-            for packet in before.packets:
-                self._send(packet)
+        if not self.is_warm:
+            first = before if leads and before is not None else segment
+            self._start = first.packets[0].pts
+            if first is before:
+                for packet in before.packets:
+                    self._send(packet)
         self.missing.update(wanted)
         for packet in segment.packets:
             self._send(packet)
@@ -164,8 +169,12 @@ class _SegmentDecoder:
 
     def _keep(self, frames: list[av.VideoFrame]) -> None:
         for frame in frames:
+            if frame.pts == self._start:
+                self._start = None
             index = self.missing.pop(frame.pts, None)
-            if index is not None:
+            # Where the first frame does not come out, the picture is renewed bit by bit, and the
+            # frames behind it are not those that decoding from an earlier frame gives.
+            if index is not None and (self._start is None or frame.pts < self._start):
                 self.images[index] = to_rgb(frame, self._reformatter)
 
 

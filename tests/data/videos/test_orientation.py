@@ -61,7 +61,11 @@ def test_other_angles_count_as_the_nearest_quarter():
 
 def write_turned(path, numbers):
     image = np.full((48, 64, 3), 40, np.uint8)
-    image[:16, :16], image[:16, -16:], image[-16:, :16] = (230, 20, 20), (20, 230, 20), (20, 20, 230)
+    image[:16, :16], image[:16, -16:], image[-16:, :16] = (
+        (230, 20, 20),
+        (20, 230, 20),
+        (20, 20, 230),
+    )
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=8, options={"crf": "8"})
         stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
