@@ -119,20 +119,22 @@ def open_video_stream(source: Source) -> tuple[av.container.InputContainer, av.V
     content = io.BytesIO(content) if isinstance(content, bytes) else content
     try:
         # A title in Latin-1 is no reason to lose a video.
-        container = av.open(content, container_options=_OPTIONS, metadata_errors="replace")
+        container = av.open(
+            content, options=_limit(), container_options=_OPTIONS, metadata_errors="replace"
+        )
     except av.ArgumentError as error:
         raise DecodeError(
             f"Cannot decode '{source.path}': it is damaged, or of a format that is not read. A "
             "playlist, for one, names other files instead of holding frames: list those."
         ) from error
     try:
-        return container, _video_stream(container, source.path)
+        return container, video_stream(container, source.path)
     except BaseException:
         container.close()
         raise
 
 
-def _video_stream(container: av.container.InputContainer, path: str) -> av.VideoStream:
+def video_stream(container: av.container.InputContainer, path: str) -> av.VideoStream:
     """The stream that is decoded, on one thread, within the limit of pixels.
 
     Of several it is the one that the file marks as its default; of several such, or without any,
@@ -146,11 +148,16 @@ def _video_stream(container: av.container.InputContainer, path: str) -> av.Video
         raise DecodeError(f"Cannot decode '{path}': FFmpeg does not know how it is encoded.")
     stream = max(streams, key=_rank)
     limits.check_frame(stream.height, stream.width, path)
-    # For frames that are larger than the header says; decoders round their sides up.
-    stream.codec_context.options = {"max_pixels": str(2 * limits.frame_pixels())}
+    stream.codec_context.options = _limit()
     # Work is parallel over clips: threads inside one would only compete with the other clips.
     stream.codec_context.thread_count = 1
     return stream
+
+
+def _limit() -> dict[str, str]:
+    """Options of decoders, which FFmpeg opens when it looks for streams, too."""
+    # For frames that are larger than the header says; decoders round their sides up.
+    return {"max_pixels": str(2 * limits.frame_pixels())}
 
 
 def _rank(stream: av.VideoStream) -> tuple[bool, bool, bool, int]:

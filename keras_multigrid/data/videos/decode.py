@@ -8,6 +8,7 @@ import av
 import numpy as np
 
 from keras_multigrid import files
+from keras_multigrid.data.videos import limits
 from keras_multigrid.data.videos.open_video import DecodeError, OpenVideo, in_order, reason
 from keras_multigrid.data.videos.video import VideoRecord
 
@@ -77,7 +78,11 @@ def faults_of(path: str) -> Iterator[None]:
         is_doubtful = isinstance(error, av.FFmpegError) and error.errno in _DOUBTFUL
         if files.is_machine_fault(error) and not is_doubtful:
             raise
-        raise DecodeError(f"Cannot decode '{path}': {reason(error)}.") from error
+        why = reason(error)
+        if isinstance(error, av.ArgumentError):
+            # What decoders say of frames above the limit.
+            why += f"; frames may have {limits.frame_pixels():,} pixels"
+        raise DecodeError(f"Cannot decode '{path}': {why}.") from error
 
 
 def decode_frames(
