@@ -160,10 +160,12 @@ def _limit() -> dict[str, str]:
     return {"max_pixels": str(2 * limits.frame_pixels())}
 
 
-def _rank(stream: av.VideoStream) -> tuple[bool, bool, bool, int]:
+def _rank(stream: av.VideoStream) -> tuple[bool, bool, bool, int, bool]:
     size = stream.width * stream.height
     is_default = bool(stream.disposition & Disposition.default)
-    return size > 0, stream.codec.name not in _PICTURES, is_default, size
+    # Beside colours of the same size, gray is how transparent they are.
+    has_colours = not (stream.codec_context.pix_fmt or "").startswith("gray")
+    return size > 0, stream.codec.name not in _PICTURES, is_default, size, has_colours
 
 
 def packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:

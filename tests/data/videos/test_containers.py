@@ -29,7 +29,7 @@ def write_streams(path, *streams, attachment=None):
         for codec, frames, disposition in streams:
             stream = container.add_stream(codec, rate=8)
             stream.height, stream.width = frames.shape[1:3]
-            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+            stream.pix_fmt = {"mjpeg": "yuvj420p", "ffv1": "gray"}.get(codec, "yuv420p")
             stream.disposition = disposition
             opened.append((stream, frames))
         if attachment is not None:
@@ -127,6 +127,14 @@ def test_of_several_videos_the_default_one_is_taken_and_then_the_largest(suffix,
     streams = ("mjpeg", images(RED, 3, 16, 16), none), ("libx264", small, none)
     path = write_streams(tmp_path / f"preview.{suffix}", *streams)
     assert seen(path) == ((4, 24, 32, 3), BLUE)
+
+
+def test_a_stream_of_transparency_is_not_the_video(tmp_path):
+    alpha = ("ffv1", images((90, 90, 90), 4), Disposition(0))
+    colours = ("libx264", images(BLUE, 4), Disposition(0))
+    for number, streams in enumerate([(alpha, colours), (colours, alpha)]):
+        path = write_streams(tmp_path / f"{number}.mkv", *streams)
+        assert seen(path) == ((4, 24, 32, 3), BLUE)
 
 
 @pytest.mark.parametrize(
