@@ -26,7 +26,12 @@ from keras_multigrid.machine_faults import (  # noqa: F401
     retried,
     retry_seconds,
 )
-from keras_multigrid.remote_files import check_scheme, is_remote, redacted
+from keras_multigrid.remote_files import (  # noqa: F401
+    UnknownSchemeError,
+    check_scheme,
+    is_remote,
+    redacted,
+)
 from keras_multigrid.temporary_files import temporary_folder
 
 # Bytes of a file that are copied at once.

@@ -98,18 +98,22 @@ def as_folder(path: str) -> str:
     return path.rstrip("/") + "/"
 
 
+class UnknownSchemeError(ValueError):
+    """TensorFlow has no file system for a path."""
+
+
 def check_scheme(path: str) -> None:
     """Refuse a path for which TensorFlow has no file system here.
 
     Raises:
-        ValueError: with what to install.
+        UnknownSchemeError: with what to install.
     """
     if not is_remote(path):
         return
     tf = load()
     schemes = tf.io.gfile.get_registered_schemes()
     if scheme(path) not in schemes:
-        raise ValueError(
+        raise UnknownSchemeError(
             f"TensorFlow {tf.__version__} has no file system for {scheme(path)}:// here. Received: "
             f"{redacted(path)!r}. It has: {', '.join(sorted(filter(None, schemes)))}. s3, http and "
             "others come with tensorflow-io 0.37.1, which works with TensorFlow up to 2.17: "

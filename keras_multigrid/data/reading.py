@@ -22,6 +22,8 @@ from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.clips.views import Views
 from keras_multigrid.data.clips.windows import Window, cropped, scaled, side_windows
 from keras_multigrid.data.python_calls import in_python
+from keras_multigrid.data.time_limit import within
+from keras_multigrid.data.videos import limits
 from keras_multigrid.data.videos.decode import opened, patiently
 from keras_multigrid.data.videos.open_video import DecodeError, KeptVideo, OpenVideo
 from keras_multigrid.data.videos.video import VideoRecord
@@ -105,9 +107,11 @@ class ClipReader:
         if len(videos) and not hasattr(videos, "root"):
             # Before the first batch; lists seldom mix file systems. Records are there already.
             files.check_scheme(videos[0].path)
+        limits.check_settings()
         self._videos, self._sampling, self._task = videos, sampling, task
         self._bad_videos = BadVideos() if bad_videos is None else bad_videos
         self._kept: dict[int, OpenVideo | None] | None = {} if keep_decoded else None
+        self._too_slow: dict[int, limits.TooSlowError] = {}
         self.num_videos, self.workers = len(videos), workers or os.cpu_count()
         self._label_type = tf.as_dtype(task.label_dtype)
 
@@ -248,7 +252,8 @@ class ClipReader:
             last, index = index, int(generator.integers(len(self._videos)))
         raise TooManyBadVideosError(
             f"{_MAX_REPLACEMENTS} videos in a row cannot be read; the last: "
-            f"{self._path(last)}. Check that the data set is where its annotations say."
+            f"{self._path(last)}. Check that the data set is where its annotations say. "
+            f"Received: {self._bad_videos.errors[self._path(last)]}"
         )
 
     def centre_cut(self, index: int, grid: Grid) -> Cut | None:
@@ -278,8 +283,13 @@ class ClipReader:
 
         path = self._path(index)
         try:
-            found = patiently(path, read)
+            if index in self._too_slow:
+                raise self._too_slow[index]
+            found = patiently(path, lambda: within(limits.read_seconds(path), read, path))
         except DecodeError as error:
+            if isinstance(error, limits.TooSlowError):
+                # Once is enough: it has held a thread, and perhaps still does.
+                self._too_slow[index] = error.with_traceback(None)
             self._bad_videos.add(path, error)
             return None
         self._bad_videos.count_clips(1)

@@ -5,15 +5,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-import av
 import numpy as np
 
 from keras_multigrid import files
-from keras_multigrid.data.videos.decode import opened, patiently
+from keras_multigrid.data.videos.containers import decoded, open_video_stream, source_of
+from keras_multigrid.data.videos.decode import faults_of, opened, patiently
 from keras_multigrid.data.videos.open_video import DecodeError, OpenVideo
 from keras_multigrid.data.videos.pictures import image_paths, listed_images
 from keras_multigrid.data.videos.video import VideoRecord
-from keras_multigrid.data.videos.video_file import video_stream
 
 # Images decoded at a time: all of a long video would not fit.
 _CHUNK = 16
@@ -86,14 +85,13 @@ def _check_all(record: VideoRecord, video: OpenVideo) -> Outcome:
 def _count_decoded(path: str, num_frames: int) -> int:
     """How many of the first `num_frames` frames there are."""
     count, sizes = 0, set()
-    try:
-        with files.open_file(path) as file, av.open(file, metadata_errors="replace") as container:
+    with faults_of(path):
+        container, stream = open_video_stream(source_of(path))
+        with container:
             # Not turned into RGB: that would take as long as decoding itself.
-            for frame in islice(container.decode(video_stream(container, path)), num_frames):
+            for frame in islice(decoded(container, stream), num_frames):
                 count += 1
                 sizes.add((frame.height, frame.width))
-    except av.FFmpegError as error:
-        raise DecodeError(f"Cannot decode frame {count} of '{path}': {error.strerror}.") from error
     if len(sizes) > 1:
         raise DecodeError(f"Cannot decode '{path}': its frames have several sizes.")
     return count

@@ -9,7 +9,8 @@ import av
 import numpy as np
 
 from keras_multigrid import files
-from keras_multigrid.data.videos.open_video import DecodeError, OpenVideo, reason
+from keras_multigrid.data.videos import limits
+from keras_multigrid.data.videos.open_video import DecodeError, OpenVideo, in_order, reason
 from keras_multigrid.data.videos.video import VideoRecord
 
 Value = TypeVar("Value")
@@ -32,36 +33,67 @@ def opened(record: VideoRecord, detail: int | None = None) -> Iterator[OpenVideo
             sizes. None: the largest.
 
     Raises:
-        DecodeError: the video cannot be read, or has no frames.
-        OSError: a fault of the machine, see `files.is_machine_fault`.
+        DecodeError: the video cannot be read, or has no frames. Its methods raise it, too.
+        OSError: the machine is at fault, not the video (`files.is_machine_fault`).
 
     Example:
 
     >>> with opened(record) as video:
     ...     frames = video.read(np.arange(0, video.num_frames, 2))
     """
+    with faults_of(record.path):
+        video = _Named(record.open(detail), record.path)
+    with contextlib.closing(video):
+        if video.num_frames < 1:
+            raise DecodeError(f"Cannot decode '{record.path}': it has no frames.")
+        yield video
+
+
+class _Named(OpenVideo):
+    """A video whose errors name it."""
+
+    def __init__(self, video: OpenVideo, path: str):
+        super().__init__(video.whole_label, video.frame_labels)
+        self.num_frames = video.num_frames
+        self._video, self._path = video, path
+
+    def read(self, indices, short_side=None):
+        with faults_of(self._path):
+            return self._video.read(indices, short_side)
+
+    def label(self, first, last):
+        with faults_of(self._path):
+            return self._video.label(first, last)
+
+    def frames(self):
+        with faults_of(self._path):
+            yield from self._video.frames()
+
+    def close(self):
+        self._video.close()
+
+
+@contextlib.contextmanager
+def faults_of(path: str) -> Iterator[None]:
+    """Code whose errors are faults of a video: decoders raise errors of every kind."""
     try:
-        with contextlib.closing(record.open(detail)) as video:
-            if video.num_frames < 1:
-                raise DecodeError(f"Cannot decode '{record.path}': it has no frames.")
-            yield video
-    except (av.FFmpegError, OSError, UnicodeError) as error:
-        raise fault_of(record.path, error) from error
-
-
-def fault_of(path: str, error: Exception) -> DecodeError:
-    """The fault of a video that an error stands for.
-
-    Raises:
-        OSError, MemoryError: the machine is at fault.
-    """
-    kind = DecodeError
-    if files.is_machine_fault(error):
-        if not isinstance(error, av.FFmpegError) or error.errno not in _DOUBTFUL:
-            raise error
+        yield
+    except (files.StorageUnavailableError, files.UnknownSchemeError):
+        raise
+    except DecodeError:
         _read_to_its_end(path)
-        kind = DoubtfulError
-    return kind(f"Cannot decode '{path}': {reason(error)}.")
+        raise
+    except Exception as error:
+        is_doubtful = isinstance(error, av.FFmpegError) and error.errno in _DOUBTFUL
+        if files.is_machine_fault(error) and not is_doubtful:
+            raise
+        _read_to_its_end(path)
+        why = reason(error)
+        if isinstance(error, av.ArgumentError):
+            # What decoders say of frames above the limit.
+            why += f"; frames may have {limits.frame_pixels():,} pixels"
+        kind = DoubtfulError if is_doubtful else DecodeError
+        raise kind(f"Cannot decode '{path}': {why}.") from error
 
 
 def patiently(path: str, read: Callable[[], Value]) -> Value:
@@ -83,11 +115,20 @@ def patiently(path: str, read: Callable[[], Value]) -> Value:
 
 
 def _read_to_its_end(path: str) -> None:
-    """Raises the error of a disk that cannot be read."""
-    if not files.is_remote(path) and files.is_file(path):
+    """Raises a fault of the machine that keeps a file from being read.
+
+    FFmpeg takes what a disk does not give for damage, or for the end of the file.
+    """
+    if files.is_remote(path) or not files.is_file(path):
+        return
+    try:
         with files.open_file(path) as file:
             while file.read(1 << 20):
                 pass
+    except OSError as error:
+        if files.is_machine_fault(error):
+            error.filename = path
+            raise
 
 
 def decode_frames(
@@ -130,12 +171,14 @@ def decode_frames(
 def read_video(record: VideoRecord) -> np.ndarray:
     """Decode all frames of one video: uint8 (num_frames, height, width, 3), RGB.
 
+    It takes as much memory as they need: the limit of one read does not hold.
+
     Errors: those of `opened`.
     """
 
     def read():
-        with opened(record) as video:
-            return np.stack(video.read(np.arange(video.num_frames)))
+        frames = [frame for frame, _ in all_frames(record)]
+        return np.stack(in_order(dict(enumerate(frames)), np.arange(len(frames)), record.path))
 
     return patiently(record.path, read)
 

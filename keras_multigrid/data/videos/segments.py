@@ -7,12 +7,16 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from keras_multigrid.data.videos.containers import MP4, packets
+from keras_multigrid.data.videos.frame_index import FrameIndex
+from keras_multigrid.data.videos.orientation import to_rgb
+
 # Codecs and containers whose packets carry a trustworthy presentation time, so that the place of
 # a frame in the video is known before it is decoded. Others are decoded from the first frame:
 # AVI stores no times, and old MPEG-4 files pack two frames into one packet.
 _TIMED_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "libdav1d"})
-MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
-_TIMED_CONTAINERS = frozenset({MP4, "matroska,webm", "mpegts"})
+_TRANSPORT_STREAM = "mpegts"
+_TIMED_CONTAINERS = frozenset({MP4, "matroska,webm", _TRANSPORT_STREAM})
 
 
 def has_times(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
@@ -21,30 +25,36 @@ def has_times(container: av.container.InputContainer, stream: av.VideoStream) ->
 
 
 def decode_segments(
-    container: av.container.InputContainer, stream: av.VideoStream, indices: np.ndarray
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    index: FrameIndex,
+    indices: np.ndarray,
 ) -> dict[int, np.ndarray] | None:
     """Decode only the segments that hold wanted frames.
 
     Args:
         container: the open file, at its start.
         stream: the video stream in it.
+        index: of the file.
         indices: wanted frames, ascending.
 
     Returns:
         Image by index, or None where this way cannot give every wanted frame for certain.
     """
+    if not len(index.counts):
+        return None
     wanted = set(indices.tolist())
     decoder, before, num_before = _SegmentDecoder(stream), None, 0
-    frames_before = _seek(container, stream, int(indices[0]))
-    for segment in _segments(container.demux(stream)):
+    was_moved = _seek(container, stream, index, int(indices[0]))
+    for segment in _segments(packets(container, stream), index.lost):
         if segment is None or (before and not _follows(segment, before)):
             return None
-        if before is None and frames_before:
-            num_before = frames_before.get(segment.packets[0].pos)
+        if before is None and was_moved:
+            num_before = index.count_before(segment.packets[0].pos)
             if num_before is None:
                 return None
         wanted_here = {
-            time: index for index, time in enumerate(segment.times, num_before) if index in wanted
+            time: place for place, time in enumerate(segment.times, num_before) if place in wanted
         }
         decoder.decode(segment, wanted_here, before)
         before, num_before = segment, num_before + len(segment.times)
@@ -52,15 +62,6 @@ def decode_segments(
             break
     decoder.finish()
     return decoder.images if wanted == decoder.images.keys() else None
-
-
-def to_rgb(frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
-    """A decoded frame, upright, as uint8 (height, width, 3)."""
-    # One thread: for small frames, starting more takes longer than the conversion.
-    image = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-    if frame.rotation:
-        image = np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
-    return image
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,27 +78,30 @@ class _Segment:
     times: tuple[int, ...]  # of the shown frames, ascending
 
     @classmethod
-    def of(cls, packets: list[av.Packet]) -> "_Segment | None":
+    def of(cls, packets: list[av.Packet], lost: frozenset[int | None]) -> "_Segment | None":
         """None where the packets do not say which frame each one holds."""
-        if not packets[0].is_keyframe or any(packet.pts is None for packet in packets):
+        times = [packet.pts for packet in packets if not packet.is_discard]
+        if lost:
+            times = [time for time in times if time not in lost]
+        if None in times or len(set(times)) < len(times):
             return None
-        times = sorted(packet.pts for packet in packets if not packet.is_discard)
-        if len(set(times)) < len(times):
+        # Before the first key frame of a file, all are lost.
+        if times and not packets[0].is_keyframe:
             return None
-        return cls(tuple(packets), tuple(times))
+        return cls(tuple(packets), tuple(sorted(times)))
 
 
-def _segments(packets: Iterable[av.Packet]) -> Iterator[_Segment | None]:
+def _segments(
+    packets: Iterable[av.Packet], lost: frozenset[int | None]
+) -> Iterator[_Segment | None]:
     segment = []
     for packet in packets:
         if packet.is_keyframe and segment:
-            yield _Segment.of(segment)
+            yield _Segment.of(segment, lost)
             segment = []
-        # Demuxing ends with an empty packet, which holds no frame.
-        if packet.size:
-            segment.append(packet)
+        segment.append(packet)
     if segment:
-        yield _Segment.of(segment)
+        yield _Segment.of(segment, lost)
 
 
 class _SegmentDecoder:
@@ -110,6 +114,8 @@ class _SegmentDecoder:
         self.images: dict[int, np.ndarray] = {}
         self.missing: dict[int, int] = {}
         self.is_warm = False  # the decoder holds all reference frames of the segment before
+        # When the frame is shown with which decoding started, until the decoder has given it.
+        self._start: int | None = None
         self._context = stream.codec_context
         self._reformatter = VideoReformatter()
         self._skips = self._context.name == "h264"
@@ -127,9 +133,12 @@ class _SegmentDecoder:
             self.finish()
             return
         leads = min(wanted) < segment.packets[0].pts
-        if leads and before is not None and not self.is_warm:
-            for packet in before.packets:
-                self._send(packet)
+        if not self.is_warm:
+            first = before if leads and before is not None else segment
+            self._start = first.packets[0].pts
+            if first is before:
+                for packet in before.packets:
+                    self._send(packet)
         self.missing.update(wanted)
         for packet in segment.packets:
             self._send(packet)
@@ -160,36 +169,37 @@ class _SegmentDecoder:
 
     def _keep(self, frames: list[av.VideoFrame]) -> None:
         for frame in frames:
+            if frame.pts == self._start:
+                self._start = None
             index = self.missing.pop(frame.pts, None)
-            if index is not None:
+            # Where the first frame does not come out, the picture is renewed bit by bit, and the
+            # frames behind it are not those that decoding from an earlier frame gives.
+            if index is not None and (self._start is None or frame.pts < self._start):
                 self.images[index] = to_rgb(frame, self._reformatter)
 
 
 def _seek(
-    container: av.container.InputContainer, stream: av.VideoStream, index: int
-) -> dict[int, int]:
-    """Go to a segment before the one that holds frame `index`, which may refer to it.
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    index: FrameIndex,
+    first: int,
+) -> bool:
+    """Go to a segment before the one that holds frame `first`, which may refer to it.
 
     A seek may land at an earlier segment: the next packet's place in the file shows which.
 
     Returns:
-        By its place in the file, the number of frames before each segment; nothing if the container
-        is still at its start.
+        Whether the container was moved.
     """
-    # Only these containers list every frame, and so the number of the frame that a seek finds.
-    if container.format.name != MP4:
-        return {}
-    segments, num_before = [], 0
-    for entry in stream.index_entries:
-        if num_before > index:
-            break
-        if entry.is_keyframe:
-            segments.append((entry, num_before))
-        num_before += not entry.is_discard
-    if len(segments) < 3:
-        return {}
-    container.seek(segments[-2][0].timestamp, stream=stream)
-    return {entry.pos: num_before for entry, num_before in segments[:-1]}
+    place = int(np.searchsorted(index.counts, first, side="right")) - 2
+    if place < 1:
+        return False
+    if container.format.name == _TRANSPORT_STREAM:
+        # It lists no times: FFmpeg would have to search for one.
+        container.seek(int(index.positions[place]), unsupported_byte_offset=True)
+    else:
+        container.seek(int(index.times[place]), stream=stream)
+    return True
 
 
 def _follows(segment: _Segment, before: _Segment) -> bool:
