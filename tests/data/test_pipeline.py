@@ -266,6 +266,11 @@ def test_evaluation_takes_the_middle_of_every_video_once(videos):
     assert_same(take(evaluation_batches(videos, grid, workers=1, keep_decoded=True), 100), batches)
 
 
+def test_evaluation_of_no_videos_is_refused():
+    with pytest.raises(ValueError, match="must have validation videos"):
+        evaluation_batches([], Grid(batch_size=4, num_frames=2, crop_size=16))
+
+
 def test_evaluation_leaves_out_what_cannot_be_read(videos, tmp_path):
     records = [*videos[:5], VideoRecord(path=str(tmp_path / "none.mp4"), label=99), *videos[5:8]]
     bad_videos = BadVideos()

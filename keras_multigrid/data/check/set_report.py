@@ -126,7 +126,11 @@ def _counts(videos: Sequence[VideoRecord], task: Task) -> Mapping[int, int]:
     labels = (video.label for video in videos)
     if isinstance(task, MultiLabel):
         labels = itertools.chain.from_iterable(labels)
-    return collections.Counter(map(int, labels))
+    try:
+        return collections.Counter(map(int, labels))
+    except (TypeError, ValueError):
+        # Labels of another kind are refused by their video's name, later.
+        return collections.Counter()
 
 
 def _class_lines(

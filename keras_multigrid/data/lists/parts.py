@@ -48,7 +48,7 @@ def video_set(
         raise ValueError(
             "There must be videos to train and to validate on. "
             f"Received: {len(train)} training and {len(validation)} validation videos. "
-            "Check the data's layout and what `validation` chooses."
+            f"Check the data's layout and what `validation` chooses.{_lines(notes)}"
         )
     return VideoSet(
         train=tuple(train),
@@ -57,6 +57,10 @@ def video_set(
         multi_label=multi_label,
         notes=tuple(notes),
     )
+
+
+def _lines(notes: Sequence[str]) -> str:
+    return "".join(f"\n{note[0].upper()}{note[1:]}." for note in notes)
 
 
 def check_class_names(class_names: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = public_names(
     {
         "DecodeError": "open_video",
         "OpenVideo": "open_video",
+        "Span": "span",
         "VideoRecord": "video",
         "VideoSet": "video",
         "decode_frames": "decode",
