@@ -45,6 +45,9 @@ def opened(record: VideoRecord, detail: int | None = None) -> Iterator[OpenVideo
             if video.num_frames < 1:
                 raise DecodeError(f"Cannot decode '{record.path}': it has no frames.")
             yield video
+    except DecodeError:
+        _read_to_its_end(record.path)
+        raise
     except (av.FFmpegError, OSError, UnicodeError) as error:
         raise fault_of(record.path, error) from error
 
@@ -55,12 +58,11 @@ def fault_of(path: str, error: Exception) -> DecodeError:
     Raises:
         OSError, MemoryError: the machine is at fault.
     """
-    kind = DecodeError
-    if files.is_machine_fault(error):
-        if not isinstance(error, av.FFmpegError) or error.errno not in _DOUBTFUL:
-            raise error
-        _read_to_its_end(path)
-        kind = DoubtfulError
+    is_doubtful = isinstance(error, av.FFmpegError) and error.errno in _DOUBTFUL
+    if files.is_machine_fault(error) and not is_doubtful:
+        raise error
+    _read_to_its_end(path)
+    kind = DoubtfulError if is_doubtful else DecodeError
     return kind(f"Cannot decode '{path}': {reason(error)}.")
 
 
@@ -83,11 +85,20 @@ def patiently(path: str, read: Callable[[], Value]) -> Value:
 
 
 def _read_to_its_end(path: str) -> None:
-    """Raises the error of a disk that cannot be read."""
-    if not files.is_remote(path) and files.is_file(path):
+    """Raises a fault of the machine that keeps a file from being read.
+
+    FFmpeg takes what a disk does not give for damage, or for the end of the file.
+    """
+    if files.is_remote(path) or not files.is_file(path):
+        return
+    try:
         with files.open_file(path) as file:
             while file.read(1 << 20):
                 pass
+    except OSError as error:
+        if files.is_machine_fault(error):
+            error.filename = path
+            raise
 
 
 def decode_frames(
