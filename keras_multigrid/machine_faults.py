@@ -123,7 +123,7 @@ def retried(action: str, call: Callable[[], Value]) -> Value:
         except Exception as error:
             if not is_machine_fault(error):
                 raise
-            what, waited = f"{action}: {_reason(error)}", time.monotonic() - begun
+            what, waited = f"{action}: {_reason(error, action)}", time.monotonic() - begun
             if waited >= limit:
                 raise StorageUnavailableError(
                     f"Cannot {what}. Tried for {waited:.0f} s; {RETRY_VARIABLE} sets for how long. "
@@ -137,7 +137,9 @@ def retried(action: str, call: Callable[[], Value]) -> Value:
         wait = min(2 * wait, _LONGEST_WAIT)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, action: str) -> str:
     text = (getattr(error, "strerror", None) or str(error)).strip(" .") or type(error).__name__
+    # Of a video in several files, the one that is meant.
     path = getattr(error, "filename", None)
-    return text if path is None else f"{text} ({path})"
+    is_told = path is None or str(path).removeprefix("file:") in action
+    return text if is_told else f"{text} ({path})"

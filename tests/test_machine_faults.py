@@ -55,7 +55,7 @@ def test_a_call_is_repeated_until_the_fault_is_over(monkeypatch, caplog):
 
     with caplog.at_level(logging.WARNING):
         assert retried("read a.mp4", call) == 7
-    assert "Cannot read a.mp4: Too many open files (a.mp4). Trying again in" in caplog.text
+    assert "Cannot read a.mp4: Too many open files. Trying again in" in caplog.text
 
 
 def test_a_fault_that_lasts_ends_the_call_with_what_to_do(monkeypatch):
@@ -64,11 +64,11 @@ def test_a_fault_that_lasts_ends_the_call_with_what_to_do(monkeypatch):
 
     def call():
         calls.append(threading.get_ident())
-        raise OSError(errno.ESTALE, "Stale file handle", "a.mp4")
+        raise OSError(errno.ESTALE, "Stale file handle", "a/1.jpg")
 
-    match = r"Cannot read a\.mp4: Stale file handle \(a\.mp4\)\. Tried for 0 s; KERAS_.*mend it"
+    match = r"Cannot read a: Stale file handle \(a/1\.jpg\)\. Tried for 0 s; KERAS_.*mend it"
     with pytest.raises(files.StorageUnavailableError, match=match):
-        retried("read a.mp4", call)
+        retried("read a", call)
     assert len(calls) > 1
     with pytest.raises(FileNotFoundError):
         retried("read a.mp4", lambda: os.stat("none.mp4"))
