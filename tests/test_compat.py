@@ -34,6 +34,8 @@ PRIVATE = {
 }
 # Documented, in spite of their underscore: the standard library's.
 DOCUMENTED = {"_asdict", "_current_frames", "_exit", "_fields", "_make", "_replace"}
+# The pickle module in Python, which the one in C shadows; it is older than Python 3.
+DOCUMENTED |= {"_Unpickler"}
 
 tensorflow_only = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="needs TensorFlow"

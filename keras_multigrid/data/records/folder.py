@@ -18,17 +18,16 @@ from keras_multigrid import files, temporary_files
 from keras_multigrid.data.records.format import (
     MANIFEST,
     PARTS,
-    Entry,
     Manifest,
     Names,
     RecordFormat,
     Shard,
-    index_content,
     label_of_json,
     read_manifest,
     shard_files,
     shard_name,
 )
+from keras_multigrid.data.records.index import Entry, index_content
 from keras_multigrid.data.videos.video import Span, VideoRecord, VideoSet
 
 # What the folder was begun with: settings, and a digest of the videos.

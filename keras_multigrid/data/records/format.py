@@ -29,6 +29,7 @@ import tensorflow as tf
 
 from keras_multigrid import files
 from keras_multigrid.checks import check_integer, is_number
+from keras_multigrid.data.records.index import Entry
 from keras_multigrid.data.videos.decode import all_frames
 from keras_multigrid.data.videos.open_video import DecodeError
 from keras_multigrid.data.videos.video import VideoRecord
@@ -93,21 +94,6 @@ class RecordFormat:
         return tuple("full" if side is None else str(side) for side in self.short_sides)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Entry:
-    """Where the records of a video are in its shard.
-
-    Args:
-        num_frames: frames of the video.
-        sizes: height and width of each copy, in pixels.
-        record_bytes: for each copy, the bytes that each of its records takes in the file.
-    """
-
-    num_frames: int
-    sizes: tuple[tuple[int, int], ...]
-    record_bytes: tuple[tuple[int, ...], ...]
-
-
 def shard_name(part: str, shard: int, num_shards: int) -> str:
     """Name of a shard without folder and suffix: train-00003-of-00010."""
     return f"{part}-{shard:05d}-of-{num_shards:05d}"
@@ -163,28 +149,6 @@ def write_video(
     if not num_frames:
         raise DecodeError(f"Cannot decode '{video.path}': it has no frames.")
     return Entry(num_frames=num_frames, sizes=sizes, record_bytes=tuple(map(tuple, record_bytes)))
-
-
-def index_content(entries: Sequence[Entry]) -> bytes:
-    """The index of a shard: int64 numbers, little-endian.
-
-    First, for each video and after the last one, the place of its numbers in this list; then the
-    numbers of each video: how many frames it has and, for each copy, height, width, and the places
-    in the file where its records begin and where the last one ends.
-    """
-    ends = np.zeros(len(entries[0].sizes) if entries else 0, np.int64)
-    rows = []
-    for entry in entries:
-        row = [entry.num_frames]
-        for copy, (size, record_bytes) in enumerate(
-            zip(entry.sizes, entry.record_bytes, strict=True)
-        ):
-            places = ends[copy] + np.cumsum([0, *record_bytes])
-            row += [*size, *places.tolist()]
-            ends[copy] = places[-1]
-        rows.append(row)
-    places = len(rows) + 1 + np.cumsum([0, *map(len, rows)])
-    return np.concatenate([places, *rows]).astype("<i8").tobytes()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The small files of records: what is believed of them, and where they say that records are."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,43 @@ from keras_multigrid.data.videos.open_video import DecodeError
 
 # Of a JPEG.
 _LONGEST_SIDE = 65_535
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Where the records of a video are in its shard.
+
+    Args:
+        num_frames: frames of the video.
+        sizes: height and width of each copy, in pixels.
+        record_bytes: for each copy, the bytes that each of its records takes in the file.
+    """
+
+    num_frames: int
+    sizes: tuple[tuple[int, int], ...]
+    record_bytes: tuple[tuple[int, ...], ...]
+
+
+def index_content(entries: Sequence[Entry]) -> bytes:
+    """The index of a shard: int64 numbers, little-endian.
+
+    First, for each video and after the last one, the place of its numbers in this list; then the
+    numbers of each video: how many frames it has and, for each copy, height, width, and the places
+    in the file where its records begin and where the last one ends.
+    """
+    ends = np.zeros(len(entries[0].sizes) if entries else 0, np.int64)
+    rows = []
+    for entry in entries:
+        row = [entry.num_frames]
+        for copy, (size, record_bytes) in enumerate(
+            zip(entry.sizes, entry.record_bytes, strict=True)
+        ):
+            places = ends[copy] + np.cumsum([0, *record_bytes])
+            row += [*size, *places.tolist()]
+            ends[copy] = places[-1]
+        rows.append(row)
+    places = len(rows) + 1 + np.cumsum([0, *map(len, rows)])
+    return np.concatenate([places, *rows]).astype("<i8").tobytes()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +120,7 @@ class Placed:
         """Taken from the index of a shard.
 
         Args:
-            numbers: those of `format.index_content`.
+            numbers: those of `index_content`.
             row: the video's place in the shard.
             num_copies: number of copies.
         """

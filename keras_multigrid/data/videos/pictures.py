@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from keras_multigrid import files
+from keras_multigrid.data.videos import limits
 from keras_multigrid.data.videos.frame_names import frame_names
 from keras_multigrid.data.videos.open_video import DecodeError, OpenVideo, in_order, reason
 from keras_multigrid.data.videos.picture_header import PictureHeader
@@ -32,8 +33,6 @@ _FLAGS = {
     }.items()
 }
 _NO_IMAGE = "it is cut off, or no image"
-# 8192 x 4320 are 35.4 million.
-_MOST_PIXELS = 36_000_000
 # The largest value of 12 bits, which most formats keep in 16.
 _MOST_OF_12_BITS = 4095
 # Pictures of a video that are looked at to tell 12 bits from 16.
@@ -101,7 +100,10 @@ class Pictures(OpenVideo):
     def read(self, indices, short_side=None):
         reduction = 1 if short_side is None else self._reduction(short_side)
         wanted = sorted(set(indices.tolist()))
-        decoded = {index: self._read_image(index, reduction) for index in wanted}
+        decoded = {}
+        for index in wanted:
+            decoded[index] = self._read_image(index, reduction)
+            limits.check_read(len(wanted), *decoded[index].shape[:2], self._path)
         if reduction > 1 and len({image.shape for image in decoded.values()}) > 1:
             # For an error that names their own sizes.
             decoded = {index: self._read_image(index, 1) for index in wanted}
@@ -164,8 +166,7 @@ def _decoded(content: bytes, reduction: int, name: str) -> np.ndarray:
     if header is None:
         raise DecodeError(f"Cannot decode the image '{name}': {_NO_IMAGE}.")
     # Before the pixels take their memory: a picture of some kilobytes may ask for gigabytes.
-    if header.height * header.width > _MOST_PIXELS:
-        raise DecodeError(f"Cannot decode the image '{name}': it is too large.")
+    limits.check_frame(header.height, header.width, name)
     if header.is_animated or _is_animated_gif(content):
         raise DecodeError(f"Cannot decode the image '{name}': it moves, so it is no frame.")
     is_jpeg = _is_jpeg(content)
