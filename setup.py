@@ -38,7 +38,7 @@ setup(
     # one library, and requiring either would overwrite the files of the other.
     install_requires=[
         "absl-py>=1.4",
-        "av>=14",
+        "av>=17",
         "gin-config>=0.5",
         "h5py>=3",
         "keras>=3.10,<4",

@@ -2,8 +2,9 @@
 
 import contextlib
 import errno
+import inspect
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import av
 import numpy as np
@@ -49,28 +50,20 @@ def opened(record: VideoRecord, detail: int | None = None) -> Iterator[OpenVideo
         yield video
 
 
-class _Named(OpenVideo):
-    """A video whose errors name it."""
+class _Named:
+    """An `OpenVideo` whose errors name it."""
 
     def __init__(self, video: OpenVideo, path: str):
-        super().__init__(video.whole_label, video.frame_labels)
-        self.num_frames = video.num_frames
         self._video, self._path = video, path
 
-    def read(self, indices, short_side=None):
+    def __getattr__(self, name: str) -> Any:
         with faults_of(self._path):
-            return self._video.read(indices, short_side)
+            value = getattr(self._video, name)
+        return faults_of(self._path)(value) if inspect.ismethod(value) else value
 
-    def label(self, first, last):
-        with faults_of(self._path):
-            return self._video.label(first, last)
-
-    def frames(self):
+    def frames(self) -> Iterator[tuple[np.ndarray, bytes | None]]:
         with faults_of(self._path):
             yield from self._video.frames()
-
-    def close(self):
-        self._video.close()
 
 
 @contextlib.contextmanager
