@@ -86,10 +86,10 @@ def is_in_fit(frame: FrameType | None) -> bool:
 def count_steps_begun(model: "keras.Model") -> "Callable[[], int] | None":
     """Let a model count the training steps whose batch has come.
 
-    `fit` on TensorFlow waits for a batch and trains on it in one call. Without the control
-    dependencies here, what needs no batch, such as a random number or a weight decay, would happen
-    while it waits. So as long as the count is that of the steps that have ended, the model is as
-    the last step left it.
+    `fit` on TensorFlow waits for a batch and trains on it in one call. By itself, TensorFlow does
+    meanwhile what needs no batch, such as drawing random numbers or decaying weights. Here nothing
+    of a step happens before its batch is there: as long as the count is that of the steps that have
+    ended, the model is as the last step left it.
 
     Args:
         model: its `train_step` is wrapped in place, once; before `fit` makes its function.
@@ -110,6 +110,7 @@ def count_steps_begun(model: "keras.Model") -> "Callable[[], int] | None":
         return None
     if model not in _steps_begun:
         with strategy.scope():
+            # Of int64, which a GPU has, too.
             _steps_begun[model] = tf.Variable(
                 0,
                 dtype=tf.int64,
@@ -117,7 +118,18 @@ def count_steps_begun(model: "keras.Model") -> "Callable[[], int] | None":
                 synchronization=tf.VariableSynchronization.ON_READ,
                 aggregation=tf.VariableAggregation.SUM,
             )
-        model.train_step = _counted(model.train_step, _steps_begun[model])
+        train_step = model.train_step
+        if count == 1 and not model.run_eagerly:
+            # A call that is not inlined begins when all its inputs are there. In a strategy, whose
+            # replicas meet inside the step, there is no such call.
+            attributes = {"_noinline": True}
+            train_step = tf.function(
+                train_step,
+                autograph=False,
+                reduce_retracing=True,
+                experimental_attributes=attributes,
+            )
+        model.train_step = _after_its_batch(train_step, _steps_begun[model])
         model.train_function = None
     steps = _steps_begun[model]
 
@@ -131,17 +143,18 @@ def count_steps_begun(model: "keras.Model") -> "Callable[[], int] | None":
 _steps_begun: "weakref.WeakKeyDictionary[keras.Model, tf.Variable]" = weakref.WeakKeyDictionary()
 
 
-def _counted(train_step: Callable, steps: "tf.Variable") -> Callable:
+def _after_its_batch(train_step: Callable, steps: "tf.Variable") -> Callable:
+    """A `train_step` that counts itself when its batch has come, and then begins."""
     import tensorflow as tf
 
-    def counted(data):
+    def after_its_batch(data):
         parts = tf.nest.flatten(data, expand_composites=True)
         with tf.control_dependencies([part for part in parts if part is not None]):
             begun = steps.assign_add(1, read_value=False)
         with tf.control_dependencies([begun]):
             return train_step(data)
 
-    return counted
+    return after_its_batch
 
 
 def is_fitting(thread: int) -> bool:
