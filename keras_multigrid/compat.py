@@ -4,10 +4,11 @@ A new release may change any of it. tests/test_compat.py holds one test per func
 fails there and nowhere else. Needs neither Keras nor TensorFlow until a function is called.
 """
 
+import functools
 import os
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,144 @@ def variable_index(optimizer: "keras.optimizers.Optimizer", variable: "keras.Var
     return optimizer._get_variable_index(variable)
 
 
+def step_counter(optimizer: "keras.optimizers.Optimizer") -> "keras.Variable":
+    """The variable that a `LearningRateSchedule` is called with.
+
+    It counts mini-batches. `optimizer.iterations` counts updates: with
+    `gradient_accumulation_steps=4`, a quarter of them.
+    """
+    return getattr(optimizer, "inner_optimizer", optimizer)._iterations
+
+
 # ---- Inside fit ----------------------------------------------------------------------------------
+
+
+def watch_batches(model: "keras.Model") -> "LastBatch":
+    """Let `fit` count every mini-batch as a step, and note the shape of its clips.
+
+    Keras shows callbacks no batch, and moves its counter only where the optimizer does: not in a
+    step whose float16 gradients overflow, and twice where a `train_step` of the user's updates
+    twice. For `set_model`: `fit` makes its training function after it.
+    """
+    if model not in _watched:
+        _watched[model] = LastBatch(model)
+        if _backend() == "jax":
+            make, note = model.make_train_function, _watched[model].note
+            model.make_train_function = functools.partial(_noting_on_jax, model, make, note)
+        model.train_step = _counted(model, model.train_step, _watched[model])
+        # One that was compiled for an earlier `fit` would not be watched.
+        model.train_function = None
+    return _watched[model]
+
+
+class LastBatch:
+    """The shape of the clips that `fit` trained on last."""
+
+    def __init__(self, model: "keras.Model"):
+        self._shape = None
+        self._strategy = getattr(model, "distribute_strategy", None)
+        if _backend() == "tensorflow":
+            import tensorflow as tf
+
+            # A variable, as the step is a compiled graph; of int64, which a GPU has, too.
+            with self._strategy.scope():
+                self._shape = tf.Variable(
+                    [0] * 5,
+                    dtype=tf.int64,
+                    trainable=False,
+                    synchronization=tf.VariableSynchronization.ON_READ,
+                    aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+                )
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """(b, t, h, w, c) on the first replica of this process; None if there are no clips."""
+        shape = self._shape
+        if self._strategy is not None:
+            shape = self._strategy.experimental_local_results(shape)[0].numpy()
+        return None if shape is None or not any(shape) else tuple(int(n) for n in shape)
+
+    def note(self, batch: Any) -> None:
+        """Note the shape of the one array of clips in a batch, if there is one."""
+        import keras
+
+        inputs = batch[0] if isinstance(batch, (tuple, list)) else batch
+        clips = [x for x in keras.tree.flatten(inputs) if len(getattr(x, "shape", ())) == 5]
+        shape = keras.ops.shape(clips[0]) if len(clips) == 1 else (0,) * 5
+        if self._strategy is None:
+            self._shape = tuple(shape)
+        else:
+            import tensorflow as tf
+
+            self._shape.assign(tf.stack([tf.cast(n, tf.int64) for n in shape]))
+
+
+_watched: "weakref.WeakKeyDictionary[keras.Model, LastBatch]" = weakref.WeakKeyDictionary()
+
+
+def batches_counted(model: "keras.Model") -> int:
+    """Mini-batches that a model was trained on, also between two steps of `fit`."""
+    import keras
+
+    counter = step_counter(model.optimizer)
+    # On JAX, `fit` carries the state in arrays of its own.
+    state = getattr(model, "_jax_state", None) or {}
+    if "optimizer_variables" in state and not model._jax_state_synced:
+        counter = state["optimizer_variables"][_position(model, counter)]
+    return int(keras.ops.convert_to_numpy(counter))
+
+
+def _counted(model: "keras.Model", train_step: Callable, last: LastBatch) -> Callable:
+    """A `train_step` that moves the counter by one, whatever the optimizer did."""
+
+    @functools.wraps(train_step)
+    def step_on_jax(state, data):
+        logs, (trainable, others, optimizer, metrics) = train_step(state, data)
+        position = _position(model, step_counter(model.optimizer))
+        optimizer = [*optimizer[:position], state[2][position] + 1, *optimizer[position + 1 :]]
+        return logs, (trainable, others, optimizer, metrics)
+
+    @functools.wraps(train_step)
+    def step(data):
+        import keras
+
+        last.note(data)
+        counter = step_counter(model.optimizer)
+        after = keras.ops.convert_to_tensor(counter) + 1
+        logs = train_step(data)
+        counter.assign(after)
+        return logs
+
+    return step_on_jax if _backend() == "jax" else step
+
+
+def _noting_on_jax(model: "keras.Model", make: Callable, note: Callable, *args, **kwargs) -> None:
+    """`make_train_function`, for a function that notes each batch it takes from its iterator.
+
+    A compiled `train_step` runs no Python.
+    """
+    made_before = model.train_function
+    make(*args, **kwargs)
+    train_function = model.train_function
+    if train_function is made_before:
+        return
+
+    def noted(iterator) -> Iterator:
+        for batch in iterator:
+            note(batch)
+            yield batch
+
+    model.train_function = lambda state, iterator: train_function(state, noted(iterator))
+
+
+def _position(model: "keras.Model", variable: "keras.Variable") -> int:
+    return next(n for n, v in enumerate(model.optimizer.variables) if v is variable)
+
+
+def _backend() -> str:
+    import keras
+
+    return keras.backend.backend()
 
 
 def sync_state(model: "keras.Model") -> None:

@@ -61,12 +61,12 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         self.warmup_start = warmup_start
         self.reference_batch_size = reference_batch_size
         self._check()
-        # 64 bits keep whole steps exact and warm-up as printed by the reference; JAX has only 32.
+        # 64 bits keep large steps exact; JAX has only 32.
         self._dtype = "float32" if keras.backend.backend() == "jax" else "float64"
         self._table = PhaseTable(schedule.phases, count=self._count, take=self._take)
 
     def __call__(self, step):
-        """The learning rate of `step`: a tensor of its shape (float64; float32 on JAX).
+        """The learning rate of `step`: a tensor of its shape, of `keras.config.floatx()`.
 
         Args:
             step: the number of steps trained before this one: a scalar, or an array of them if
@@ -76,7 +76,9 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         batch_size = self.schedule.baseline_grid.batch_size
         reference = self.reference_batch_size
         reference = self.schedule.base.batch_size if reference is None else reference
-        return rate if batch_size == reference else rate * (batch_size / reference)
+        rate = rate if batch_size == reference else rate * (batch_size / reference)
+        # What optimizers multiply it with: some refuse another type.
+        return ops.cast(rate, keras.config.floatx())
 
     def _unscaled(self, step):
         phase = self._table.at(step)

@@ -46,6 +46,8 @@ class StreamMonitor:
         self.replaced_clips = 0
         # Number of the last batch read, among those of all streams; 0 before the first.
         self.last_read = 0
+        # The step that the last batch is for; -1 before the first.
+        self.last_step = -1
         self._asked_steps: frozenset[int] = frozenset()
         self._clips: dict[int, Any] = {}
         self._lock = threading.Lock()
@@ -73,6 +75,7 @@ class StreamMonitor:
         """
         with self._lock:
             self.last_read = next(_reads)
+            self.last_step = int(step) if step >= 0 else self.last_step
             self.seconds_waited += float(waited)
             if int(step) in self._asked_steps:
                 # Of a step that comes twice (fit looks at a batch, then starts anew) the last.

@@ -45,10 +45,5 @@ def local_values(model: keras.Model, value: Any) -> tuple:
     return (value,) if strategy is None else strategy.experimental_local_results(value)
 
 
-def steps_trained(model: keras.Model) -> int:
-    """Steps that the optimizer has made."""
-    return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
-
-
 def _strategy(model: keras.Model):
     return getattr(model, "distribute_strategy", None)

@@ -55,6 +55,13 @@ class Task:
         """
         return xp.asarray(label)
 
+    def check(self, label: Any) -> None:
+        """Raise ValueError unless a label is one of this task; any label is, unless overridden.
+
+        Args:
+            label: as in `VideoRecord.label`.
+        """
+
     def loss(self) -> Any:
         """The loss, in any form that `Model.compile` takes."""
         raise NotImplementedError(f"{type(self).__name__} must define `loss`.")
@@ -113,6 +120,9 @@ class SingleLabel(Task):
     def encode(self, label, xp=np):
         return xp.reshape(xp.asarray(label), (-1,))[0]
 
+    def check(self, label):
+        _check_classes(label, self.num_outputs)
+
     def decode(self, encoded):
         return int(encoded)
 
@@ -158,6 +168,9 @@ class MultiLabel(Task):
         label = xp.reshape(xp.asarray(label, "int64"), (-1, 1))
         return xp.any(label == xp.arange(self.num_outputs, dtype="int64"), axis=0)
 
+    def check(self, label):
+        _check_classes(label, self.num_outputs)
+
     def decode(self, encoded):
         return tuple(np.flatnonzero(encoded).tolist())
 
@@ -183,6 +196,17 @@ class MultiLabel(Task):
             rows.append({"name": name, "num_videos": count, "average_precision": value})
         values = [row["average_precision"] for row in rows if row["num_videos"]]
         return {"mAP": float(np.mean(values))}, rows
+
+
+def _check_classes(label: Any, num_classes: int) -> None:
+    for number in (label,) if isinstance(label, int) else np.ravel(label).tolist():
+        # Without names, the number of classes is not known.
+        if type(number) is not int or number < 0 or 0 < num_classes <= number:
+            most = f" and below the number of classes, {num_classes}" if num_classes else ""
+            raise ValueError(
+                f"A class must be an integer, at least 0{most}. Received: {number!r}. Is a name "
+                "missing in the list of classes, or are classes counted from 1?"
+            )
 
 
 # By the names in the files of runs and records.

@@ -82,7 +82,7 @@ def run(settings: argparse.Namespace) -> None:
 
     class Probe(mg.MultigridCallback):
         def on_train_batch_end(self, batch, logs=None):
-            steps.append([self._step, float(logs["loss"])])
+            steps.append([self._step - 1, float(logs["loss"])])
             super().on_train_batch_end(batch, logs)
 
         def on_train_end(self, logs=None):

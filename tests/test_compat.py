@@ -24,7 +24,10 @@ PRIVATE = {
     "_flatten_layers",
     "_get_variable_index",
     "_initial_epoch",
+    "_iterations",
     "_iterator_resource",
+    "_jax_state",
+    "_jax_state_synced",
     "_learning_rate",
     "_maybe_symbolic_build",
     "_symbolic_build",
@@ -88,7 +91,84 @@ def test_slots_have_the_position_of_their_variable():
         assert slot.shape == variable.shape
 
 
+def test_the_counter_of_an_optimizer_counts_mini_batches():
+    optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
+    model = make_model(optimizer)
+    fit(model, epochs=2)
+    counter = compat.step_counter(optimizer)
+    assert int(keras.ops.convert_to_numpy(counter)) == 4
+    assert int(keras.ops.convert_to_numpy(optimizer.iterations)) == 2
+    scaled = keras.optimizers.LossScaleOptimizer(optimizer)
+    assert compat.step_counter(scaled) is counter
+
+
 # Inside fit.
+
+
+class CountBatches(keras.callbacks.Callback):
+    """The steps counted, and the shapes of the batches, after each step."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps, self.shapes = [], []
+
+    def set_model(self, model):
+        super().set_model(model)
+        self.batches = compat.watch_batches(model)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps.append(compat.batches_counted(self.model))
+        self.shapes.append(self.batches.shape)
+
+
+class TwoUpdates(keras.Sequential):
+    """Updates its weights twice for each mini-batch, on any backend."""
+
+    def train_step(self, *inputs):
+        *_, data = inputs
+        if keras.backend.backend() == "jax":
+            _, state = super().train_step(*inputs)
+            return super().train_step(state, data)
+        super().train_step(data)
+        return super().train_step(data)
+
+
+@pytest.mark.parametrize("model_class", [keras.Sequential, TwoUpdates])
+def test_every_batch_is_a_step_of_its_shape(model_class):
+    layers = [keras.Input((None, None, None, 1)), keras.layers.GlobalAveragePooling3D()]
+    model = model_class([*layers, keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    for size in (2, 3):
+        counted = CountBatches()
+        clips = np.ones((4, 1, size, size, 1), "float32")
+        # Ahead of the second fit, which must not use the function compiled without it.
+        model.fit(clips, np.ones((4, 1)), batch_size=2, verbose=0, callbacks=[counted])
+        assert counted.shapes == [(2, 1, size, size, 1)] * 2
+    assert counted.steps == [3, 4]
+    assert compat.batches_counted(model) == 4
+
+
+def test_a_model_trained_before_is_watched_too():
+    model = make_model()
+    fit(model)
+    counted = CountBatches()
+    fit(model, counted)
+    assert counted.steps == [3, 4]
+    # A batch without clips.
+    assert counted.shapes == [None, None]
+
+
+def test_a_step_that_overflows_counts():
+    inner = keras.optimizers.SGD(0.1)
+    # Twice the largest float32 once it is multiplied with the loss.
+    model = make_model(keras.optimizers.LossScaleOptimizer(inner, initial_scale=2.0**127))
+    before = model.get_weights()
+    counted = CountBatches()
+    x = np.full((4, 1), 100.0, "float32")
+    model.fit(x, x * 9, batch_size=2, verbose=0, callbacks=[counted])
+    assert counted.steps == [1, 2]
+    for value, unchanged in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(value, unchanged)
 
 
 def test_a_callback_reads_and_sets_variables_between_two_steps():

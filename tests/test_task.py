@@ -58,3 +58,28 @@ def test_the_task_of_a_set():
     assert VideoSet(**parts, class_names=NAMES, multi_label=True).task == MultiLabel(NAMES)
     videos = VideoSet(**parts, task=MultiLabel(NAMES))
     assert videos.class_names == NAMES and videos.multi_label
+
+
+@pytest.mark.parametrize(
+    ("task", "label"),
+    [
+        (SingleLabel(NAMES), 3),
+        (SingleLabel(NAMES), -1),
+        (SingleLabel(NAMES), True),
+        (SingleLabel(NAMES), 1.0),
+        (SingleLabel(NAMES), "run"),
+        (SingleLabel(()), -1),
+        (MultiLabel(NAMES), (0, 3)),
+        (MultiLabel(NAMES), (-1,)),
+    ],
+)
+def test_a_label_that_is_no_class_is_named_with_its_video(task, label):
+    videos = [VideoRecord(path="good.mp4", label=0), VideoRecord(path="bad.mp4", label=label)]
+    with pytest.raises(ValueError, match=r"^bad\.mp4: A class must be an integer, at least 0"):
+        VideoSet(train=[], validation=videos, task=task)
+
+
+@pytest.mark.parametrize("label", [2, np.int64(2), np.array([2])])
+def test_labels_of_several_types_are_classes(label):
+    VideoSet(train=[VideoRecord(path="a.mp4", label=label)], validation=(), class_names=NAMES)
+    VideoSet(train=[VideoRecord(path="a.mp4", label=label)], validation=(), task=SingleLabel(()))

@@ -23,11 +23,8 @@ from keras_multigrid.callbacks.checkpoint_folder import (
     write_index,
 )
 from keras_multigrid.callbacks.lease import Lease
-from keras_multigrid.callbacks.settings import (
-    ChangedSettingsError,
-    changed_settings,
-    settings_of,
-)
+from keras_multigrid.callbacks.lookup import steps_trained
+from keras_multigrid.callbacks.settings import ChangedSettingsError, changed_settings, settings_of
 from keras_multigrid.callbacks.termination import TerminationRequest
 from keras_multigrid.checks import check_choice, check_integer
 from keras_multigrid.learning_rate import policy_of
@@ -169,7 +166,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
             variable.assign(value)
         self.restored, self._metrics = entry, state.metrics
         self._saved_step = entry.step
-        logging.info("Going on from step %d of %s.", entry.step, self.folder)
+        logging.info("Resuming at step %d of %s.", entry.step, self.folder)
         return entry.step
 
     def is_validation_due(self, steps_per_epoch: int, total_steps: int) -> bool:
@@ -202,7 +199,8 @@ class MultigridCheckpoint(keras.callbacks.Callback):
 
     def set_model(self, model):
         super().set_model(model)
-        # Before `fit` makes its function of the model's step.
+        # Before `fit` makes its function of the model's step; the count of all that is in it.
+        compat.watch_batches(model)
         self._steps_begun = compat.count_steps_begun(model)
 
     def on_train_begin(self, logs=None):
@@ -219,7 +217,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         self._is_chief = replicas.is_chief(self.model)
         if self._is_chief:
             self._begin_in_folder()
-        step = replicas.steps_trained(self.model)
+        step = steps_trained(self.model)
         policy = policy_of(self.model)
         is_finished = policy is not None and step >= policy.schedule.total_steps
         # With nothing left to do, fit would make a step before it asks whether to stop.
@@ -246,7 +244,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         write_index(self.folder, saved)
 
     def on_epoch_begin(self, epoch, logs=None):
-        if replicas.steps_trained(self.model) % self._keras_epoch:
+        if steps_trained(self.model) % self._keras_epoch:
             self.restore_metrics(self.model)
         self._metrics = []
 
@@ -269,7 +267,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self._metrics_meanwhile = None
         self._ended_steps += 1
-        step = replicas.steps_trained(self.model)
+        step = steps_trained(self.model)
         ends_epoch = step % self._keras_epoch == 0 or self.model.stop_training
         if ends_epoch:
             # Validation uses them, too.
@@ -293,7 +291,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         if self.model.stop_training is _CUT:
             self.model.stop_training = False
         results = {k: float(v) for k, v in (logs or {}).items() if k.startswith("val_")}
-        self._save(replicas.steps_trained(self.model), [], results)
+        self._save(steps_trained(self.model), [], results)
 
     def on_train_end(self, logs=None):
         compat.set_initial_epoch(self.model, None)
@@ -312,6 +310,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
                 self._save_alone(step, metrics, results, is_wanted)
 
     def _save_alone(self, step: int, metrics: list[np.ndarray], results, is_wanted) -> None:
+        compat.sync_state(self.model)
         _check_finite(self.model, step)
         before = self.saved()
         try:
@@ -367,7 +366,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
                 signals.end_process(self._request.exit_code)
 
     def _save_and_leave(self, metrics: list[np.ndarray], is_wanted: Callable[[], bool]) -> None:
-        step = replicas.steps_trained(self.model)
+        step = steps_trained(self.model)
         if step != self._saved_step:
             self._save(step, metrics, results=None, is_wanted=is_wanted)
         if is_wanted():

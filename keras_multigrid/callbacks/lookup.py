@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_multigrid import compat
 from keras_multigrid.learning_rate import policy_of
 from keras_multigrid.schedule import MultigridSchedule
 
@@ -25,6 +26,14 @@ def find_schedule(
             "keras.optimizers.SGD(MultigridLearningRate(schedule, 0.1))."
         )
     return policy.schedule
+
+
+def steps_trained(model: keras.Model) -> int:
+    """Mini-batches that a model was trained on: the step that comes next.
+
+    Not updates: gradient accumulation makes fewer, and float16 training leaves some out.
+    """
+    return compat.batches_counted(model)
 
 
 def learning_rate_at(model: keras.Model, step: int) -> float:

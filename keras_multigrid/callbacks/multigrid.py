@@ -5,10 +5,12 @@ import warnings
 import keras
 
 from keras_multigrid import compat, replicas
+from keras_multigrid.callbacks.batch_check import BatchCheck
 from keras_multigrid.callbacks.groups import set_groups
 from keras_multigrid.callbacks.lookup import find_schedule
 from keras_multigrid.callbacks.not_finite import DivergedError, check_loss
 from keras_multigrid.callbacks.training_log import TrainingLog
+from keras_multigrid.learning_rate import policy_of
 from keras_multigrid.schedule import MultigridSchedule, Phase
 
 __all__ = ["DivergedError", "MultigridCallback"]
@@ -20,19 +22,26 @@ class MultigridCallback(TrainingLog):
     The step alone decides grid and learning rate; this callback decides neither. It works with
     stock `model.fit` and any model that pools globally. Layers whose `groups` is a variable
     (`SubBatchNormalization`) get one group for every `clips_per_group` clips that the long cycle
-    gives a replica (paper, section 3.4). Training stops after `schedule.total_steps`.
+    gives a replica (paper, section 3.4), and one again when training ends. Training stops after
+    `schedule.total_steps`.
+
+    A step is a mini-batch, whether or not the optimizer updated the weights for it. `fit` must be
+    given the batch that the schedule has for each step: another one ends training.
 
     It is a `TrainingLog`, and raises as `RaiseOnNotFinite` does; both can also be used alone.
 
     Args:
         clips_per_group: clips that share normalization statistics on each replica; None takes the
             schedule's.
+        check_batches: compare the clips of every step with the step's grid. False for batches of
+            your own that differ from it on purpose, such as crops that are not square.
 
     Other arguments: same as for `TrainingLog`.
 
     Raises:
-        ValueError: when training begins, if there is no schedule, or if the model or the replicas
-            cannot take one of its grids.
+        ValueError: when training begins, if there is no schedule, if the learning rate has
+            another, or if the model or the replicas cannot take one of its grids; when a step is
+            given the batch of another.
         DivergedError: when the loss is not finite.
 
     Example:
@@ -46,14 +55,19 @@ class MultigridCallback(TrainingLog):
         log_dir: str | None = "logs",
         *,
         clips_per_group: int | None = None,
+        check_batches: bool = True,
         **log,
     ):
         super().__init__(schedule, log_dir, **log)
         self._clips_per_group = clips_per_group
+        self._check_batches = check_batches
 
     def on_train_begin(self, logs=None):
-        _check_grids(find_schedule(self, self._given_schedule), self.model)
+        schedule = find_schedule(self, self._given_schedule)
+        _check_rate(schedule, self.model)
+        _check_grids(schedule, self.model)
         super().on_train_begin(logs)
+        self._batch_check = BatchCheck(schedule, self.model)
         self._replicas = replicas.count(self.model)
         self._layers = compat.flatten_layers(self.model)
         if any(synchronized > 1 for _, synchronized in map(self._groups_of, self.schedule.phases)):
@@ -62,19 +76,49 @@ class MultigridCallback(TrainingLog):
                     layer.synchronizes = True
         self._groups = None
         self._follow_phase()
-        self._warn_if_cut_short()
+        if self._step >= schedule.total_steps:
+            self._train_nothing()
+        else:
+            self._warn_if_cut_short()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        # Another callback may have restored a step since training began.
+        self._follow_phase()
+        super().on_train_batch_begin(batch, logs)
 
     def on_train_batch_end(self, batch, logs=None):
+        step = self._step - 1
+        # A callback behind this one may have restored a run that had ended.
+        if step >= self.schedule.total_steps:
+            raise ValueError(f"The schedule has no step {step}: it ends with {step - 1}.")
+        if self._check_batches:
+            self._batch_check.check(step, self._input.last_step)
         # The log leaves out a step whose loss is not finite.
-        check_loss(self.model, self.schedule, self._step, logs)
+        check_loss(self.model, self.schedule, step, logs)
         super().on_train_batch_end(batch, logs)
-        self._follow_phase()
         self._end_with_the_schedule()
 
     def on_epoch_end(self, epoch, logs=None):
         # Where nothing was left to train, no step has ended.
         self._end_with_the_schedule()
         super().on_epoch_end(epoch, logs)
+
+    def on_train_end(self, logs=None):
+        # A model that is used or saved without its schedule normalizes whole batches.
+        compat.sync_state(self.model)
+        set_groups(self._layers, 1, 1)
+        if self._step >= self.schedule.total_steps:
+            compat.set_initial_epoch(self.model, None)
+        super().on_train_end(logs)
+
+    def _train_nothing(self) -> None:
+        warnings.warn(
+            f"Nothing is trained: the model has made all {self.schedule.total_steps} steps of its "
+            "schedule. To train longer, use a schedule of more epochs.",
+            stacklevel=2,
+        )
+        # `fit` would make a step before it asks whether to stop.
+        compat.set_initial_epoch(self.model, self.params.get("epochs"))
 
     def _end_with_the_schedule(self) -> None:
         if self._step >= self.schedule.total_steps:
@@ -101,6 +145,16 @@ class MultigridCallback(TrainingLog):
                 f"{self.schedule.total_steps}.",
                 stacklevel=2,
             )
+
+
+def _check_rate(schedule: MultigridSchedule, model: keras.Model) -> None:
+    policy = policy_of(model)
+    if policy is not None and policy.schedule != schedule:
+        raise ValueError(
+            "Callback and learning rate must have one schedule. Received: "
+            f"MultigridCallback({schedule!r}) and MultigridLearningRate({policy.schedule!r}). "
+            "Use MultigridCallback() to take that of the learning rate."
+        )
 
 
 def _check_grids(schedule: MultigridSchedule, model: keras.Model) -> None:

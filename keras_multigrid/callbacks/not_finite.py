@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import keras
 
-from keras_multigrid import replicas
-from keras_multigrid.callbacks.lookup import learning_rate_at
+from keras_multigrid import compat
+from keras_multigrid.callbacks.lookup import learning_rate_at, steps_trained
 from keras_multigrid.learning_rate import policy_of
 from keras_multigrid.schedule import MultigridSchedule
 
@@ -40,14 +40,14 @@ class RaiseOnNotFinite(keras.callbacks.Callback):
         super().__init__()
         self._schedule = schedule
 
-    def on_train_begin(self, logs=None):
-        self._step = replicas.steps_trained(self.model)
+    def set_model(self, model):
+        super().set_model(model)
+        compat.watch_batches(model)
 
     def on_train_batch_end(self, batch, logs=None):
         policy = policy_of(self.model)
         schedule = policy.schedule if self._schedule is None and policy else self._schedule
-        check_loss(self.model, schedule, self._step, logs)
-        self._step += 1
+        check_loss(self.model, schedule, steps_trained(self.model) - 1, logs)
 
 
 def check_loss(

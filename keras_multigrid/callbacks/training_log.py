@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 
 import keras
 
-from keras_multigrid import replicas
-from keras_multigrid.callbacks.lookup import find_schedule, learning_rate_at
+from keras_multigrid import compat, replicas
+from keras_multigrid.callbacks.lookup import find_schedule, learning_rate_at, steps_trained
 from keras_multigrid.learning_rate import MultigridLearningRate, policy_of
 from keras_multigrid.monitor import StreamMonitor, open_monitors
 from keras_multigrid.schedule import Grid, MultigridSchedule
@@ -82,9 +82,16 @@ class TrainingLog(keras.callbacks.Callback):
         """Input wait at each grid seen so far, as a share of the time of its steps."""
         return {grid: self._waits[grid] / sum(seconds) for grid, seconds in self._seconds.items()}
 
+    @property
+    def _step(self) -> int:
+        return steps_trained(self.model)
+
+    def set_model(self, model):
+        super().set_model(model)
+        compat.watch_batches(model)
+
     def on_train_begin(self, logs=None):
         self.schedule = find_schedule(self, self._given_schedule)
-        self._step = replicas.steps_trained(self.model)
         self._open_writer()
         self._input = _Input(self._monitor, self._steps_to_show())
         # Grid, seconds and wait of the steps since the last point of the curves.
@@ -100,19 +107,18 @@ class TrainingLog(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         # Reading the step waits for the device: only now is the step's work done.
-        keras.ops.convert_to_numpy(self.model.optimizer.iterations)
+        step = self._step - 1
         seconds = time.perf_counter() - self._begun
         waited = self._input.waited
         self._input.settle()
         self._input.restart_clock()
-        grid = self.schedule.grid(self._step)
+        grid = self.schedule.grid(step)
         self._seconds[grid].append(seconds)
         self._waits[grid] += waited
         self._recent.append((grid, seconds, waited))
-        self._show_clips(grid)
-        self._step += 1
-        if self._step % self._log_every == 0:
-            self._log_step(self._step - 1, grid, logs or {})
+        self._show_clips(step, grid)
+        if (step + 1) % self._log_every == 0:
+            self._log_step(step, grid, logs or {})
 
     def on_epoch_end(self, epoch, logs=None):
         results = {
@@ -174,9 +180,9 @@ class TrainingLog(keras.callbacks.Callback):
             step,
         )
 
-    def _show_clips(self, grid: Grid) -> None:
-        """A picture of this step's clips, if it is the first of its grid."""
-        clips = self._input.take_clips(self._step)
+    def _show_clips(self, step: int, grid: Grid) -> None:
+        """A picture of a step's clips, if it is the first of its grid."""
+        clips = self._input.take_clips(step)
         # Batches that begin at another step than the model have other grids.
         if clips is None or clips.shape[1:4] != grid.shape[1:4]:
             return
@@ -184,7 +190,7 @@ class TrainingLog(keras.callbacks.Callback):
 
         name = f"clips/{grid.batch_size}x{grid.num_frames}x{grid.crop_size}"
         picture = figures.film_strips(figures.stretched(clips))
-        self._writer.picture(name, picture, step=self._step)
+        self._writer.picture(name, picture, step=step)
         # Before the step is saved: a run that resumes behind it does not show it again.
         self._writer.flush()
 
@@ -228,6 +234,12 @@ class _Input:
             for other in others:
                 other.ask_for_clips(())
             self._streams = [read]
+
+    @property
+    def last_step(self) -> int:
+        """The step of the batch that was read last; -1 if no stream is known."""
+        self.settle()
+        return self._streams[0].last_step if self._streams else -1
 
     def take_clips(self, step: int):
         """The first clips of the step that ends; None unless it is to be shown."""

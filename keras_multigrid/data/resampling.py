@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -20,6 +21,10 @@ from keras_multigrid.data.stream import (
     measured,
 )
 from keras_multigrid.schedule import MultigridSchedule
+
+_CHANNELS = (1, 2, 3, 4)
+# Above what any usual normalization makes of a colour.
+_LARGE = 16.0
 
 
 def resample(
@@ -46,9 +51,14 @@ def resample(
             and resamples its own.
 
     Returns:
-        A function for `tf.data.Dataset.apply`. It takes a data set of (video, label), with one
-        video per element, (frames, height, width, 3) uint8 or float, each of its own length and
-        size. It returns an infinite one of (clips, labels), with one batch per step.
+        A function for `tf.data.Dataset.apply`. It takes a data set of (video, label) or (video,
+        label, weight), with one video per element, (frames, height, width, 3) uint8 or float, each
+        of its own length and size. It returns an infinite one of (clips, labels) or (clips, labels,
+        weights), with one batch per step.
+
+    Raises:
+        ValueError: when applied, if the data set has other elements or another number of them.
+        tf.errors.InvalidArgumentError: when read, at a video without frames or of other axes.
 
     Example:
 
@@ -61,16 +71,20 @@ def resample(
     # What is augmented is normalized afterwards.
     taken = dataclasses.replace(as_they_are, subtract_clip_mean=False) if augment else sampling
 
-    def load(values, video, label):
+    first_position = schedule.clips_before(start_step)
+
+    def load(values, video, *others):
         clip = Clip.unpacked(values)
+        video = _checked(video, clip.position % schedule.num_clips)
+        if video.dtype.is_floating:
+            video = _warned_of_colours(video, clip.position == first_position)
         num_frames = tf.shape(video, tf.int64)[0]
         indices = training_indices(num_frames, clip, sampling)
-        return values, random_clip(video, indices, clip, taken), label
+        return values, random_clip(video, indices, clip, taken), *others
 
     def transform(videos: tf.data.Dataset) -> tf.data.Dataset:
         _check_decoded_videos(videos, schedule)
-        seen = schedule.clips_before(start_step) % schedule.num_clips
-        stream = videos.repeat().skip(seen)
+        stream = videos.repeat().skip(first_position % schedule.num_clips)
         if share.total > 1:
             stream = _own_videos(stream, schedule, start_step, share)
         resampled = tf.data.Dataset.zip((clips, stream)).map(
@@ -80,11 +94,11 @@ def resample(
         )
         is_uint8 = videos.element_spec[0].dtype == tf.uint8
 
-        def finished(values, clips, labels):
+        def finished(values, clips, labels, *weights):
             if augment is None:
-                return clips, labels
+                return clips, labels, *weights
             clips, labels = augmented(augment, schedule.base, seed, clips, labels, values)
-            return normalized(clips, sampling if is_uint8 else as_they_are), labels
+            return normalized(clips, sampling if is_uint8 else as_they_are), labels, *weights
 
         stream = bucketed(resampled).map(finished, num_parallel_calls=workers or os.cpu_count())
         return measured(stream.prefetch(2), start_step, share)
@@ -110,14 +124,66 @@ def _own_videos(
 
 def _check_decoded_videos(videos: tf.data.Dataset, schedule: MultigridSchedule) -> None:
     spec = videos.element_spec
-    is_pair = isinstance(spec, tuple) and len(spec) == 2
-    shape = getattr(spec[0], "shape", None) if is_pair else None
+    is_known = isinstance(spec, tuple) and len(spec) in (2, 3)
+    shape = getattr(spec[0], "shape", None) if is_known else None
     if shape is None or shape.rank not in (4, None):
         raise ValueError(
-            "The data set must give (video, label), one video an element, a video being (frames, "
-            f"height, width, 3). Received: element_spec={spec}. Take `.batch()` away, and map "
-            "other forms: `videos.map(lambda example: (example['video'], example['label']))`."
+            "The data set must give (video, label) or (video, label, weight), one video per "
+            f"element, (frames, height, width, 3). Received: element_spec={spec}. Take `.batch()` "
+            "away, and map other forms: "
+            "`videos.map(lambda example: (example['video'], example['label']))`."
+        )
+    if shape.rank and shape[-1] not in (None, *_CHANNELS):
+        raise ValueError(
+            f"Videos must be (frames, height, width, channels), of 1 to {_CHANNELS[-1]} channels. "
+            f"Received: {shape}. Move the axis of channels to the end: "
+            "`videos.map(lambda video, label: (tf.transpose(video, (0, 2, 3, 1)), label))`."
+        )
+    dtype = spec[0].dtype
+    if dtype != tf.uint8 and not dtype.is_floating:
+        raise ValueError(
+            "Videos must be uint8, which are normalized, or float, which are left as they are. "
+            f"Received: {dtype.name}. Convert colours of 0 to 255: "
+            "`videos.map(lambda video, label: (tf.cast(video, tf.uint8), label))`."
         )
     num_videos = int(videos.cardinality())
     if num_videos >= 0:
         check_num_videos(num_videos, schedule)
+
+
+def _checked(video: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    """A video, if it is one: what the specification of a data set leaves open."""
+    video = tf.ensure_shape(video, (None, None, None, None))
+    shape = tf.shape(video)
+    is_video = tf.reduce_all(shape > 0) & (shape[3] <= _CHANNELS[-1])
+    parts = (
+        f"A video must have at least one frame, and 1 to {_CHANNELS[-1]} channels as the last "
+        "axis. Received: the shape",
+        shape,
+        "of the element at position",
+        number,
+    )
+    with tf.control_dependencies([tf.debugging.Assert(is_video, parts, summarize=4)]):
+        return tf.identity(video)
+
+
+def _warned_of_colours(video: tf.Tensor, is_first: tf.Tensor) -> tf.Tensor:
+    """A video of floats, with a warning at the first one if it looks as if never normalized."""
+
+    def warn(most):
+        warnings.warn(
+            f"The first video holds floats up to {most:g}. Floats are left as they are. To have "
+            "colours of 0 to 255 normalized, convert them: "
+            "`videos.map(lambda video, label: (tf.cast(video, tf.uint8), label))`.",
+            stacklevel=2,
+        )
+        return most
+
+    def warned():
+        most = tf.cast(tf.reduce_max(video), tf.float32)
+        return tf.cond(
+            most > _LARGE, lambda: tf.numpy_function(warn, [most], tf.float32), lambda: most
+        )
+
+    with tf.control_dependencies([tf.cond(is_first, warned, lambda: 0.0)]):
+        return tf.identity(video)

@@ -16,7 +16,8 @@ class SubBatchNormalization(keras.layers.Layer):
     `groups` does not divide the number of clips, its largest divisor below does instead.
 
     `groups` is a variable, 1 at the start: `layer.groups.assign(8)` takes effect at the next step
-    without a rebuild. `MultigridCallback` does it at the borders of phases.
+    without a rebuild. `MultigridCallback` does it at the borders of phases. A layer
+    whose weights are loaded has one group.
 
     Where replicas of a distribution strategy have too few clips for statistics of their own,
     `synchronized_replicas`, a variable like `groups`, says how many neighbours share them; for it,
@@ -103,6 +104,12 @@ class SubBatchNormalization(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+    def load_own_variables(self, store):
+        super().load_own_variables(store)
+        # How batches are cut is a matter of the schedule, which a file outlives.
+        self.groups.assign(1)
+        self.synchronized_replicas.assign(1)
 
     def get_config(self):
         return {

@@ -6,6 +6,7 @@ import time
 import keras
 
 from keras_multigrid import replicas
+from keras_multigrid.callbacks.lookup import steps_trained
 from keras_multigrid.runs.run_folder import CURVE, read_json, save_texts
 
 
@@ -39,7 +40,7 @@ class Curve(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         point = {
-            "step": replicas.steps_trained(self.model),
+            "step": steps_trained(self.model),
             "seconds": time.perf_counter() - self._begun,
         }
         results = {name: float(value) for name, value in (logs or {}).items()}

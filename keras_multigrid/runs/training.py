@@ -20,6 +20,7 @@ from keras_multigrid.callbacks import (
     PreciseBatchStatistics,
 )
 from keras_multigrid.callbacks.lease import Lease
+from keras_multigrid.callbacks.lookup import steps_trained
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.input import Input
 from keras_multigrid.data.records.serving import check_address
@@ -136,7 +137,7 @@ class _Run:
             if settings.logging.still_control:
                 still = self._evaluate(source.still())
         report = Report(
-            steps=replicas.steps_trained(self.network),
+            steps=steps_trained(self.network),
             baseline_steps=self.schedule.baseline_steps,
             seconds=seconds,
             curve=curve.points,
@@ -297,7 +298,7 @@ def _validate(network, validation, callbacks, checkpoint: MultigridCheckpoint) -
     """The validation that was cut off, as `fit` would have ended the Keras epoch."""
     checkpoint.restore_metrics(network)
     logs = {name: float(value) for name, value in network.get_metrics_result().items()}
-    epoch = (replicas.steps_trained(network) - 1) // callbacks.params["steps"]
+    epoch = (steps_trained(network) - 1) // callbacks.params["steps"]
     callbacks.on_train_begin()
     callbacks.on_epoch_begin(epoch)
     results = network.evaluate(validation, callbacks=callbacks, return_dict=True)

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from small_run import tiny
 
-from keras_multigrid import Grid, MultigridLearningRate, MultigridSchedule, ReferenceSGD, replicas
+from keras_multigrid import Grid, MultigridLearningRate, MultigridSchedule, ReferenceSGD
 from keras_multigrid.callbacks.checkpoint import ChangedSettingsError
+from keras_multigrid.callbacks.lookup import steps_trained
 from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.lists.folders import class_folders
 from keras_multigrid.data.synthetic.videos import write_videos
@@ -122,7 +123,7 @@ def killed(videos, run_dir, *, step, **settings):
     class Killed(training.MultigridCallback):
         def on_train_batch_end(self, batch, logs=None):
             super().on_train_batch_end(batch, logs)
-            if replicas.steps_trained(self.model) == step:
+            if steps_trained(self.model) == step:
                 raise Kill
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Kill):
@@ -152,7 +153,7 @@ def test_a_run_that_is_asked_to_end_in_a_validation(videos, finished, tmp_path, 
 
     class Interrupted(training.MultigridCheckpoint):
         def on_test_begin(self, logs=None):
-            seen.append(replicas.steps_trained(self.model))
+            seen.append(steps_trained(self.model))
             if len(seen) == validation:
                 os.kill(os.getpid(), signal.SIGTERM)
 

@@ -3,7 +3,6 @@
 Operators work on either. These find out from their arguments which library to use.
 """
 
-import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -11,7 +10,8 @@ import tensorflow as tf
 
 
 def _of_either(of_arrays: Callable, of_tensors: Callable) -> Callable:
-    @functools.wraps(of_arrays)
+    # AutoGraph warns of functions that it cannot read, as NumPy's.
+    @tf.autograph.experimental.do_not_convert
     def function(*arguments):
         has_tensors = any(map(tf.is_tensor, arguments))
         return (of_tensors if has_tensors else of_arrays)(*arguments)

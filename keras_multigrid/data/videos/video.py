@@ -76,6 +76,9 @@ class VideoSet:
         task: what a label is. None means `SingleLabel(class_names)`, or `MultiLabel(class_names)`
             with `multi_label`.
 
+    Raises:
+        ValueError: if a video has a label that the task has not.
+
     Example:
 
     >>> walk = VideoRecord(path="walk.mp4", label=1)
@@ -96,6 +99,13 @@ class VideoSet:
         object.__setattr__(self, "task", task)
         object.__setattr__(self, "multi_label", isinstance(task, MultiLabel))
         object.__setattr__(self, "class_names", tuple(names) or task.class_names)
+        for part in (self.train, self.validation):
+            # Labels of records were checked when they were prepared, and are read one by one.
+            for video in part if isinstance(part, (list, tuple)) else ():
+                try:
+                    task.check(video.label)
+                except ValueError as error:
+                    raise ValueError(f"{video.path}: {error}") from None
 
     @property
     def num_classes(self) -> int:
