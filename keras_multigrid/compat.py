@@ -4,7 +4,6 @@ A new release may change any of it. tests/test_compat.py holds one test per func
 fails there and nowhere else. Needs neither Keras nor TensorFlow until a function is called.
 """
 
-import contextlib
 import functools
 import os
 import sys
@@ -72,7 +71,10 @@ def watch_batches(model: "keras.Model") -> "LastBatch":
         if _backend() == "jax":
             make, note = model.make_train_function, _watched[model].note
             model.make_train_function = functools.partial(_noting_on_jax, model, make, note)
-        model.train_step = _counted(model, model.train_step, _watched[model])
+        train_step = _counted(model, model.train_step, _watched[model])
+        if _backend() == "tensorflow":
+            train_step = _watched[model].then(train_step, run_eagerly=model.run_eagerly)
+        model.train_step = train_step
         # One that was compiled for an earlier `fit` would not be watched.
         model.train_function = None
     return _watched[model]
@@ -137,20 +139,33 @@ class LastBatch:
 
             self._shape.assign(tf.stack([tf.cast(n, tf.int64) for n in shape]))
 
-    def after(self, batch: Any) -> contextlib.AbstractContextManager:
-        """Inside, nothing is computed before the batch has come.
+    def then(self, train_step: Callable, *, run_eagerly: bool) -> Callable:
+        """A `train_step` of TensorFlow that counts itself when its batch has come, then begins.
 
-        `fit` on TensorFlow waits for a batch and trains on it in one call. What needs no batch,
-        such as a random number or a weight decay, would happen while it waits.
+        `fit` waits for a batch and trains on it in one call. By itself, TensorFlow does meanwhile
+        what needs no batch, such as drawing random numbers or decaying weights.
         """
-        if self._strategy is None:
-            return contextlib.nullcontext()
         import tensorflow as tf
 
-        parts = tf.nest.flatten(batch, expand_composites=True)
-        with tf.control_dependencies([part for part in parts if part is not None]):
-            begun = self._begun.assign_add(1, read_value=False)
-        return tf.control_dependencies([begun])
+        if self._strategy.num_replicas_in_sync == 1 and not run_eagerly:
+            # A call that is not inlined begins when all its inputs are there. In a strategy, whose
+            # replicas meet inside the step, there is no such call.
+            attributes = {"_noinline": True}
+            train_step = tf.function(
+                train_step,
+                autograph=False,
+                reduce_retracing=True,
+                experimental_attributes=attributes,
+            )
+
+        def after_its_batch(data):
+            parts = tf.nest.flatten(data, expand_composites=True)
+            with tf.control_dependencies([part for part in parts if part is not None]):
+                begun = self._begun.assign_add(1, read_value=False)
+            with tf.control_dependencies([begun]):
+                return train_step(data)
+
+        return after_its_batch
 
 
 # Not an attribute of the model: Keras would save it.
@@ -186,8 +201,7 @@ def _counted(model: "keras.Model", train_step: Callable, last: LastBatch) -> Cal
         last.note(data)
         counter = step_counter(model.optimizer)
         after = keras.ops.convert_to_tensor(counter) + 1
-        with last.after(data):
-            logs = train_step(data)
+        logs = train_step(data)
         counter.assign(after)
         return logs
 

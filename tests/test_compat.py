@@ -8,6 +8,7 @@ import importlib.util
 import pathlib
 import sys
 import threading
+import time
 
 import keras
 import numpy as np
@@ -328,6 +329,57 @@ def test_a_thread_that_waits_for_an_element_is_cancelled():
     assert not thread.is_alive()
     assert cancellation.is_cancelled
     assert len(errors) == 1
+
+
+def test_nothing_of_a_step_happens_before_its_batch_is_there():
+    tf = pytest.importorskip("tensorflow")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("Others fetch a batch by itself.")
+    waits, goes_on, seen = threading.Event(), threading.Event(), []
+
+    def batches():
+        for number in range(4):
+            if number == 2:
+                waits.set()
+                goes_on.wait(60)
+            yield np.ones((2, 4), np.float32), np.zeros(2, np.int32)
+
+    spec = tf.TensorSpec((None, 4)), tf.TensorSpec((None,), tf.int32)
+    data = tf.data.Dataset.from_generator(batches, output_signature=spec)
+    # All that TensorFlow would do by itself: draw, decay, count.
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5), keras.layers.Dense(2)])
+    optimizer = keras.optimizers.SGD(0.1, weight_decay=0.1)
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    batches = compat.watch_batches(model)
+
+    def state():
+        values = [keras.ops.convert_to_numpy(variable).tolist() for variable in model.variables]
+        return batches.steps_begun, values[:-1]
+
+    def look():
+        waits.wait(60)
+        # The generator is ahead: two steps more are made.
+        end = time.monotonic() + 60
+        while batches.steps_begun < 2 and time.monotonic() < end:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        seen.append(state())
+        goes_on.set()
+
+    class Note(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 1:
+                seen.append(state())
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    model.fit(data, steps_per_epoch=4, verbose=0, callbacks=[Note()])
+    thread.join()
+    assert seen[0][0] == 2
+    assert seen[0] == seen[1]
+    assert batches.steps_begun == 4
+    # Once: a second callback counts with the first.
+    assert compat.watch_batches(model) is batches
 
 
 # No other file uses private names.

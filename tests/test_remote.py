@@ -178,7 +178,28 @@ def same(ours, others):
             np.testing.assert_array_equal(read_video(one), read_video(other))
 
 
+def lease(folder):
+    """A folder that a process elsewhere trains in, and one whose process has ended."""
+    from keras_multigrid.callbacks import lease
+
+    with lease.Lease(folder):
+        content = json.loads(files.read(f"{folder}/lease.json"))
+        assert content["process"] == os.getpid()
+    assert files.read(f"{folder}/lease.json") is None
+    # Of this machine, with a number that no process has.
+    files.write(f"{folder}/lease.json", json.dumps({**content, "process": 2**22 + 1}))
+    with lease.Lease(folder):
+        pass
+    far = {**content, "machine": "another", "host": "far"}
+    files.write(f"{folder}/lease.json", json.dumps(far))
+    renewed = json.dumps({**far, "renewals": 2})
+    threading.Timer(1.0, files.write, [f"{folder}/lease.json", renewed]).start()
+    with pytest.raises(lease.FolderInUseError, match="on far, since"):
+        lease.Lease(folder).take()
+
+
 def on_s3(data, large, remote):
+    lease(f"{remote}/run")
     use_files(f"{remote}/files")
     large_files(large, f"{remote}/large/file")
     lists(data, f"{remote}/data")
