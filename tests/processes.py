@@ -79,7 +79,8 @@ class Process:
     def communicate(self, timeout=None):
         """The rest of its output, and its errors."""
         self.wait(timeout)
-        return self.stdout.read(), self.stderr.read()
+        with self.stdout, self.stderr:
+            return self.stdout.read(), self.stderr.read()
 
 
 def run(*arguments, timeout=300, **settings):
