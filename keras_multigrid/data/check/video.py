@@ -66,8 +66,7 @@ def _check_all(record: VideoRecord, video: OpenVideo) -> Outcome:
     video.read(np.unique([0, count // 2, count - 1]))
     paths, warning = files_of(record), ""
     if paths == [record.path]:
-        first = getattr(video, "first", 0)
-        num_decoded = _count_decoded(record.path, first + count) - first
+        num_decoded = _count_decoded(record.path, video.first + count) - video.first
         if num_decoded < count:
             warning = (
                 f"truncated: {num_decoded} of {count} frames can be decoded; "

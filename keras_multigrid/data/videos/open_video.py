@@ -38,6 +38,8 @@ class OpenVideo:
     """
 
     num_frames: int
+    # In its file, of the first frame: another one for a part of an untrimmed video.
+    first = 0
 
     def __init__(self, whole_label: Any = None, frame_labels: Sequence[tuple[int, ...]] = ()):
         self.whole_label = whole_label
