@@ -208,6 +208,7 @@ class _Input:
 
     def __init__(self, monitor: StreamMonitor | None, shown_steps: Iterable[int]):
         self._streams = open_monitors() if monitor is None else [monitor]
+        self._last_read_before = max((stream.last_read for stream in self._streams), default=0)
         shown_steps = frozenset(shown_steps)
         for stream in self._streams:
             stream.ask_for_clips(shown_steps)
@@ -237,9 +238,10 @@ class _Input:
 
     @property
     def last_step(self) -> int:
-        """The step of the batch that was read last; -1 if no stream is known."""
+        """The step of the batch that was read last; -1 if none was since training began."""
         self.settle()
-        return self._streams[0].last_step if self._streams else -1
+        is_read = self._streams and self._streams[0].last_read > self._last_read_before
+        return self._streams[0].last_step if is_read else -1
 
     def take_clips(self, step: int):
         """The first clips of the step that ends; None unless it is to be shown."""

@@ -92,7 +92,9 @@ class _Worker:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOADED)
         self.connection, end = context.Pipe()
-        arguments = self._function, end, self._time_limit
+        # An item still needs time when a fault of the machine is over.
+        retry_seconds = min(files.retry_seconds(), self._time_limit / 2)
+        arguments = self._function, end, retry_seconds
         process = context.Process(target=_serve, args=arguments, daemon=True)
         process.start()
         self._process = process
@@ -131,10 +133,10 @@ class _Worker:
             self._process = None
 
 
-def _serve(function: Callable, end: connection.Connection, time_limit: float) -> None:
+def _serve(function: Callable, end: connection.Connection, retry_seconds: float) -> None:
     """Answer item by item until the parent is gone."""
-    # An item still needs time when a fault of the machine is over.
-    os.environ[files.RETRY_VARIABLE] = f"{min(files.retry_seconds(), time_limit / 2):g}"
+    # Of the parent, and not of the process from which this one was forked.
+    os.environ[files.RETRY_VARIABLE] = f"{retry_seconds:g}"
     # Ctrl-C reaches all processes; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

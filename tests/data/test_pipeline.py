@@ -364,7 +364,7 @@ def test_resample_takes_videos_of_undeclared_shape(decoded):
 
 def test_resample_refuses_batches(decoded):
     videos = tf.data.Dataset.from_tensor_slices((np.stack([decoded[10]] * 24), np.arange(24)))
-    with pytest.raises(ValueError, match=r"one video an element.*Take `\.batch\(\)` away"):
+    with pytest.raises(ValueError, match=r"one video per element.*Take `\.batch\(\)` away"):
         videos.batch(4).apply(resample(SCHEDULE))
     with pytest.raises(ValueError, match=r"videos\.map\(lambda example: \(example\['video'\]"):
         videos.map(lambda video, label: {"video": video, "label": label}).apply(resample(SCHEDULE))

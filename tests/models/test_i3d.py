@@ -203,7 +203,8 @@ def test_save_and_load(tmp_path):
     model.save(tmp_path / "model.keras")
     copy = keras.models.load_model(tmp_path / "model.keras")
     assert isinstance(copy, I3D)
-    assert int(copy.get_layer("s1-pathway0_stem-bn").groups) == 4
+    # Of the schedule, which the file outlives.
+    assert int(copy.get_layer("s1-pathway0_stem-bn").groups) == 1
     np.testing.assert_array_equal(_scores_that_depend_on_the_clip(copy), outputs)
 
     model.save_weights(tmp_path / "model.weights.h5")

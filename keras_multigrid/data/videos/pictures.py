@@ -70,7 +70,8 @@ class ImageFiles:
                 return file.read()
         except OSError as error:
             # To read, unlike to open, does not name the file.
-            error.filename = None if error.errno is None else path
+            if error.errno is not None:
+                error.filename = path
             raise
 
     def name(self, index: int) -> str:

@@ -179,7 +179,7 @@ def test_bad_videos(folder, tmp_path):
     with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
         sound.setparams((1, 2, 8000, 0, "NONE", None))
         sound.writeframes(bytes(1600))
-    # Opening it waits for a writer that never comes.
+    # Opening it would wait for a writer that never comes.
     os.mkfifo(tmp_path / "hangs.mp4")
     names = (
         "missing.mp4", "h264.mp4", "empty.mp4", "text\udcff\n.webm", "no_frames", "sound.wav",
@@ -203,7 +203,7 @@ def test_bad_videos(folder, tmp_path):
     assert "Invalid data" in told[2]
     assert told[3] == "Cannot decode 'no_frames': it has no frames."
     assert told[4] == "Cannot decode 'sound.wav': it has no video stream."
-    assert told[5] == "Cannot read 'hangs.mp4': it took longer than 2 seconds."
+    assert "'hangs.mp4': it is a pipe" in told[5]
     assert told[6] == "Cannot read 'crash': it ended the process that read it (SIGSEGV)."
     # The order is kept, and a shard without videos is one.
     shards = prepared.manifest.shards["train"]

@@ -11,15 +11,14 @@ from small_videos import write_video as write_encoded
 
 from keras_multigrid.data.records import format as records_format
 from keras_multigrid.data.records.format import (
-    Entry,
     Manifest,
     Names,
     RecordFormat,
     Shard,
-    index_content,
     shard_files,
     write_video,
 )
+from keras_multigrid.data.records.index import Entry, index_content
 from keras_multigrid.data.videos.decode import all_frames, read_video
 from keras_multigrid.data.videos.open_video import DecodeError
 from keras_multigrid.data.videos.video import VideoRecord
