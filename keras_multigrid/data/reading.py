@@ -21,6 +21,7 @@ from keras_multigrid.data.clips.excerpt import (
 from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.clips.views import Views
 from keras_multigrid.data.clips.windows import Window, cropped, scaled, side_windows
+from keras_multigrid.data.mounts import is_local_folder
 from keras_multigrid.data.python_calls import in_python
 from keras_multigrid.data.time_limit import within
 from keras_multigrid.data.videos import limits
@@ -112,6 +113,7 @@ class ClipReader:
         self._bad_videos = BadVideos() if bad_videos is None else bad_videos
         self._kept: dict[int, OpenVideo | None] | None = {} if keep_decoded else None
         self._too_slow: dict[int, limits.TooSlowError] = {}
+        self._local_folders: dict[str, bool] = {}
         self.num_videos, self.workers = len(videos), workers or os.cpu_count()
         self._label_type = tf.as_dtype(task.label_dtype)
 
@@ -285,7 +287,7 @@ class ClipReader:
         try:
             if index in self._too_slow:
                 raise self._too_slow[index]
-            found = patiently(path, lambda: within(limits.read_seconds(path), read, path))
+            found = patiently(path, lambda: self._in_time(index, path, read))
         except DecodeError as error:
             if isinstance(error, limits.TooSlowError):
                 # Once is enough: it has held a thread, and perhaps still does.
@@ -294,6 +296,27 @@ class ClipReader:
             return None
         self._bad_videos.count_clips(1)
         return found
+
+    def _in_time(self, index: int, path: str, read: Callable) -> Any:
+        """The result of `read()`, which may take a limited time."""
+        seconds = limits.read_seconds(path)
+        # To hand a read to another thread costs a tenth of the clips per second.
+        if type(self._videos[index]) is VideoRecord and self._is_on_a_disk(index):
+            limits.begin_read(seconds, path)
+            return read()
+        return within(seconds, read, path)
+
+    def _is_on_a_disk(self, index: int) -> bool:
+        """Whether a video is a file of this machine's, which does not keep its reader waiting."""
+        video = self._videos[index]
+        path = video.frame_paths[0] if video.frame_paths else video.path
+        if files.is_remote(path):
+            return False
+        folder = os.path.dirname(path)
+        if folder not in self._local_folders:
+            seconds = limits.read_seconds(path)
+            self._local_folders[folder] = within(seconds, lambda: is_local_folder(folder), path)
+        return self._local_folders[folder] and not os.path.islink(path)
 
     def _path(self, index: int) -> str:
         try:
