@@ -91,7 +91,11 @@ def _jpeg(content: bytes) -> tuple[int, int, bool]:
 
 
 def _png_chunks(content: bytes) -> set[bytes] | None:
-    """Kinds of the chunks; None if one is cut off, for whose length OpenCV would take memory."""
+    """Kinds of the chunks; None if one is cut off, or none has pixels.
+
+    OpenCV would take memory for the length that the chunk states. Without pixels it reads on behind
+    the end of the picture.
+    """
     start, kinds = 8, set()
     while start < len(content):
         length, kind = (
@@ -104,7 +108,7 @@ def _png_chunks(content: bytes) -> set[bytes] | None:
         kinds.add(kind)
         if kind == b"IEND":
             break
-    return kinds
+    return kinds if b"IDAT" in kinds else None
 
 
 def _orientation(image: Image.Image) -> int:

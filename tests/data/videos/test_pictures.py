@@ -223,3 +223,14 @@ def test_damaged_pictures_of_other_formats_are_named(tmp_path):
             path.write_bytes(content)
             with pytest.raises(DecodeError, match="it is cut off, or no image"):
                 read_video(VideoRecord(path="x", label=0, frame_paths=(str(path),)))
+
+
+def test_a_png_without_pixels_is_not_read_beyond_its_end(tmp_path):
+    file = io.BytesIO()
+    Image.fromarray(quarters()).save(file, "png")
+    # A chunk of 3 GB, by its length.
+    content = file.getvalue().replace(b"IDAT", b"\x8d\xeb\x9f\xd4") + b"\xb5\x6c\x11\x20" * 5
+    path = tmp_path / "0.png"
+    path.write_bytes(content)
+    with pytest.raises(DecodeError, match="it is cut off, or no image"):
+        read_video(VideoRecord(path="x", label=0, frame_paths=(str(path),)))
