@@ -67,6 +67,34 @@ def frame_names(names: Sequence[str], folder: str) -> list[str]:
     return [frame.name for frame in frames]
 
 
+def plainly_numbered(names: Sequence[str]) -> list[str] | None:
+    """The names in order, where they differ in a number without a sign alone; None otherwise.
+
+    Most do, and the names of a folder are looked through for every clip.
+    """
+    found = _LAST_NUMBER.fullmatch(names[0].rpartition(".")[0]) if names else None
+    if found is None or found[1].endswith("-"):
+        return None
+    begin, end = found.span(2)
+    before, after = names[0][:begin], names[0][end:]
+    numbers = [name[begin : len(name) - len(after)] for name in names]
+    digits = "".join(numbers)
+    if not (
+        all(numbers)
+        and digits.isascii()
+        and digits.isdigit()
+        and [f"{before}{number}{after}" for number in numbers] == list(names)
+    ):
+        return None
+    # Numbers of one length, or without leading zeros, come in the order of their texts.
+    numbers.sort()
+    if len({*map(len, numbers)}) > 1:
+        if any(number[0] == "0" < number for number in numbers):
+            return None
+        numbers.sort(key=len)
+    return [f"{before}{number}{after}" for number in numbers]
+
+
 def _split(name: str) -> _Name:
     stem = name.rpartition(".")[0]
     if found := _SECONDS.fullmatch(stem):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from keras_multigrid import files
 from keras_multigrid.data.videos import limits
-from keras_multigrid.data.videos.frame_names import frame_names
+from keras_multigrid.data.videos.frame_names import frame_names, plainly_numbered
 from keras_multigrid.data.videos.open_video import DecodeError, OpenVideo, in_order, reason
 from keras_multigrid.data.videos.picture_header import PictureHeader
 
@@ -101,10 +101,12 @@ class Pictures(OpenVideo):
     def read(self, indices, short_side=None):
         reduction = 1 if short_side is None else self._reduction(short_side)
         wanted = sorted(set(indices.tolist()))
-        decoded = {}
+        decoded, checked = {}, None
         for index in wanted:
             decoded[index] = self._read_image(index, reduction)
-            limits.check_read(len(wanted), *decoded[index].shape[:2], self._path)
+            if decoded[index].shape != checked:
+                checked = decoded[index].shape
+                limits.check_read(len(wanted), *checked[:2], self._path)
         if reduction > 1 and len({image.shape for image in decoded.values()}) > 1:
             # For an error that names their own sizes.
             decoded = {index: self._read_image(index, 1) for index in wanted}
@@ -229,8 +231,11 @@ def _is_plain_jpeg(content: bytes) -> bool:
 
 def listed_images(folder: str) -> list[str]:
     """Names of the images in a folder, whatever they are called, in no order."""
-    names = [name for name in files.list_folder(folder) if name[0] != "."]
-    return [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
+    return [name for name in files.list_folder(folder) if _is_image(name)]
+
+
+def _is_image(name: str) -> bool:
+    return name[0] != "." and name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def image_paths(folder: str) -> list[str]:
@@ -240,4 +245,9 @@ def image_paths(folder: str) -> list[str]:
         DecodeError: their names are those of several videos.
     """
     folder = folder.rstrip("/")
-    return [f"{folder}/{name}" for name in frame_names(listed_images(folder), folder)]
+    names = files.list_folder(folder)
+    # As a folder is listed for every clip, most are not looked through name by name.
+    ordered = plainly_numbered(names) if names and _is_image(names[0]) else None
+    if ordered is None:
+        ordered = frame_names([name for name in names if _is_image(name)], folder)
+    return [f"{folder}/{name}" for name in ordered]
