@@ -233,6 +233,41 @@ def test_rates_of_a_short_training():
     assert json.loads(json.dumps(plan)) == plan
 
 
+# The baseline's batch at every step: 16 steps, 6 at 8 x 8 pixels, 5 at 11 x 11, 5 at 16 x 16.
+SAME_BATCH = dataclasses.replace(SHORT, batch_growth=0.0)
+
+
+def test_work_is_counted_in_steps_of_the_baseline():
+    plan = make_plan(MultigridLearningRate(SAME_BATCH, 0.1), replicas=2)
+    # A quarter, 121 / 256 and all of the baseline's: 6 / 4 + 5 * 121 / 256 + 5.
+    assert plan["totals"]["work"] == pytest.approx(8.86328125)
+    assert plan["totals"]["steps"] == plan["totals"]["baseline_steps"] == 16
+    assert plan["totals"]["voxel_ratio"] == pytest.approx(16 / 8.86328125)
+    (phase,) = plan["phases"]
+    assert phase["work"] == plan["totals"]["work"]
+    assert json.loads(json.dumps(plan)) == plan
+    published = published_plan()
+    # 158² in place of 224² / 2: 2 of 3 steps in 6 phases and 1 of 3 in 8 are 0.995 of the work.
+    assert published["totals"]["work"] == pytest.approx(261_051, abs=1)
+    works = [phase["work"] for phase in published["phases"]]
+    assert works[0] == pytest.approx(25_623 * (1 + 2 * 24_964 / 25_088) / 3)
+    assert sum(works) == pytest.approx(published["totals"]["work"])
+
+
+def test_cheap_steps_take_less_time():
+    # A step of the baseline takes a second on both devices.
+    device = Device(clips_per_second=4, parameters=1000)
+    plan = make_plan(MultigridLearningRate(SAME_BATCH, 0.1), replicas=2, device=device)
+    rates = plan["rates"]
+    assert rates["seconds_per_step"] == 1
+    assert rates["seconds"] == pytest.approx(8.86328125)
+    assert rates["baseline"]["seconds"] == 16
+    assert rates["clips_per_second"] == pytest.approx(16 * 8 / 8.86328125)
+    assert rates["input_bytes_per_second"] == pytest.approx(98_304)
+    # 4,000 bytes in each of 16 steps.
+    assert rates["gradient_bytes_per_second"] == pytest.approx(64_000 / 8.86328125)
+
+
 def test_rates_of_the_published_schedule():
     device = Device(clips_per_second=30, parameters=34_566_488)
     plan = make_plan(PUBLISHED, replicas=8, device=device)
