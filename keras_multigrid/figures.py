@@ -241,8 +241,7 @@ def _draw_clips(axis: Axes, schedule: MultigridSchedule) -> None:
     line = _stairs(axis, schedule, base, colour=BLUE)
     band = _fill(axis, schedule, base, most, colour=BLUE, alpha=BAND)
     axis.set_ylim(bottom, max(most) * 1.25)
-    octaves = range((max(most) // base[-1]).bit_length())
-    _tick_at(axis, [base[-1] * 2**octave for octave in octaves])
+    _tick_at(axis, sorted({*base, *most}))
     if any(set(phase.short_cycle) != {phase.base} for phase in schedule.phases):
         names = ["base grid", "range of the short cycle"]
         above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0, "ncols": 2}
