@@ -325,10 +325,17 @@ def call(*flags):
 def test_command_line(tmp_path):
     (tmp_path / "kinetics.gin").write_text(GIN)
     gin_file = f"--gin_file={tmp_path / 'kinetics.gin'}"
-    done = call(gin_file, "--json", f"--png={tmp_path / 'plan.png'}", "--replicas=6")
+    growth = (
+        "--gin_param=multigrid_schedule.MultigridSchedule.batch_growth=0.5",
+        "--gin_param=learning_rate.MultigridLearningRate.scaling='sqrt'",
+    )
+    done = call(gin_file, "--json", f"--png={tmp_path / 'plan.png'}", "--replicas=6", *growth)
     assert done.returncode == 0, done.stderr
     plan = json.loads(done.stdout)
     assert plan["totals"]["baseline_steps"] == 868_765
+    # Three times 66, which is 64 rounded; the rate grows by the roots of 66 / 64 and 3.
+    assert plan["phases"][0]["base"] == {"batch_size": 198, "num_frames": 8, "crop_size": 158}
+    assert plan["phases"][0]["first_learning_rate"] == pytest.approx(0.1 * 1.0155048 * 1.7320508)
     assert plan["rates"] is None
     assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
 
