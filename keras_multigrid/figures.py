@@ -298,7 +298,7 @@ def _schedule_title(schedule: MultigridSchedule) -> str:
     steps, total = schedule.baseline_steps, schedule.total_steps
     if not (schedule.long_cycle or schedule.short_cycle):
         return f"Baseline without cycles: {total:,} steps"
-    if schedule.batch_growth != 1:
+    if not schedule.has_published_batches:
         work = round(schedule.total_work)
         compared = f"the work of {work:,} baseline steps (baseline: {steps:,})"
     elif total < steps:

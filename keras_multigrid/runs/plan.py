@@ -73,10 +73,10 @@ def make_plan(
 
         Rates are None without `device`. Otherwise they hold `seconds` and, over all replicas, the
         clips, frames and bytes of decoded float32 clips per second, and the cores that read them.
-        A step of the baseline takes `seconds_per_step`. So does every step where the batch grows as
-        published, at constant work; with less `batch_growth`, a step takes as much less as it is
-        less work. `gradient_bytes_per_second` is what each device sends (and receives) in a ring
-        all-reduce.
+        A step of the baseline takes `seconds_per_step`. So does every step where batches are as
+        published, at constant work; with less `batch_growth`, or on grids at a floor, a step takes
+        as long as its work. `gradient_bytes_per_second` is what each device sends (and receives) in
+        a ring all-reduce.
 
     Raises:
         ValueError: if `replicas` is not a positive integer, or `frames_per_core` not a positive
@@ -205,7 +205,7 @@ def _seconds_by_grid(schedule: MultigridSchedule, device: Device) -> dict[Grid, 
     base = schedule.baseline_grid
     seconds = base.batch_size / schedule.replicas / device.clips_per_second
     grids = (base, *schedule.grids)
-    if schedule.batch_growth == 1:
+    if schedule.has_published_batches:
         # Steps are less work only by what the clips and crops lose to rounding: that saves no time.
         return dict.fromkeys(grids, seconds)
     return {grid: seconds * grid.voxels / base.voxels for grid in grids}

@@ -54,7 +54,8 @@ def _phase_table(plan: Mapping[str, Any]) -> list[str]:
         )
     # As published a phase is as much work as it has steps. Where it is not, its work takes the
     # place of its last step.
-    hidden = {"step" if "batch_growth" in plan["settings"]["schedule"] else "work"}
+    changes = {"batch_growth", "min_frames", "min_crop"} & plan["settings"]["schedule"].keys()
+    hidden = {"step" if changes else "work"}
     if plan["replicas"] == 1:
         # A single device has the clips of the base grid.
         hidden.add("each")

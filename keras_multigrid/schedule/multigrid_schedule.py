@@ -51,8 +51,9 @@ class MultigridSchedule(ScheduleSettings):
             its clips, and so has a short crop, relative to the base grid. 1, as published, keeps
             the work of a step constant: coarse steps are few. 0 keeps the batch: coarse steps are
             as many as the others, and cheap.
-        min_frames: no grid has fewer frames; those that would have get as many.
-        min_crop: no grid has a smaller crop, in pixels; those that would have get this one.
+        min_frames: the fewest frames of a grid. Coarser ones get as many, and the clips for them.
+        min_crop: the smallest crop of a grid, in pixels. Coarser ones get this, and the clips for
+            it.
 
     Raises:
         ValueError: for any setting that makes no schedule.

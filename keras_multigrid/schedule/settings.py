@@ -54,7 +54,7 @@ class ScheduleSettings:
 
     @property
     def has_published_batches(self) -> bool:
-        """Whether the work of a step stays constant, as published, and no grid meets a floor."""
+        """Whether batches grow as published, at constant work, and no grid meets a floor."""
         shapes = self.long_cycle or ((1.0, 1.0),)
         frames = min(share for share, _ in shapes)
         crop = min([share for _, share in shapes] + list(self.short_cycle))

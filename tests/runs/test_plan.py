@@ -268,6 +268,16 @@ def test_cheap_steps_take_less_time():
     assert rates["gradient_bytes_per_second"] == pytest.approx(64_000 / 8.86328125)
 
 
+def test_steps_at_a_floor_take_as_long_as_their_work():
+    # Crops of 12, 12 and 16 pixels, with 16 / 9 = 1.8 times the clips, rounded to 2.
+    floor = dataclasses.replace(SHORT, min_crop=12)
+    device = Device(clips_per_second=8, parameters=1000)
+    plan = make_plan(MultigridLearningRate(floor, 0.1), device=device)
+    # 2 * 64 clips in batches of 16, 16 and 8: 9.6 steps. Each turn is 9/8 + 9/8 + 1 of the work.
+    assert plan["totals"]["steps"] == 10
+    assert plan["rates"]["seconds"] == plan["totals"]["work"] == pytest.approx(3 * 3.25 + 1.125)
+
+
 def test_rates_of_the_published_schedule():
     device = Device(clips_per_second=30, parameters=34_566_488)
     plan = make_plan(PUBLISHED, replicas=8, device=device)
