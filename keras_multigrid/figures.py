@@ -241,9 +241,8 @@ def _draw_clips(axis: Axes, schedule: MultigridSchedule) -> None:
     line = _stairs(axis, schedule, base, colour=BLUE)
     band = _fill(axis, schedule, base, most, colour=BLUE, alpha=BAND)
     axis.set_ylim(bottom, max(most) * 1.25)
-    octaves = range((max(most) // base[-1]).bit_length())
-    _tick_at(axis, [base[-1] * 2**octave for octave in octaves])
-    if most != base:
+    _tick_at(axis, sorted({*base, *most}))
+    if any(set(phase.short_cycle) != {phase.base} for phase in schedule.phases):
         names = ["base grid", "range of the short cycle"]
         above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0, "ncols": 2}
         axis.legend([line, band], names, **above, fontsize=9, frameon=False, labelcolor=INK)
@@ -299,7 +298,10 @@ def _schedule_title(schedule: MultigridSchedule) -> str:
     steps, total = schedule.baseline_steps, schedule.total_steps
     if not (schedule.long_cycle or schedule.short_cycle):
         return f"Baseline without cycles: {total:,} steps"
-    if total < steps:
+    if not schedule.has_published_batches:
+        work = round(schedule.total_work)
+        compared = f"the work of {work:,} baseline steps (baseline: {steps:,})"
+    elif total < steps:
         compared = f"{steps / total:.1f} times fewer than the baseline's {steps:,}"
     else:
         compared = f"{total / steps:.1f} times the baseline's {steps:,}"

@@ -7,16 +7,21 @@ import keras
 from keras import ops
 
 from keras_multigrid import compat
-from keras_multigrid.checks import check_integer, check_not_negative, is_number
+from keras_multigrid.checks import check_choice, check_integer, check_not_negative, is_number
 from keras_multigrid.schedule import MultigridSchedule, Phase, PhaseTable
+
+# The power of the relative batch that the rate is multiplied by.
+SCALINGS = {"linear": 1.0, "sqrt": 0.5, "none": 0.0}
 
 
 @keras.saving.register_keras_serializable(package="keras_multigrid")
 class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
     """The baseline's learning rate, carried over to a multigrid schedule.
 
-    The rate scales linearly with the clips of the long cycle's base grid (paper, section 3.3); the
-    short cycle never changes it. The rate of a step, whole or fractional, depends on no other.
+    The rate scales with the clips of the long cycle's base grid, linearly as published (paper,
+    section 3.3) or as `scaling` says; the short cycle never changes it. With
+    `MultigridSchedule(batch_growth=0)` these clips are always the baseline's, and so is the rate.
+    The rate of a step, whole or fractional, depends on no other.
 
     Args:
         schedule: the `MultigridSchedule` to follow.
@@ -25,11 +30,14 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
             evaluated at the baseline's step that the multigrid step stands for, between 0 and
             `schedule.baseline_steps`: give it the baseline's own `decay_steps`.
         warmup_epochs: epochs of this schedule over which the rate rises linearly to the one that
-            follows the warm-up. Kept as the baseline has it, not rescaled.
+            follows the warm-up. Kept as the baseline has it, not rescaled: it takes as many steps
+            as the baseline's where the batch does not grow, fewer where it does.
         warmup_start: learning rate of step 0 when there is a warm-up.
         reference_batch_size: clips of the mini-batch that `learning_rate` and `warmup_start` are
-            given for; None takes that of `schedule.base`. Both scale linearly to the clips of
-            `schedule.baseline_grid`.
+            given for; None takes that of `schedule.base`. Both scale to the clips of
+            `schedule.baseline_grid`, as `scaling` says.
+        scaling: what a batch of b times the clips multiplies the rate by: "linear" b, as published,
+            "sqrt" the square root of b, often used with Adam and its relatives, "none" 1.
 
     Raises:
         ValueError: if a setting is of the wrong kind or out of range.
@@ -49,6 +57,7 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         warmup_epochs: float = 0,
         warmup_start: float = 0.0,
         reference_batch_size: int | None = None,
+        scaling: str = "linear",
     ):
         super().__init__()
         if isinstance(schedule, dict):
@@ -60,6 +69,7 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         self.warmup_epochs = warmup_epochs
         self.warmup_start = warmup_start
         self.reference_batch_size = reference_batch_size
+        self.scaling = scaling
         self._check()
         # 64 bits keep large steps exact; JAX has only 32.
         self._dtype = "float32" if keras.backend.backend() == "jax" else "float64"
@@ -76,7 +86,7 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         batch_size = self.schedule.baseline_grid.batch_size
         reference = self.reference_batch_size
         reference = self.schedule.base.batch_size if reference is None else reference
-        rate = rate if batch_size == reference else rate * (batch_size / reference)
+        rate = rate if batch_size == reference else rate * self._scale(batch_size / reference)
         # What optimizers multiply it with: some refuse another type.
         return ops.cast(rate, keras.config.floatx())
 
@@ -100,20 +110,32 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         policy = self.learning_rate
         if isinstance(policy, keras.optimizers.schedules.LearningRateSchedule):
             policy = keras.optimizers.schedules.serialize(policy)
-        return {
+        config = {
             "schedule": self.schedule.get_config(),
             "learning_rate": policy,
             "warmup_epochs": self.warmup_epochs,
             "warmup_start": self.warmup_start,
             "reference_batch_size": self.reference_batch_size,
         }
+        # Checkpoints store this config and compare it. Those of earlier versions lack the setting.
+        if self.scaling != "linear":
+            config["scaling"] = self.scaling
+        return config
 
     def _without_warmup(self, phase: Phase, step):
         if isinstance(self.learning_rate, keras.optimizers.schedules.LearningRateSchedule):
             progress = ops.minimum(phase.progress(step), 1.0)
             policy = self.learning_rate(progress * self.schedule.baseline_steps)
-            return ops.cast(policy, self._dtype) * phase.relative_batch_size
-        return self.learning_rate * phase.relative_learning_rate
+            return ops.cast(policy, self._dtype) * self._scale(phase.relative_batch_size)
+        if self.scaling == "linear":
+            return self.learning_rate * phase.relative_learning_rate
+        cut = phase.relative_learning_rate / phase.relative_batch_size
+        return self.learning_rate * cut * self._scale(phase.relative_batch_size)
+
+    def _scale(self, relative_batch):
+        """What a batch so many times larger multiplies the rate by."""
+        power = SCALINGS[self.scaling]
+        return relative_batch if power == 1 else relative_batch**power
 
     def _count(self, values, x):
         return ops.sum(ops.cast(x[..., None] >= self._constant(values), "int32"), axis=-1)
@@ -145,6 +167,7 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
             check_not_negative(name, getattr(self, name))
         if self.reference_batch_size is not None:
             check_integer("reference_batch_size", self.reference_batch_size)
+        check_choice("scaling", self.scaling, tuple(SCALINGS))
         if self.warmup_epochs >= self.schedule.phases[-1].end_epoch:
             raise ValueError(
                 "`warmup_epochs` must be shorter than the schedule, "

@@ -51,6 +51,22 @@ def test_published_schedule():
     assert texts(rate) == ["baseline: 896,011 steps →"]
 
 
+def test_a_batch_that_does_not_grow():
+    same = dataclasses.replace(KINETICS, round_to_epochs=False, batch_growth=0.0)
+    figure = figures.draw_schedule(MultigridLearningRate(same, 0.1))
+    # Worked out by hand in tests/schedule/test_batch_growth.py.
+    assert figure.get_suptitle() == (
+        "Multigrid schedule: 1,344,235 steps, "
+        "the work of 467,468 baseline steps (baseline: 896,157)"
+    )
+    clips, _, crop, rate = figure.axes
+    assert list(clips.get_yticks()) == [64]
+    # The short cycle changes the crop alone.
+    assert clips.get_legend() is not None
+    assert list(crop.get_yticks()) == [0, 112, 158, 224]
+    assert rate.get_ylim()[1] == pytest.approx(0.18)
+
+
 def test_learning_rate_line():
     figure = figures.draw_schedule(
         MultigridLearningRate(KINETICS, 0.1, warmup_epochs=34, warmup_start=0.01)

@@ -211,6 +211,65 @@ def test_rates_scale_from_the_batch_that_they_are_stated_for():
     assert copy.reference_batch_size == 28
 
 
+# 8, 4, 2 and 1 times the clips.
+SCALED = {"linear": (8, 4, 2, 1), "sqrt": (2.8284271, 2, 1.4142136, 1), "none": (1, 1, 1, 1)}
+
+
+@pytest.mark.parametrize("scaling", SCALED)
+@pytest.mark.parametrize(
+    "constant", [0.1, keras.optimizers.schedules.ExponentialDecay(0.1, 100, decay_rate=1.0)]
+)
+def test_scaling(constant, scaling):
+    learning_rate = _policy(constant, scaling=scaling)
+    rates = [float(learning_rate(p.first_step)) for p in learning_rate.schedule.phases]
+    assert rates == pytest.approx([0.1 * times for times in SCALED[scaling]], rel=1e-6)
+
+
+def test_scaling_leaves_the_cuts_as_they_are():
+    learning_rate = MultigridLearningRate(MultigridSchedule(**TOY), 0.1, scaling="sqrt")
+    rates = [float(learning_rate(phase.first_step)) for phase in learning_rate.schedule.phases]
+    expected = [0.28284271, 0.2, 0.14142136, 0.1, 0.028284271, 0.02, 0.014142136, 0.01, 0.01, 0.001]
+    assert rates == pytest.approx(expected, rel=1e-6)
+
+
+def test_scaling_from_the_batch_that_rates_are_stated_for():
+    # Stated for 28 clips, trained with 7: a quarter, half, or as it is; the warm-up's start, too.
+    for scaling, share in (("linear", 0.25), ("sqrt", 0.5), ("none", 1.0)):
+        learning_rate = _policy(
+            0.4, reference_batch_size=28, warmup_epochs=2, warmup_start=0.01, scaling=scaling
+        )
+        assert float(learning_rate(0)) == pytest.approx(0.01 * share)
+        last = learning_rate.schedule.phases[-1]
+        assert float(learning_rate(last.first_step)) == pytest.approx(0.4 * share)
+        # 7 clips on 2 replicas are 8.
+        of_two = learning_rate.on_replicas(2)
+        rate = float(of_two(of_two.schedule.phases[-1].first_step))
+        times = {"linear": 8 / 28, "sqrt": (8 / 28) ** 0.5, "none": 1}[scaling]
+        assert rate == pytest.approx(0.4 * times)
+
+
+def test_the_rate_grows_as_the_batch_does():
+    # Clips of the base grids are 8.04, 4.02, 2 and 1 times less work: their roots are 3, 2, 1, 1.
+    schedule = MultigridSchedule(**PLAIN, batch_growth=0.5)
+    for scaling, times in (("linear", (3, 2, 1, 1)), ("sqrt", (1.7320508, 1.4142136, 1, 1))):
+        learning_rate = MultigridLearningRate(schedule, 0.1, scaling=scaling)
+        rates = [float(learning_rate(phase.first_step)) for phase in schedule.phases]
+        assert rates == pytest.approx([0.1 * value for value in times], rel=1e-6)
+
+
+def test_a_batch_that_stays_keeps_the_baselines_rate_and_warmup():
+    schedule = MultigridSchedule(**PLAIN, batch_growth=0.0)
+    cosine = half_cosine(schedule, 0.1)
+    learning_rate = MultigridLearningRate(schedule, cosine, warmup_epochs=2)
+    # 2 epochs of 1,000 videos in batches of 7 are 285.7 steps, as in the baseline.
+    assert float(learning_rate(142.857)) == pytest.approx(
+        float(learning_rate(285.7143)) / 2, rel=1e-4
+    )
+    # Half of 15 epochs is the middle of the cosine.
+    assert schedule.total_steps == 2143
+    assert float(learning_rate(1071.5)) == pytest.approx(0.05, rel=1e-3)
+
+
 def test_policy_in_steps_of_the_baseline():
     # The baseline's cut lies after 80 % of its steps: in the last phase, at a fifth of it.
     cut = keras.optimizers.schedules.PiecewiseConstantDecay([1143], [0.1, 0.01])
@@ -295,8 +354,8 @@ def test_traced_once():
     "policy", [0.05, keras.optimizers.schedules.CosineDecay(0.05, 1429, alpha=0.1)]
 )
 def test_config_round_trip(policy):
-    schedule = MultigridSchedule(**{**PLAIN, "long_cycles": 2})
-    learning_rate = MultigridLearningRate(schedule, policy, 1.5, 0.001)
+    schedule = MultigridSchedule(**{**PLAIN, "long_cycles": 2}, batch_growth=0.5)
+    learning_rate = MultigridLearningRate(schedule, policy, 1.5, 0.001, scaling="sqrt")
     as_json = json.loads(json.dumps(keras.optimizers.schedules.serialize(learning_rate)))
     for copy in (
         MultigridLearningRate.from_config(json.loads(json.dumps(learning_rate.get_config()))),
@@ -306,6 +365,18 @@ def test_config_round_trip(policy):
         assert copy.get_config() == learning_rate.get_config()
         for step in (0, 10, 100, 300):
             assert float(copy(step)) == float(learning_rate(step))
+
+
+def test_scaling_is_saved_where_it_is_set():
+    # Checkpoints of earlier versions hold these settings, and are compared with those of now.
+    assert set(_policy(0.1).get_config()) == {
+        "schedule",
+        "learning_rate",
+        "warmup_epochs",
+        "warmup_start",
+        "reference_batch_size",
+    }
+    assert _policy(0.1, scaling="none").get_config()["scaling"] == "none"
 
 
 def _fit_one_step(model) -> None:
@@ -353,6 +424,9 @@ WRONG = [
     ("warmup_start", None),
     ("reference_batch_size", 0),
     ("reference_batch_size", 6.5),
+    ("scaling", "square root"),
+    ("scaling", None),
+    ("scaling", 0.5),
 ]
 
 

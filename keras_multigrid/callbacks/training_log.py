@@ -20,8 +20,9 @@ class TrainingLog(keras.callbacks.Callback):
     `keras.callbacks.TensorBoard` logs the learning rate once per epoch and needs TensorFlow; this
     one logs by step, on every backend:
 
-    - `multigrid/`: learning rate, batch size, frames, crop, clips per second, input wait (share of
-      the step time), and clips replaced since training began because their videos cannot be read;
+    - `multigrid/`: learning rate, batch size, frames, crop, work so far (in steps of the baseline),
+      clips per second, input wait (share of the step time), and clips replaced since training began
+      because their videos cannot be read;
     - `train/` and `validation/`: loss and metrics;
     - once: a picture of the schedule, `texts`, and at the end the throughput by grid;
     - for each grid: some clips of its first batch, one row of frames each, with the smallest value
@@ -172,6 +173,7 @@ class TrainingLog(keras.callbacks.Callback):
                 "multigrid/batch_size": grid.batch_size,
                 "multigrid/frames": grid.num_frames,
                 "multigrid/crop": grid.crop_size,
+                "multigrid/work": self.schedule.work_before(step + 1),
                 "multigrid/clips_per_second": sum(grid.batch_size for grid in grids) / sum(seconds),
                 "multigrid/input_wait_share": sum(waits) / sum(seconds),
                 "multigrid/replaced_clips": self._input.replaced_clips,

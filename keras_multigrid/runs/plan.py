@@ -65,15 +65,18 @@ def make_plan(
     Returns:
         A dict of `settings` (the config of the learning rate, the schedule's in it), `replicas`,
         `batch` (the baseline's clips, those on each replica, what they were rounded from or None),
-        `phases` (grids, steps, epochs, clips, frames, learning rate, batch-normalization groups and
-        rates of each), `grids` (each once, with its number of steps), `totals` beside the
-        baseline's, `rates` of the whole and of the baseline, and `warnings`, a list of sentences;
-        `step_ratio` and `voxel_ratio` are how many times fewer than the baseline's.
+        `phases` (grids, steps, epochs, clips, frames, work, learning rate, batch-normalization
+        groups and rates of each), `grids` (each once, with its number of steps), `totals` beside
+        the baseline's, `rates` of the whole and of the baseline, and `warnings`, a list of
+        sentences; `step_ratio` and `voxel_ratio` are how many times fewer than the baseline's.
+        `work` is clips * frames * crop², in steps of the baseline.
 
         Rates are None without `device`. Otherwise they hold `seconds` and, over all replicas, the
         clips, frames and bytes of decoded float32 clips per second, and the cores that read them.
-        A step takes the same `seconds_per_step` in all phases, as it has the same number of voxels.
-        `gradient_bytes_per_second` is what each device sends (and receives) in a ring all-reduce.
+        A step of the baseline takes `seconds_per_step`. So does every step where batches are as
+        published, at constant work; with less `batch_growth`, or on grids at a floor, a step takes
+        as long as its work. `gradient_bytes_per_second` is what each device sends (and receives) in
+        a ring all-reduce.
 
     Raises:
         ValueError: if `replicas` is not a positive integer, or `frames_per_core` not a positive
@@ -111,18 +114,19 @@ def make_plan(
     phases = [_plan_phase(phase, learning_rate) for phase in schedule.phases]
     rates = None
     if device is not None:
-        seconds_per_step = base.batch_size / replicas / device.clips_per_second
+        seconds = _seconds_by_grid(schedule, device)
         for phase, planned in zip(schedule.phases, phases, strict=True):
-            planned["rates"] = _rates(phase.steps_by_grid(), seconds_per_step, frames_per_core)
+            planned["rates"] = _rates(phase.steps_by_grid(), seconds, frames_per_core)
+        ours = _rates(steps_by_grid, seconds, frames_per_core)
         # Ring all-reduce: partial sums travel around the ring once, then the results do, each time
         # in as many parts as there are devices.
         sent = 2 * (replicas - 1) / replicas * _FLOAT_BYTES * device.parameters
         rates = {
             "device": dataclasses.asdict(device),
-            "seconds_per_step": seconds_per_step,
-            "gradient_bytes_per_second": sent / seconds_per_step,
-            **_rates(steps_by_grid, seconds_per_step, frames_per_core),
-            "baseline": _rates(baseline, seconds_per_step, frames_per_core),
+            "seconds_per_step": seconds[base],
+            "gradient_bytes_per_second": sent * schedule.total_steps / ours["seconds"],
+            **ours,
+            "baseline": _rates(baseline, seconds, frames_per_core),
         }
     asked = schedule.base.batch_size
     return {
@@ -145,8 +149,9 @@ def make_plan(
 
 
 def _plan_phase(phase: Phase, learning_rate: MultigridLearningRate) -> dict[str, Any]:
-    replicas = learning_rate.schedule.replicas
-    work = _work(phase.steps_by_grid())
+    schedule = learning_rate.schedule
+    replicas = schedule.replicas
+    sums = _sums(phase.steps_by_grid())
     return {
         "first_step": phase.first_step,
         "end_step": phase.end_step,
@@ -159,8 +164,9 @@ def _plan_phase(phase: Phase, learning_rate: MultigridLearningRate) -> dict[str,
         "lr_stage": phase.lr_stage,
         "first_learning_rate": float(learning_rate(phase.first_step)),
         "last_learning_rate": float(learning_rate(phase.end_step - 1)),
-        "clips": work["clips"],
-        "frames": work["frames"],
+        "clips": sums["clips"],
+        "frames": sums["frames"],
+        "work": sums["voxels"] / schedule.baseline_grid.voxels,
         "groups": phase.groups(replicas),
         "synchronized_replicas": phase.synchronized_replicas(replicas),
         "rates": None,
@@ -170,9 +176,10 @@ def _plan_phase(phase: Phase, learning_rate: MultigridLearningRate) -> dict[str,
 def _totals(
     schedule: MultigridSchedule, steps_by_grid: Mapping[Grid, int], baseline: Mapping[Grid, int]
 ) -> dict[str, Any]:
-    ours, theirs = _work(steps_by_grid), _work(baseline)
+    ours, theirs = _sums(steps_by_grid), _sums(baseline)
     return {
         **ours,
+        "work": schedule.total_work,
         **{f"baseline_{name}": value for name, value in theirs.items()},
         "step_ratio": theirs["steps"] / ours["steps"],
         "voxel_ratio": theirs["voxels"] / ours["voxels"],
@@ -182,7 +189,7 @@ def _totals(
     }
 
 
-def _work(steps_by_grid: Mapping[Grid, int]) -> dict[str, int]:
+def _sums(steps_by_grid: Mapping[Grid, int]) -> dict[str, int]:
     """What these steps take in all."""
     grids = steps_by_grid.items()
     return {
@@ -193,21 +200,34 @@ def _work(steps_by_grid: Mapping[Grid, int]) -> dict[str, int]:
     }
 
 
+def _seconds_by_grid(schedule: MultigridSchedule, device: Device) -> dict[Grid, float]:
+    """Seconds of a step at the baseline's grid and at those of the schedule."""
+    base = schedule.baseline_grid
+    seconds = base.batch_size / schedule.replicas / device.clips_per_second
+    grids = (base, *schedule.grids)
+    if schedule.has_published_batches:
+        # Steps are less work only by what the clips and crops lose to rounding: that saves no time.
+        return dict.fromkeys(grids, seconds)
+    return {grid: seconds * grid.voxels / base.voxels for grid in grids}
+
+
 def _rates(
-    steps_by_grid: Mapping[Grid, int], seconds_per_step: float, frames_per_core: float | None
+    steps_by_grid: Mapping[Grid, int],
+    seconds_by_grid: Mapping[Grid, float],
+    frames_per_core: float | None,
 ) -> dict[str, float]:
     """What these steps need each second."""
-    work = _work(steps_by_grid)
-    seconds = work["steps"] * seconds_per_step
+    sums = _sums(steps_by_grid)
+    seconds = sum(steps * seconds_by_grid[grid] for grid, steps in steps_by_grid.items())
     core_seconds = sum(
-        _work({grid: steps})["frames"] / (frames_per_core or _frames_per_core(grid.num_frames))
+        _sums({grid: steps})["frames"] / (frames_per_core or _frames_per_core(grid.num_frames))
         for grid, steps in steps_by_grid.items()
     )
     return {
         "seconds": seconds,
-        "clips_per_second": work["clips"] / seconds,
-        "frames_per_second": work["frames"] / seconds,
-        "input_bytes_per_second": work["voxels"] * 3 * _FLOAT_BYTES / seconds,
+        "clips_per_second": sums["clips"] / seconds,
+        "frames_per_second": sums["frames"] / seconds,
+        "input_bytes_per_second": sums["voxels"] * 3 * _FLOAT_BYTES / seconds,
         "decode_cores": core_seconds / seconds,
     }
 

@@ -30,8 +30,8 @@ def format_plan(plan: Mapping[str, Any]) -> str:
 def _phase_table(plan: Mapping[str, Any]) -> list[str]:
     # In two lines, so that the whole table stays under 100 columns.
     rows = [
-        ("", "", "end", "end", "", "short cycle", "learning", "", "clips"),
-        ("phase", "steps", "step", "epoch", "base grid", "adds", "rate", "groups", "each"),
+        ("", "", "end", "end", "", "", "short cycle", "learning", "", "clips"),
+        ("phase", "steps", "step", "epoch", "work", "base grid", "adds", "rate", "groups", "each"),
     ]
     phases = plan["phases"]
     epochs = _epochs([phase["end_epoch"] for phase in phases])
@@ -44,6 +44,7 @@ def _phase_table(plan: Mapping[str, Any]) -> list[str]:
                 f"{phase['steps']:,}",
                 f"{phase['end_step']:,}",
                 epoch,
+                f"{phase['work']:,.0f}",
                 str(Grid(**phase["base"])),
                 ", ".join(adds[:-1]) or "-",
                 first if first == last else f"{first} to {last}",
@@ -51,9 +52,20 @@ def _phase_table(plan: Mapping[str, Any]) -> list[str]:
                 f"{phase['clips_per_replica']:,}",
             )
         )
-    # A single device has the clips of the base grid: no column for that.
-    columns = 9 if plan["replicas"] > 1 else 8
-    return _align([row[:columns] for row in rows], left=(4, 5, 6))
+    # As published a phase is as much work as it has steps. Where it is not, its work takes the
+    # place of its last step.
+    changes = {"batch_growth", "min_frames", "min_crop"} & plan["settings"]["schedule"].keys()
+    hidden = {"step" if changes else "work"}
+    if plan["replicas"] == 1:
+        # A single device has the clips of the base grid.
+        hidden.add("each")
+    shown = [index for index, name in enumerate(rows[1]) if name not in hidden]
+    left = [
+        place
+        for place, index in enumerate(shown)
+        if rows[1][index] in ("base grid", "adds", "rate")
+    ]
+    return _align([[row[index] for index in shown] for row in rows], left=left)
 
 
 def _rate_table(plan: Mapping[str, Any]) -> list[str]:
@@ -75,12 +87,17 @@ def _rate_table(plan: Mapping[str, Any]) -> list[str]:
 
 def _total_rows(plan: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     totals, replicas, rounded_from = plan["totals"], plan["replicas"], plan["batch"]["rounded_from"]
-    steps, *work = (
+    steps, *sums = (
         (name, _count(totals[name]), _versus(name, totals[name], totals[f"baseline_{name}"]))
-        for name in ("steps", "clips", "frames", "voxels")
+        for name in ("steps", "clips", "frames")
     )
     epochs, baseline_epochs = _epochs([totals["epochs"], totals["baseline_epochs"]])
-    rows = [steps, ("epochs", epochs, f"the baseline's {baseline_epochs}"), *work]
+    rows = [
+        steps,
+        ("work", _count(round(totals["work"])), _versus_work(totals)),
+        ("epochs", epochs, f"the baseline's {baseline_epochs}"),
+        *sums,
+    ]
     if rounded_from is not None:
         why = f"rounded from {rounded_from:,} to share it among {replicas:,} replicas"
         rows.append(("batch", f"{plan['batch']['clips']:,}", why))
@@ -124,6 +141,17 @@ def _versus(name: str, ours: int, baseline: int) -> str:
     if ours < baseline:
         return f"{baseline / ours:.2f} times fewer {name} than the baseline's {_count(baseline)}"
     return f"{ours / baseline:.2f} times the baseline's {_count(baseline)}"
+
+
+def _versus_work(totals: Mapping[str, Any]) -> str:
+    """The work of all steps in words, set against the baseline's, which is its steps."""
+    ours, baseline = totals["work"], totals["baseline_steps"]
+    unit, steps = "in steps of the baseline", _count(baseline)
+    if round(ours) == baseline:
+        return f"{unit}, as much as its {steps}"
+    if ours < baseline:
+        return f"{unit}: {baseline / ours:.2f} times less than its {steps}"
+    return f"{unit}: {ours / baseline:.2f} times its {steps}"
 
 
 def _count(value: int) -> str:

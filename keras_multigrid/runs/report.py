@@ -19,6 +19,8 @@ class Report:
         clips_per_second: throughput by grid, named like "8 x 16 x 48²".
         input_wait_share: share of the fit that was spent waiting for input.
         input_wait_shares: the same of the steps at each grid; empty in reports of earlier versions.
+        work: clips * frames * crop² of all these steps, in steps of the baseline; None in reports
+            of earlier versions.
         bad_videos: path to error of every unreadable file.
         replaced_clips: training clips replaced because of them, or validation clips left out.
     """
@@ -34,11 +36,12 @@ class Report:
     bad_videos: Mapping[str, str]
     replaced_clips: int
     input_wait_shares: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    work: float | None = None
 
     def __str__(self) -> str:
+        work = "" if self.work is None else f", the work of {self.work:,.0f} of the baseline,"
         lines = [
-            f"{self.steps:,} steps in {self.seconds:.0f} s, {self.baseline_steps / self.steps:.2f} "
-            f"times fewer steps than the baseline's {self.baseline_steps:,}; "
+            f"{self.steps:,} steps{work} in {self.seconds:.0f} s, {self._versus_baseline()}; "
             f"{self.input_wait_share:.0%} of the time waiting for input",
             "validation at the base grid: " + named(self.metrics),
         ]
@@ -55,6 +58,12 @@ class Report:
                 f"{len(self.bad_videos)} unreadable videos, {self.replaced_clips} clips replaced"
             )
         return "\n".join(lines)
+
+    def _versus_baseline(self) -> str:
+        ours, baseline = self.steps, self.baseline_steps
+        if ours > baseline:
+            return f"{ours / baseline:.2f} times as many steps as the baseline's {baseline:,}"
+        return f"{baseline / ours:.2f} times fewer steps than the baseline's {baseline:,}"
 
 
 def named(metrics: Mapping[str, float]) -> str:

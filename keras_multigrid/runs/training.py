@@ -144,6 +144,7 @@ class _Run:
         report = Report(
             steps=steps_trained(self.network),
             baseline_steps=self.schedule.baseline_steps,
+            work=self.schedule.work_before(steps_trained(self.network)),
             seconds=seconds,
             curve=curve.points,
             metrics=metrics,

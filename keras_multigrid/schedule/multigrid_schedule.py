@@ -3,7 +3,8 @@
 Multigrid training (Wu, Girshick, He, Feichtenhofer, Krähenbühl, "A Multigrid Method for Efficiently
 Training Video Models", CVPR 2020, arXiv 1912.00998) keeps the work of a step constant,
 `clips * frames * height * width`, and varies the shape: coarse grids with many clips first, fine
-grids with few clips last. This file is plain arithmetic on the standard library.
+grids with few clips last. Here the batch may also grow less than that, down to not at all: coarse
+steps then are less work. This file is plain arithmetic on the standard library.
 """
 
 import dataclasses
@@ -45,9 +46,32 @@ class MultigridSchedule(ScheduleSettings):
             `baseline_grid`, whose clips are a multiple of it, and so are those of all grids.
         clips_per_group: clips that share batch-normalization statistics, by default 8, those of
             the published baselines on each GPU (paper, section 3.4).
+        batch_growth: how the batch grows as its clips get coarser, from 0 to 1. A base grid whose
+            clips are r times less work than the baseline's has `round(r ** batch_growth)` times
+            its clips, and so has a short crop, relative to the base grid. 1, as published, keeps
+            the work of a step constant: coarse steps are few. 0 keeps the batch: coarse steps are
+            as many as the others, and cheap.
+        min_frames: the fewest frames of a grid. Coarser ones get as many, and the clips for them.
+        min_crop: the smallest crop of a grid, in pixels. Coarser ones get this, and the clips for
+            it.
 
     Raises:
         ValueError: for any setting that makes no schedule.
+
+    At every `batch_growth`, these stay: the length in epochs, `epoch_factor * epochs`; each phase's
+    share of the steps, and so `progress` and the stages of the learning rate; equal numbers of
+    steps for the base grids of a stage; the clips of a normalization group. Less growth gives more
+    steps, most of them cheaper. In all, the same epochs are then more work, because more of their
+    clips are on fine grids. `total_work` says how much; `epoch_factor` sets it.
+
+    The published recipe of Kinetics, 64 x 32 x 224² with `epoch_factor=1.5`:
+
+    | `batch_growth` | clips of the four base grids | steps | work, in steps of the baseline |
+    |---|---|---|---|
+    | 1 | 512, 256, 128, 64 | 261,764 | 261,156 |
+    | 0.5 | 192, 128, 64, 64 | 741,968 | 351,295 |
+    | 0 | 64, 64, 64, 64 | 1,344,235 | 467,468 |
+    | (baseline) | 64 | 896,157 | 896,157 |
 
     Example:
 
@@ -93,6 +117,11 @@ class MultigridSchedule(ScheduleSettings):
         return self.clips_before(self.total_steps)
 
     @property
+    def total_work(self) -> float:
+        """Work of the whole schedule, in steps of the baseline."""
+        return self.work_before(self.total_steps)
+
+    @property
     def grids(self) -> tuple[Grid, ...]:
         """Every grid that the schedule visits, once each, in order of first use."""
         return tuple(dict.fromkeys(grid for phase in self.phases for grid in phase.short_cycle))
@@ -125,6 +154,16 @@ class MultigridSchedule(ScheduleSettings):
         """Clips consumed by all steps before `step`: the position of its first clip."""
         return self.phase(step).clips_before(step)
 
+    def work_before(self, step: int) -> float:
+        """Work of all steps before `step`, in steps of the baseline at `baseline_grid`.
+
+        The work of a step is clips * frames * crop².
+        """
+        phase = self.phase(step)
+        past = self.phases[: self.phases.index(phase)]
+        voxels = sum(before.own_voxels_before(before.end_step) for before in past)
+        return (voxels + phase.own_voxels_before(step)) / self.baseline_grid.voxels
+
     def epoch(self, step: float) -> float:
         """Passes over the training videos before `step`."""
         return self.phase(step).epoch(step)
@@ -140,9 +179,10 @@ class MultigridSchedule(ScheduleSettings):
     def get_config(self) -> dict[str, Any]:
         """The settings as plain values, for `from_config`."""
         config = dataclasses.asdict(self)
-        # Checkpoints store this config and compare it. Those of version 0.1.0 lack the setting.
-        if self.clips_per_group == type(self).clips_per_group:
-            del config["clips_per_group"]
+        # Checkpoints store this config and compare it. Those of earlier versions lack the settings.
+        for name in ("clips_per_group", "batch_growth", "min_frames", "min_crop"):
+            if getattr(self, name) == getattr(type(self), name):
+                del config[name]
         return config
 
     @classmethod

@@ -63,7 +63,7 @@ class Phase(PhaseArithmetic):
         short_cycle: grids that the steps of the phase take in turn, smallest crop first.
         lr_stage: how often the baseline has cut its learning rate, 0 at the start.
         relative_batch_size: clips of the base grid relative to the baseline's.
-        relative_learning_rate: `decay ** lr_stage * relative_batch_size`.
+        relative_learning_rate: `decay ** lr_stage * relative_batch_size`, linear scaling.
         first_progress: share of the baseline's training that the phase starts at, in [0, 1].
         end_progress: share of the baseline's training that it ends at, in [0, 1].
         clips_per_group: clips that share batch-normalization statistics.
@@ -115,6 +115,12 @@ class Phase(PhaseArithmetic):
             steps[grid] += len(range(place, self.num_steps, self.cycle_length))
         # A phase of one step never reaches the rest of its short cycle.
         return {grid: count for grid, count in steps.items() if count}
+
+    def own_voxels_before(self, step: int) -> int:
+        """Voxels of the phase's own steps before `step`."""
+        voxels = [grid.voxels for grid in self.short_cycle]
+        turns, place = divmod(step - self.first_step, self.cycle_length)
+        return turns * sum(voxels) + sum(voxels[:place])
 
     def groups(self, replicas: int = 1, clips_per_group: int | None = None) -> int:
         """Normalization groups on each replica: they follow the long cycle alone (section 3.4)."""

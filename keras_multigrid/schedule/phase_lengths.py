@@ -116,19 +116,26 @@ def _fine_tuning(settings: ScheduleSettings, *, saving: float, mean: float) -> l
 
 
 def _mean_relative_batch(settings: ScheduleSettings, shape: tuple[float, float]) -> float:
-    """Mean clips over the short cycle relative to the baseline's, as published.
+    """Mean clips over the short cycle relative to the baseline's.
 
-    The short crops enter unrounded, the base grid's own rounded.
+    Phases whose lengths are as these means have the same number of steps. As published, the short
+    crops enter unrounded, the base grid's own rounded; where batches are not the published ones,
+    the mean is that of the grids.
     """
+    if not settings.has_published_batches:
+        sizes = [grid.batch_size for grid in _short_cycle(settings, shape)]
+        return sum(sizes) / len(sizes) / settings.baseline_grid.batch_size
     base = settings.base
-    frames, crop = _frames_and_crop(base, shape)
+    frames, crop = _frames_and_crop(settings, shape)
     crops = [min(base.crop_size * share, crop) for share in settings.short_cycle] + [crop]
     work = base.num_frames * base.crop_size**2
     return sum(round(work / (frames * crop**2)) for crop in crops) / len(crops)
 
 
-def _frames_and_crop(base: Grid, shape: tuple[float, float]) -> tuple[int, int]:
-    return round(base.num_frames * shape[0]), round(base.crop_size * shape[1])
+def _frames_and_crop(settings: ScheduleSettings, shape: tuple[float, float]) -> tuple[int, int]:
+    frames = round(settings.base.num_frames * shape[0])
+    crop = round(settings.base.crop_size * shape[1])
+    return max(frames, settings.min_frames), max(crop, settings.min_crop)
 
 
 def _short_cycle(settings: ScheduleSettings, shape: tuple[float, float]) -> tuple[Grid, ...]:
@@ -137,17 +144,27 @@ def _short_cycle(settings: ScheduleSettings, shape: tuple[float, float]) -> tupl
     Paper, section 3.2: small crops with more clips, never larger than the base grid's crop.
     """
     base = settings.baseline_grid
-    frames, base_crop = _frames_and_crop(base, shape)
-    relative = round(base.num_frames * base.crop_size**2 / (frames * base_crop**2))
-    small = (round(base.crop_size * share) for share in settings.short_cycle)
+    frames, base_crop = _frames_and_crop(settings, shape)
+    small = [round(base.crop_size * share) for share in settings.short_cycle]
+    small = [min(max(crop, settings.min_crop), base_crop) for crop in small]
+    times_less_work = base.num_frames * base.crop_size**2 / (frames * base_crop**2)
+    clips = base.batch_size * _times_more_clips(settings, times_less_work)
     return tuple(
         Grid(
-            batch_size=relative * base.batch_size * round((base_crop / crop) ** 2),
+            batch_size=clips * _times_more_clips(settings, (base_crop / crop) ** 2),
             num_frames=frames,
             crop_size=crop,
         )
-        for crop in (*(min(crop, base_crop) for crop in small), base_crop)
+        for crop in (*small, base_crop)
     )
+
+
+def _times_more_clips(settings: ScheduleSettings, times_less_work: float) -> int:
+    """How many times more clips a batch has whose clips are so many times less work.
+
+    A whole number, so that replicas share every batch as evenly as the baseline's.
+    """
+    return round(times_less_work**settings.batch_growth)
 
 
 def _nearest_steps(

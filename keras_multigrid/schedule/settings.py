@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import math
 
-from keras_multigrid.checks import check_boolean, check_integer, check_positive
+from keras_multigrid.checks import check_boolean, check_integer, check_not_negative, check_positive
 from keras_multigrid.schedule.grid import Grid
 
 SQRT_HALF = math.sqrt(0.5)
@@ -13,6 +13,8 @@ SQRT_HALF = math.sqrt(0.5)
 LONG_CYCLE = ((0.25, SQRT_HALF), (0.5, SQRT_HALF), (0.5, 1.0), (1.0, 1.0))
 # Paper, section 3.2: the two small crops of the short cycle; the third is the base grid's own.
 SHORT_CYCLE = (0.5, SQRT_HALF)
+
+_GROWTHS = "Use 1 for constant work of a step, 0 for the baseline's batch, or a number between."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,9 @@ class ScheduleSettings:
     long_cycles: int = 1
     replicas: int = 1
     clips_per_group: int = 8
+    batch_growth: float = 1.0
+    min_frames: int = 1
+    min_crop: int = 1
 
     def __post_init__(self):
         _check_values(self)
@@ -47,6 +52,18 @@ class ScheduleSettings:
         share = (2 * self.base.batch_size + self.replicas) // (2 * self.replicas)
         return dataclasses.replace(self.base, batch_size=max(1, share) * self.replicas)
 
+    @property
+    def has_published_batches(self) -> bool:
+        """Whether batches grow as published, at constant work, and no grid meets a floor."""
+        shapes = self.long_cycle or ((1.0, 1.0),)
+        frames = min(share for share, _ in shapes)
+        crop = min([share for _, share in shapes] + list(self.short_cycle))
+        return (
+            self.batch_growth == 1
+            and round(self.base.num_frames * frames) >= self.min_frames
+            and round(self.base.crop_size * crop) >= self.min_crop
+        )
+
 
 def _check_values(settings: ScheduleSettings) -> None:
     if not isinstance(settings.base, Grid):
@@ -58,6 +75,16 @@ def _check_values(settings: ScheduleSettings) -> None:
         check_integer(name, getattr(settings, name))
     for name in ("decay", "epoch_factor"):
         check_positive(name, getattr(settings, name))
+    check_not_negative("batch_growth", settings.batch_growth, _GROWTHS)
+    if settings.batch_growth > 1:
+        raise ValueError(
+            "`batch_growth` must be at most 1: above, coarse grids would be more work than the "
+            f"baseline's. Received: batch_growth={settings.batch_growth!r}. {_GROWTHS}"
+        )
+    base = settings.base
+    for name, most in (("min_frames", base.num_frames), ("min_crop", base.crop_size)):
+        remedy = f"The baseline's grid is {base}; no other has more. Use 1 for no floor."
+        check_integer(name, getattr(settings, name), most=most, remedy=remedy)
     check_boolean("round_to_epochs", settings.round_to_epochs)
     for name in ("boundaries", "long_cycle", "short_cycle"):
         value = getattr(settings, name)

@@ -72,17 +72,17 @@ def decoded_videos():
     return tf.data.Dataset.from_tensor_slices((pixels, np.arange(32) % 2))
 
 
-def train(folder, *extra, model=None, **settings):
+def train(folder, *extra, model=None, schedule=SCHEDULE, **settings):
     """One start of a run: the model and the history of this start."""
-    model = make_model() if model is None else model
+    model = make_model(schedule) if model is None else model
     settings = {"every": 3, **settings}
     checkpoint = MultigridCheckpoint(str(folder), **settings)
     start_step = checkpoint.restore(model)
     history = model.fit(
-        decoded_videos().apply(resample(SCHEDULE, start_step=start_step)),
+        decoded_videos().apply(resample(schedule, start_step=start_step)),
         validation_data=decoded_videos().map(lambda v, y: (tf.cast(v, tf.float32), y)).batch(8),
         steps_per_epoch=KERAS_EPOCH,
-        epochs=-(-SCHEDULE.total_steps // KERAS_EPOCH),
+        epochs=-(-schedule.total_steps // KERAS_EPOCH),
         verbose=0,
         callbacks=[MultigridCallback(log_dir=None), checkpoint, *extra],
     )
@@ -116,6 +116,18 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(whole, 
             assert values == history[name][-len(values) :]
             # The Keras epochs end at the same steps.
             assert len(values) == len(history[name]) - 12 // KERAS_EPOCH
+
+
+@pytest.mark.slow
+def test_a_run_whose_batch_grows_less_resumes_with_the_same_weights(tmp_path):
+    # Batches of 12, 8 and 4 clips.
+    schedule = dataclasses.replace(SCHEDULE, batch_growth=0.5, min_frames=2, epochs=8)
+    whole, _ = train(tmp_path / "whole", schedule=schedule)
+    with pytest.raises(Stop):
+        train(tmp_path / "killed", StopAfter(20), schedule=schedule)
+    resumed, _ = train(tmp_path / "killed", schedule=schedule)
+    assert resumed.optimizer.iterations == schedule.total_steps
+    assert_same(resumed, whole)
 
 
 def test_a_finished_run_makes_no_more_steps(whole, tmp_path):
@@ -341,6 +353,17 @@ def test_changed_settings_are_named_and_refused(stopped, tmp_path):
     assert "boundaries" not in message
     checkpoint = MultigridCheckpoint(str(tmp_path), allow_changes=True, **settings)
     assert checkpoint.restore(model) == 6
+
+
+def test_another_growth_of_batch_or_rate_is_refused(stopped, tmp_path):
+    schedule = dataclasses.replace(SCHEDULE, batch_growth=0.5)
+    with pytest.raises(ChangedSettingsError, match=r"batch_growth: nothing is now 0\.5"):
+        MultigridCheckpoint(str(tmp_path)).restore(make_model(schedule))
+    rate = MultigridLearningRate(SCHEDULE, 0.01, scaling="sqrt")
+    model = make_model()
+    model.compile(keras.optimizers.SGD(rate, momentum=0.9), "sparse_categorical_crossentropy")
+    with pytest.raises(ChangedSettingsError, match="scaling: nothing is now 'sqrt'"):
+        MultigridCheckpoint(str(tmp_path)).restore(model)
 
 
 def test_settings_that_were_not_saved_stay_what_they_stood_for(stopped, tmp_path):

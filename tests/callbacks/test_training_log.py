@@ -38,6 +38,7 @@ def test_tensorboard_shows_every_curve_by_step(run):
         "batch_size",
         "frames",
         "crop",
+        "work",
         "clips_per_second",
         "input_wait_share",
     )
@@ -50,6 +51,11 @@ def test_tensorboard_shows_every_curve_by_step(run):
     for event in events.Scalars("multigrid/batch_size"):
         assert event.value == SCHEDULE.grid(event.step).batch_size
     assert [event.step for event in events.Scalars("multigrid/crop")][:3] == [4, 9, 14]
+    # Of all steps up to the point, its own included.
+    work = {event.step: event.value for event in events.Scalars("multigrid/work")}
+    voxels = [SCHEDULE.grid(step).voxels for step in range(15)]
+    assert work[4] == pytest.approx(sum(voxels[:5]) / SCHEDULE.base.voxels)
+    assert work[14] == pytest.approx(sum(voxels) / SCHEDULE.base.voxels)
     assert all(0 <= event.value <= 1 for event in events.Scalars("multigrid/input_wait_share"))
     (text,) = [tag for tag in events.Tags()["tensors"] if tag.startswith("config")]
     assert events.Tensors(text)

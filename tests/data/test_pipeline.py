@@ -120,8 +120,10 @@ def test_every_step_has_its_grid(whole):
         {"long_cycle": (), "short_cycle": ()},
         {"round_to_epochs": True, "epochs": 30},
         {"boundaries": (), "long_cycles": 2},
+        {"batch_growth": 0.5},
+        {"batch_growth": 0.0, "min_frames": 4, "min_crop": 12},
     ],
-    ids=["short", "long", "baseline", "whole epochs", "turns"],
+    ids=["short", "long", "baseline", "whole epochs", "turns", "growth 0.5", "floors"],
 )
 def test_every_step_has_its_grid_in_other_schedules(videos, changes):
     settings = {"epochs": 9, "boundaries": (3, 6), **changes}
@@ -158,6 +160,14 @@ def test_stream_from_a_step_is_the_stream_without_those_before(videos, whole, st
 def test_number_of_workers_and_kept_videos_change_nothing(videos, whole):
     assert_same(stream(videos, workers=1, steps=12), whole[:12])
     assert_same(stream(videos, workers=4, keep_decoded=True), whole)
+
+
+def test_a_batch_that_grows_less_starts_at_any_step_with_any_number_of_workers(videos):
+    schedule = dataclasses.replace(SCHEDULE, batch_growth=0.5, epochs=20)
+    whole = take(training_batches(videos, schedule, seed=1, workers=1, keep_decoded=True), 60)
+    start_step = schedule.phases[1].first_step - 1
+    rest = training_batches(videos, schedule, seed=1, start_step=start_step, workers=4)
+    assert_same(take(rest, 4), whole[start_step : start_step + 4])
 
 
 def test_another_seed_gives_another_stream(videos, whole):

@@ -1,5 +1,7 @@
 """Which worker reads which clip: literals by hand, and rules that hold for every schedule."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -37,6 +39,16 @@ def test_the_second_of_two_workers_with_two_devices():
     ]
     assert [int(batch.size) for batch in batches] == [8, 8, 4, 4, 2, 2]
     assert [int(batch.crop_size) for batch in batches] == [8, 8, 11, 11, 16, 16]
+
+
+def test_workers_share_batches_that_grow_less():
+    # Clips of 8 and 11 of 16 pixels, 4 and 2.1 times less work: 2 and 1 times the 8 clips.
+    half = dataclasses.replace(SHORT, batch_growth=0.5)
+    batches = read(half, Share(first=2, count=2, total=4), 0, 6)
+    assert [batch.positions.numpy().tolist() for batch in batches] == [
+        list(range(*bounds))
+        for bounds in ((8, 12), (12, 16), (20, 22), (22, 24), (28, 30), (30, 32))
+    ]
 
 
 def test_the_share_of_an_input_context():

@@ -233,6 +233,51 @@ def test_rates_of_a_short_training():
     assert json.loads(json.dumps(plan)) == plan
 
 
+# The baseline's batch at every step: 16 steps, 6 at 8 x 8 pixels, 5 at 11 x 11, 5 at 16 x 16.
+SAME_BATCH = dataclasses.replace(SHORT, batch_growth=0.0)
+
+
+def test_work_is_counted_in_steps_of_the_baseline():
+    plan = make_plan(MultigridLearningRate(SAME_BATCH, 0.1), replicas=2)
+    # A quarter, 121 / 256 and all of the baseline's: 6 / 4 + 5 * 121 / 256 + 5.
+    assert plan["totals"]["work"] == pytest.approx(8.86328125)
+    assert plan["totals"]["steps"] == plan["totals"]["baseline_steps"] == 16
+    assert plan["totals"]["voxel_ratio"] == pytest.approx(16 / 8.86328125)
+    (phase,) = plan["phases"]
+    assert phase["work"] == plan["totals"]["work"]
+    assert json.loads(json.dumps(plan)) == plan
+    published = published_plan()
+    # 158² in place of 224² / 2: 2 of 3 steps in 6 phases and 1 of 3 in 8 are 0.995 of the work.
+    assert published["totals"]["work"] == pytest.approx(261_051, abs=1)
+    works = [phase["work"] for phase in published["phases"]]
+    assert works[0] == pytest.approx(25_623 * (1 + 2 * 24_964 / 25_088) / 3)
+    assert sum(works) == pytest.approx(published["totals"]["work"])
+
+
+def test_cheap_steps_take_less_time():
+    # A step of the baseline takes a second on both devices.
+    device = Device(clips_per_second=4, parameters=1000)
+    plan = make_plan(MultigridLearningRate(SAME_BATCH, 0.1), replicas=2, device=device)
+    rates = plan["rates"]
+    assert rates["seconds_per_step"] == 1
+    assert rates["seconds"] == pytest.approx(8.86328125)
+    assert rates["baseline"]["seconds"] == 16
+    assert rates["clips_per_second"] == pytest.approx(16 * 8 / 8.86328125)
+    assert rates["input_bytes_per_second"] == pytest.approx(98_304)
+    # 4,000 bytes in each of 16 steps.
+    assert rates["gradient_bytes_per_second"] == pytest.approx(64_000 / 8.86328125)
+
+
+def test_steps_at_a_floor_take_as_long_as_their_work():
+    # Crops of 12, 12 and 16 pixels, with 16 / 9 = 1.8 times the clips, rounded to 2.
+    floor = dataclasses.replace(SHORT, min_crop=12)
+    device = Device(clips_per_second=8, parameters=1000)
+    plan = make_plan(MultigridLearningRate(floor, 0.1), device=device)
+    # 2 * 64 clips in batches of 16, 16 and 8: 9.6 steps. Each turn is 9/8 + 9/8 + 1 of the work.
+    assert plan["totals"]["steps"] == 10
+    assert plan["rates"]["seconds"] == plan["totals"]["work"] == pytest.approx(3 * 3.25 + 1.125)
+
+
 def test_rates_of_the_published_schedule():
     device = Device(clips_per_second=30, parameters=34_566_488)
     plan = make_plan(PUBLISHED, replicas=8, device=device)
@@ -290,10 +335,17 @@ def call(*flags):
 def test_command_line(tmp_path):
     (tmp_path / "kinetics.gin").write_text(GIN)
     gin_file = f"--gin_file={tmp_path / 'kinetics.gin'}"
-    done = call(gin_file, "--json", f"--png={tmp_path / 'plan.png'}", "--replicas=6")
+    growth = (
+        "--gin_param=multigrid_schedule.MultigridSchedule.batch_growth=0.5",
+        "--gin_param=learning_rate.MultigridLearningRate.scaling='sqrt'",
+    )
+    done = call(gin_file, "--json", f"--png={tmp_path / 'plan.png'}", "--replicas=6", *growth)
     assert done.returncode == 0, done.stderr
     plan = json.loads(done.stdout)
     assert plan["totals"]["baseline_steps"] == 868_765
+    # Three times 66, which is 64 rounded; the rate grows by the roots of 66 / 64 and 3.
+    assert plan["phases"][0]["base"] == {"batch_size": 198, "num_frames": 8, "crop_size": 158}
+    assert plan["phases"][0]["first_learning_rate"] == pytest.approx(0.1 * 1.0155048 * 1.7320508)
     assert plan["rates"] is None
     assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
 

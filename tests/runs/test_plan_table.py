@@ -20,6 +20,7 @@ def test_table_of_the_published_schedule():
     assert set(lines[2]) == set(lines[17]) == {"-"}
     totals = "\n".join(lines[18:])
     assert "261,659  3.42 times fewer steps than the baseline's 896,011" in totals
+    assert "261,051  in steps of the baseline: 3.43 times less than its 896,011" in totals
     assert "358  the baseline's 239" in totals
     assert "1.50 times the baseline's 57,344,704" in totals
     assert "1,024  clips, 128 on each of 8 replicas" in totals
@@ -30,6 +31,18 @@ def test_table_of_a_baseline():
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert lines[3] == "1 16 16 2 8 x 4 x 16² - 0.1 1"
     assert lines[5] == "steps 16 as many as the baseline"
+    assert lines[6] == "work 16 in steps of the baseline, as much as its 16"
+
+
+def test_table_of_a_batch_that_grows_less():
+    half = dataclasses.replace(KINETICS, batch_growth=0.5)
+    lines = format_plan(make_plan(MultigridLearningRate(half, 0.1), replicas=8)).splitlines()
+    assert max(len(line) for line in lines) < 100
+    assert " ".join(lines[1].split()) == "phase steps epoch work base grid adds rate groups each"
+    # 58 epochs of 239,975 // 192 = 1,249 steps, each 0.311264 of the work of the baseline's.
+    assert " ".join(lines[3].split()) == (
+        "1 72,442 58 22,548 192 x 8 x 158² 192 x 112², 192 x 158² 0.3 3 24"
+    )
 
 
 def test_fractions_of_epochs_have_one_decimal():

@@ -75,6 +75,7 @@ def test_report(finished):
     run_dir, report = finished
     assert report.steps == SCHEDULE.total_steps
     assert report.baseline_steps == 36
+    assert report.work == SCHEDULE.total_work
     assert [point["step"] for point in report.curve][-1] == SCHEDULE.total_steps
     assert len(report.curve) == 2
     assert set(report.metrics) == set(report.still_metrics) == {"loss", "accuracy"}
@@ -83,6 +84,7 @@ def test_report(finished):
     assert set(report.input_wait_shares) == set(report.clips_per_second)
     assert json.loads((run_dir / "report.json").read_text())["steps"] == SCHEDULE.total_steps
     assert "times fewer steps than the baseline's 36" in str(report)
+    assert f"steps, the work of {SCHEDULE.total_work:.0f} of the baseline, in " in str(report)
     grid, share = next(iter(report.input_wait_shares.items()))
     assert re.search(rf"{grid} +[\d.]+ +{share:.0%}", str(report))
 

@@ -44,12 +44,13 @@ def schedules(draw):
     epochs = draw(st.integers(1, 40))
     boundaries = draw(st.lists(st.integers(1, epochs), unique=True, max_size=3).map(sorted))
     boundaries = tuple(boundary for boundary in boundaries if boundary < epochs)
+    base = Grid(
+        batch_size=draw(st.integers(1, 64)),
+        num_frames=draw(st.integers(4, 64)),
+        crop_size=draw(st.integers(8, 256)),
+    )
     config = {
-        "base": Grid(
-            batch_size=draw(st.integers(1, 64)),
-            num_frames=draw(st.integers(4, 64)),
-            crop_size=draw(st.integers(8, 256)),
-        ),
+        "base": base,
         "num_clips": draw(st.integers(1, 20_000)),
         "epochs": epochs,
         "boundaries": boundaries,
@@ -58,6 +59,9 @@ def schedules(draw):
         "short_cycle": draw(st.sampled_from(((), SHORT_CYCLE, (0.6,), (0.3, 0.5, 1.0)))),
         "round_to_epochs": draw(st.booleans()),
         "long_cycles": 1 if boundaries else draw(st.integers(1, 3)),
+        "batch_growth": draw(st.sampled_from((1.0, 1.0, 0.5, 0.0))),
+        "min_frames": draw(st.sampled_from((1, 1, base.num_frames // 2))),
+        "min_crop": draw(st.sampled_from((1, 1, base.crop_size // 2 + 1))),
     }
     try:
         return MultigridSchedule(**config)

@@ -134,6 +134,17 @@ def test_checkpoints_of_the_first_version_hold_the_same_config():
     assert four.baseline().clips_per_group == 4
 
 
+def test_growth_and_floors_are_saved_where_they_are_set():
+    old = MultigridSchedule(**SMALL).get_config()
+    assert not {"batch_growth", "min_frames", "min_crop"} & set(old)
+    for name, value in (("batch_growth", 0.5), ("min_frames", 4), ("min_crop", 23)):
+        changed = MultigridSchedule(**SMALL, **{name: value})
+        assert changed.get_config() == {**old, name: value}
+        assert MultigridSchedule.from_config(changed.get_config()) == changed
+    # gin may give an integer.
+    assert MultigridSchedule(**SMALL, batch_growth=1).get_config() == old
+
+
 def test_groups_of_the_phases_hold_the_clips_that_are_set():
     # Base grids of 512, 256, 128 and 64 clips.
     phases = MultigridSchedule(**KINETICS).phases[:4]
@@ -214,6 +225,17 @@ WRONG = [
     ("round_to_epochs", "no"),
     ("clips_per_group", 0),
     ("clips_per_group", 8.0),
+    ("batch_growth", -0.1),
+    ("batch_growth", 1.5),
+    ("batch_growth", math.nan),
+    ("batch_growth", True),
+    ("batch_growth", "1"),
+    ("batch_growth", None),
+    ("min_frames", 0),
+    ("min_frames", 9),  # SMALL has 8 frames.
+    ("min_frames", 2.0),
+    ("min_crop", 33),  # And 32 pixels.
+    ("min_crop", None),
 ]
 
 
