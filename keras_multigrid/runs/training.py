@@ -13,11 +13,12 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from keras_multigrid import distribute, files, replicas
+from keras_multigrid import distribute, files, progress, replicas
 from keras_multigrid.callbacks import (
     MultigridCallback,
     MultigridCheckpoint,
     PreciseBatchStatistics,
+    ProgressLog,
 )
 from keras_multigrid.callbacks.lease import Lease
 from keras_multigrid.callbacks.lookup import steps_trained
@@ -167,6 +168,7 @@ class _Run:
         # Keras epochs end with a validation each; the callback ends the last one in time.
         steps = -(-total_steps // self.settings.logging.validations)
         epochs = -(-total_steps // steps)
+        progress_log = [] if progress.is_terminal() else [ProgressLog(self.schedule)]
         # As `fit` makes it; a validation that was cut off needs it before.
         callbacks = keras.callbacks.CallbackList(
             [
@@ -175,10 +177,11 @@ class _Run:
                 *self._precise_statistics(source),
                 _ValidationsRead(source),
                 curve,
+                *progress_log,
                 self.checkpoint,
             ],
             add_history=True,
-            add_progbar=replicas.is_chief(self.network),
+            add_progbar=replicas.is_chief(self.network) and not progress_log,
             model=self.network,
             verbose=1,
             epochs=epochs,
