@@ -42,6 +42,9 @@ def find_strategy(
 ) -> tf.distribute.Strategy:
     """The distribution strategy for this machine. Call it before anything else uses TensorFlow.
 
+    JAX and PyTorch train on one device, and TensorFlow reads the input on the CPU: for them the
+    strategy is that of one device.
+
     Args:
         name: "one_device"; "mirrored", all GPUs of this machine; "multi_worker", all machines that
             the environment variable TF_CONFIG names; or "auto": several machines if TF_CONFIG names
@@ -51,7 +54,8 @@ def find_strategy(
             exit code 1. Until they do, SIGTERM has no effect.
 
     Raises:
-        ValueError: if the name is none of these, or TF_CONFIG is missing or invalid.
+        ValueError: if the name is none of these, the backend cannot do it, or TF_CONFIG is missing
+            or invalid.
         WorkerLostError: if the other machines cannot be reached.
 
     Example:
@@ -61,6 +65,9 @@ def find_strategy(
     ...     model = ...
     """
     check_choice("name", name, STRATEGIES)
+    if keras.backend.backend() != "tensorflow":
+        several = logical_cpus is not None or (name == "auto" and len(_workers()) > 1)
+        return _one_device_of_another_backend(name, several or name in ("mirrored", "multi_worker"))
     devices = None
     if logical_cpus is not None:
         devices = [f"CPU:{number}" for number in range(logical_cpus)]
@@ -89,6 +96,50 @@ def find_strategy(
                 f"This worker cannot join {', '.join(workers)}: {_in_short(error)} Is its port in "
                 "use, or another worker lost?"
             ) from error
+
+
+def _one_device_of_another_backend(name: str, takes_several: bool) -> tf.distribute.Strategy:
+    backend = keras.backend.backend()
+    if takes_several:
+        raise ValueError(
+            f"KERAS_BACKEND={backend} trains on one device. Received: strategy={name!r} with "
+            "several devices or machines. Use KERAS_BACKEND=tensorflow, or 'one_device' without "
+            "TF_CONFIG."
+        )
+    keep_input_off_gpus()
+    return tf.distribute.get_strategy()
+
+
+def check_backend(strategy: tf.distribute.Strategy) -> None:
+    """Refuse a strategy of several devices where another backend trains.
+
+    Raises:
+        ValueError: if the backend is JAX or PyTorch and the strategy has several replicas.
+    """
+    backend, count = keras.backend.backend(), strategy.num_replicas_in_sync
+    if backend != "tensorflow" and count > 1:
+        raise ValueError(
+            f"KERAS_BACKEND={backend} cannot train under a strategy of tf.distribute. Received: a "
+            f"{type(strategy).__name__} of {count} replicas. Use KERAS_BACKEND=tensorflow, or "
+            "distribute.find_strategy('one_device')."
+        )
+    keep_input_off_gpus()
+
+
+def keep_input_off_gpus() -> None:
+    """Leave the GPUs to JAX or PyTorch: TensorFlow, which reads the input, would take all memory.
+
+    Does nothing where TensorFlow trains.
+    """
+    if keras.backend.backend() == "tensorflow":
+        return
+    try:
+        tf.config.set_visible_devices([], "GPU")
+    except RuntimeError:
+        logging.warning(
+            "TensorFlow has taken the GPUs, which %s needs: nothing must use TensorFlow before.",
+            keras.backend.backend(),
+        )
 
 
 def batches(

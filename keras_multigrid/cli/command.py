@@ -16,8 +16,9 @@ import traceback
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Without AVX-512, TensorFlow leaves out oneDNN, without which 3-D convolutions crawl.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-# It logs every exchange between devices.
-logging.getLogger("tensorflow").setLevel(logging.WARNING)
+# One logs every exchange between devices, the other every kind of device that is not there.
+for name in ("tensorflow", "jax"):
+    logging.getLogger(name).setLevel(logging.WARNING)
 
 from absl import app, flags  # noqa: E402
 

@@ -55,8 +55,9 @@ def compiled_network(
     optimizer = optimization.optimizer(learning_rate=optimization.learning_rate(schedule))
     loss = task.loss() if optimization.loss is None else optimization.loss
     metrics = task.metrics() if optimization.metrics is None else list(optimization.metrics)
-    # XLA would compile each grid anew.
-    network.compile(optimizer, loss=loss, metrics=metrics, jit_compile=False)
+    # XLA compiles each grid anew. TensorFlow is faster without; JAX would run single operations.
+    is_compiled = keras.backend.backend() == "jax"
+    network.compile(optimizer, loss=loss, metrics=metrics, jit_compile=is_compiled)
     # A step that made the variables of the optimizer or of metrics would be traced twice; and under
     # a strategy, Keras would read a batch to build them from.
     network.optimizer.build(network.trainable_variables)

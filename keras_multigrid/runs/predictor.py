@@ -107,7 +107,9 @@ class Predictor:
         """Outputs for the views of all replicas, float64 (n, classes), and whose they are (n,)."""
         if self._strategy.num_replicas_in_sync == 1:
             clips, numbers = batch
-            outputs = self._network.predict_on_batch(clips)
+            # Tensors of TensorFlow are nothing to JAX.
+            is_own = keras.backend.backend() == "tensorflow"
+            outputs = self._network.predict_on_batch(clips if is_own else np.asarray(clips))
         else:
             outputs, numbers = self._run(batch)
         numbers = np.asarray(numbers)

@@ -165,7 +165,8 @@ class Hardware:
     """Where a run trains.
 
     Args:
-        strategy: finds the distribution strategy. Of several workers one writes.
+        strategy: finds the distribution strategy. Of several workers one writes. On JAX and
+            PyTorch it must be that of one device.
     """
 
     strategy: Callable[[], tf.distribute.Strategy] = distribute.find_strategy

@@ -65,6 +65,7 @@ def train(settings: Settings) -> Report | None:
     """
     _check_addresses(settings)
     strategy = settings.hardware.strategy()
+    distribute.check_backend(strategy)
     keras.utils.set_random_seed(settings.seed)
     schedule = dataclasses.replace(
         settings.optimization.schedule, replicas=strategy.num_replicas_in_sync
