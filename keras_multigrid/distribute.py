@@ -15,6 +15,7 @@ from absl import logging
 
 from keras_multigrid import compat, replicas
 from keras_multigrid.checks import check_choice
+from keras_multigrid.layers.moving_statistics import exchanged_together
 
 # What TensorFlow raises where another worker does not answer.
 _LOST = (
@@ -167,7 +168,8 @@ def prepare(model: keras.Model) -> keras.Model:
     For any compiled model that was made in a strategy's scope, functional or subclassed. Keras's
     own fails under MultiWorkerMirroredStrategy (seen with Keras 3.15): it builds from the values of
     other machines, and reduces scalars that have no axis for it. And where the last batch of an
-    evaluation leaves devices without a clip, the mean of nothing is NaN.
+    evaluation leaves devices without a clip, the mean of nothing is NaN. In training, the moving
+    statistics of all `SubBatchNormalization` layers travel in one all-reduce instead of one each.
 
     Args:
         model: the model; its methods are wrapped in place, once.
@@ -178,6 +180,7 @@ def prepare(model: keras.Model) -> keras.Model:
     if replicas.count(model) > 1 and model not in _prepared:
         _prepared.add(model)
         compat.build_from_first_replica(model)
+        model.train_step = _exchanging_once(model.train_step)
         model.test_step = _passing_over_nothing(model.test_step)
         if replicas.has_several_workers(model):
             model.train_step = _with_an_axis(model.train_step)
@@ -253,6 +256,16 @@ def _passing_over_nothing(step: Callable) -> Callable:
         return tf.cond(num_clips > 0, run, pass_over)
 
     return passing_over_nothing
+
+
+def _exchanging_once(step: Callable) -> Callable:
+    """A training step whose layers exchange the statistics of their batches together."""
+
+    def exchanging_once(data):
+        with exchanged_together():
+            return step(data)
+
+    return exchanging_once
 
 
 def _with_an_axis(step: Callable) -> Callable:
