@@ -16,6 +16,7 @@ import pytest
 
 from keras_multigrid.data.synthetic.videos import write_videos
 from keras_multigrid.distribute import find_strategy
+from keras_multigrid.layers import SubBatchNormalization
 
 BACKEND = keras.backend.backend()
 pytestmark = pytest.mark.skipif(BACKEND == "tensorflow", reason="for other backends")
@@ -120,8 +121,10 @@ def test_the_tools(tmp_path):
     cut_short(tmp_path / "run", tmp_path / "cut")
     call("train.py", tmp_path, run_dir="cut")
     whole, resumed = (
-        keras.models.load_model(tmp_path / name / "model.keras") for name in ("run", "cut")
+        keras.models.load_model(tmp_path / name / "model.keras", compile=False)
+        for name in ("run", "cut")
     )
+    assert isinstance(whole.get_layer("normalization1"), SubBatchNormalization)
     for one, another in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(one, another)
     assert "12 videos, 12 views" in call("evaluate.py", tmp_path)
@@ -141,3 +144,13 @@ def test_several_machines_are_refused(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
     with pytest.raises(ValueError, match=r"strategy='auto' with several .* without TF_CONFIG"):
         find_strategy()
+
+
+def test_the_networks_need_no_tensorflow():
+    code = (
+        "import sys; sys.modules['tensorflow'] = None; import numpy as np\n"
+        "from keras_multigrid import MultigridCheckpoint, SubBatchNormalization\n"
+        "from keras_multigrid.models import I3D\n"
+        "print(SubBatchNormalization()(np.ones((2, 2, 3)), training=True).shape)"
+    )
+    assert "(2, 2, 3)" in run(["-c", code]).replace("torch.Size([2, 2, 3])", "(2, 2, 3)")
