@@ -112,10 +112,11 @@ def _one_device_of_another_backend(name: str, takes_several: bool) -> tf.distrib
 
 
 def check_backend(strategy: tf.distribute.Strategy) -> None:
-    """Refuse a strategy of several devices where another backend trains.
+    """Refuse several devices where another backend than TensorFlow trains.
 
     Raises:
-        ValueError: if the backend is JAX or PyTorch and the strategy has several replicas.
+        ValueError: if the backend is JAX or PyTorch and the strategy has several replicas, or
+            `keras.distribution` has several devices.
     """
     backend, count = keras.backend.backend(), strategy.num_replicas_in_sync
     if backend != "tensorflow" and count > 1:
@@ -123,6 +124,14 @@ def check_backend(strategy: tf.distribute.Strategy) -> None:
             f"KERAS_BACKEND={backend} cannot train under a strategy of tf.distribute. Received: a "
             f"{type(strategy).__name__} of {count} replicas. Use KERAS_BACKEND=tensorflow, or "
             "distribute.find_strategy('one_device')."
+        )
+    distribution = keras.distribution.distribution()
+    devices = 1 if distribution is None else distribution.device_mesh.devices.size
+    if devices > 1:
+        raise ValueError(
+            f"Runs train on one device on KERAS_BACKEND={backend}. Received: a "
+            f"{type(distribution).__name__} of {devices} devices. Use "
+            "KERAS_BACKEND=tensorflow, or keras.distribution.set_distribution(None)."
         )
     keep_input_off_gpus()
 

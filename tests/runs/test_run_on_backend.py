@@ -154,3 +154,16 @@ def test_the_networks_need_no_tensorflow():
         "print(SubBatchNormalization()(np.ones((2, 2, 3)), training=True).shape)"
     )
     assert "(2, 2, 3)" in run(["-c", code]).replace("torch.Size([2, 2, 3])", "(2, 2, 3)")
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="for JAX")
+def test_a_distribution_of_several_devices_is_refused():
+    code = (
+        "import os; os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=2'\n"
+        "import keras, tensorflow as tf\n"
+        "keras.distribution.set_distribution(keras.distribution.DataParallel())\n"
+        "from keras_multigrid import distribute\n"
+        "try:\n    distribute.check_backend(tf.distribute.get_strategy())\n"
+        "except ValueError as error:\n    print(error)"
+    )
+    assert "Received: a DataParallel of 2 devices" in run(["-c", code])
