@@ -51,12 +51,12 @@ check_python = @$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3,
 	"The pinned versions need Python 3.11 to 3.$(1). Found " + sys.version.split()[0] + \
 	". Name another one: make PYTHON=python3.11 ...")'
 
-install-backends: $(BACKENDS_VENV)/.installed ## Set up .venv-backends: JAX and PyTorch, no TensorFlow (constraints-backends.txt)
+install-backends: $(BACKENDS_VENV)/.installed ## Set up .venv-backends: JAX, PyTorch and the newest TensorFlow (constraints-backends.txt)
 
 $(BACKENDS_VENV)/.installed: setup.py constraints-backends.txt
 	$(call check_python,13)
 	$(PYTHON) -m venv $(BACKENDS_VENV)
-	$(BACKENDS_VENV)/bin/python -m pip install $(PIP_FLAGS) -c constraints-backends.txt -e '.[jax,torch,test]'
+	$(BACKENDS_VENV)/bin/python -m pip install $(PIP_FLAGS) -c constraints-backends.txt -e '.[jax,torch,cpu,test]'
 	@touch $@
 
 install-beam: $(BEAM_VENV)/.installed ## Set up .venv-beam: TensorFlow 2.17 and Apache Beam (constraints-beam.txt)
@@ -94,11 +94,11 @@ VERSION_TESTS := $(addprefix tests/,callbacks test_compat.py test_distribute.py 
 test-latest-fast: install-latest ## Test on the newest TensorFlow what depends on its version
 	$(LATEST_VENV)/bin/$(PYTEST) -m 'not slow and not every' $(VERSION_TESTS)
 
-# What needs no TensorFlow: the networks, their weights and what trains them. A network whose output
+# The networks, their weights and what trains them; and whole runs. A network whose output
 # is right has right stages. JAX compiles each operation for each shape: only what is computed there.
-test-backends: install-backends ## Run the tests of the networks on JAX and on PyTorch
-	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/$(PYTEST) -k "not parameters and not stages" tests/test_compat.py tests/models/test_backends.py tests/models/test_zoo.py
-	KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/$(PYTEST) -k "not parameters and not stages" tests/test_compat.py $(addprefix tests/models/test_,backends.py saving.py weights.py zoo.py)
+test-backends: install-backends ## Run the tests of networks and runs on JAX and on PyTorch
+	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/$(PYTEST) -k "not parameters and not stages" tests/test_compat.py tests/models/test_backends.py tests/models/test_zoo.py tests/runs/test_run_on_backend.py
+	KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/$(PYTEST) -k "not parameters and not stages" tests/test_compat.py tests/runs/test_run_on_backend.py $(addprefix tests/models/test_,backends.py saving.py weights.py zoo.py)
 
 test-beam: install-beam ## Prepare records by Apache Beam on this machine
 	$(BEAM_VENV)/bin/python -m pytest tests/test_prepare_beam.py

@@ -51,7 +51,8 @@ setup(
     extras_require={
         "tensorflow": ["tensorflow>=2.16"],
         "cpu": ["tensorflow-cpu>=2.16"],
-        # The networks alone train on these, too; the data pipeline needs TensorFlow.
+        # Runs train on these, too; TensorFlow reads their input. JAX excludes TensorFlow 2.17,
+        # whose NumPy is older: the tested set is constraints-backends.txt.
         "jax": ["jax>=0.4.30"],
         "torch": ["torch>=2.2"],
         "cuda": ["tensorflow[and-cuda]>=2.16"],

@@ -22,6 +22,7 @@ __getattr__, __dir__, __all__ = public_names(
         "Phase": "schedule",
         "PreciseBatchNormalization": "callbacks.batch_statistics",
         "PreciseBatchStatistics": "callbacks",
+        "ProgressLog": "callbacks",
         "RaiseOnNotFinite": "callbacks",
         "ReferenceSGD": "optimizers",
         "SingleLabel": "task",

@@ -15,6 +15,7 @@ from absl import logging
 
 from keras_multigrid import compat, replicas
 from keras_multigrid.checks import check_choice
+from keras_multigrid.layers.moving_statistics import exchanged_together
 
 # What TensorFlow raises where another worker does not answer.
 _LOST = (
@@ -42,6 +43,9 @@ def find_strategy(
 ) -> tf.distribute.Strategy:
     """The distribution strategy for this machine. Call it before anything else uses TensorFlow.
 
+    JAX and PyTorch train on one device, and TensorFlow reads the input on the CPU: for them the
+    strategy is that of one device.
+
     Args:
         name: "one_device"; "mirrored", all GPUs of this machine; "multi_worker", all machines that
             the environment variable TF_CONFIG names; or "auto": several machines if TF_CONFIG names
@@ -51,7 +55,8 @@ def find_strategy(
             exit code 1. Until they do, SIGTERM has no effect.
 
     Raises:
-        ValueError: if the name is none of these, or TF_CONFIG is missing or invalid.
+        ValueError: if the name is none of these, the backend cannot do it, or TF_CONFIG is missing
+            or invalid.
         WorkerLostError: if the other machines cannot be reached.
 
     Example:
@@ -61,6 +66,9 @@ def find_strategy(
     ...     model = ...
     """
     check_choice("name", name, STRATEGIES)
+    if keras.backend.backend() != "tensorflow":
+        several = logical_cpus is not None or (name == "auto" and len(_workers()) > 1)
+        return _one_device_of_another_backend(name, several or name in ("mirrored", "multi_worker"))
     devices = None
     if logical_cpus is not None:
         devices = [f"CPU:{number}" for number in range(logical_cpus)]
@@ -91,6 +99,59 @@ def find_strategy(
             ) from error
 
 
+def _one_device_of_another_backend(name: str, takes_several: bool) -> tf.distribute.Strategy:
+    backend = keras.backend.backend()
+    if takes_several:
+        raise ValueError(
+            f"KERAS_BACKEND={backend} trains on one device. Received: strategy={name!r} with "
+            "several devices or machines. Use KERAS_BACKEND=tensorflow, or 'one_device' without "
+            "TF_CONFIG."
+        )
+    keep_input_off_gpus()
+    return tf.distribute.get_strategy()
+
+
+def check_backend(strategy: tf.distribute.Strategy) -> None:
+    """Refuse several devices where another backend than TensorFlow trains.
+
+    Raises:
+        ValueError: if the backend is JAX or PyTorch and the strategy has several replicas, or
+            `keras.distribution` has several devices.
+    """
+    backend, count = keras.backend.backend(), strategy.num_replicas_in_sync
+    if backend != "tensorflow" and count > 1:
+        raise ValueError(
+            f"KERAS_BACKEND={backend} cannot train under a strategy of tf.distribute. Received: a "
+            f"{type(strategy).__name__} of {count} replicas. Use KERAS_BACKEND=tensorflow, or "
+            "distribute.find_strategy('one_device')."
+        )
+    distribution = keras.distribution.distribution()
+    devices = 1 if distribution is None else distribution.device_mesh.devices.size
+    if devices > 1:
+        raise ValueError(
+            f"Runs train on one device on KERAS_BACKEND={backend}. Received: a "
+            f"{type(distribution).__name__} of {devices} devices. Use "
+            "KERAS_BACKEND=tensorflow, or keras.distribution.set_distribution(None)."
+        )
+    keep_input_off_gpus()
+
+
+def keep_input_off_gpus() -> None:
+    """Leave the GPUs to JAX or PyTorch: TensorFlow, which reads the input, would take all memory.
+
+    Does nothing where TensorFlow trains.
+    """
+    if keras.backend.backend() == "tensorflow":
+        return
+    try:
+        tf.config.set_visible_devices([], "GPU")
+    except RuntimeError:
+        logging.warning(
+            "TensorFlow has taken the GPUs, which %s needs: nothing must use TensorFlow before.",
+            keras.backend.backend(),
+        )
+
+
 def batches(
     strategy: tf.distribute.Strategy,
     make: Callable[[tf.distribute.InputContext | None], tf.data.Dataset],
@@ -116,7 +177,8 @@ def prepare(model: keras.Model) -> keras.Model:
     For any compiled model that was made in a strategy's scope, functional or subclassed. Keras's
     own fails under MultiWorkerMirroredStrategy (seen with Keras 3.15): it builds from the values of
     other machines, and reduces scalars that have no axis for it. And where the last batch of an
-    evaluation leaves devices without a clip, the mean of nothing is NaN.
+    evaluation leaves devices without a clip, the mean of nothing is NaN. In training, the moving
+    statistics of all `SubBatchNormalization` layers travel in one all-reduce instead of one each.
 
     Args:
         model: the model; its methods are wrapped in place, once.
@@ -127,6 +189,7 @@ def prepare(model: keras.Model) -> keras.Model:
     if replicas.count(model) > 1 and model not in _prepared:
         _prepared.add(model)
         compat.build_from_first_replica(model)
+        model.train_step = _exchanging_once(model.train_step)
         model.test_step = _passing_over_nothing(model.test_step)
         if replicas.has_several_workers(model):
             model.train_step = _with_an_axis(model.train_step)
@@ -202,6 +265,16 @@ def _passing_over_nothing(step: Callable) -> Callable:
         return tf.cond(num_clips > 0, run, pass_over)
 
     return passing_over_nothing
+
+
+def _exchanging_once(step: Callable) -> Callable:
+    """A training step whose layers exchange the statistics of their batches together."""
+
+    def exchanging_once(data):
+        with exchanged_together():
+            return step(data)
+
+    return exchanging_once
 
 
 def _with_an_axis(step: Callable) -> Callable:

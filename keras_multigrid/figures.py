@@ -265,7 +265,7 @@ def _draw_learning_rate(axis: Axes, learning_rate: MultigridLearningRate) -> Non
     even = np.linspace(0, schedule.total_steps, LR_SAMPLES).round()
     steps = np.unique([*even, *edges, *(edge - 1 for edge in edges[1:])])
     # One vectorized call: a thousand single ones take seconds.
-    rates = ops.convert_to_numpy(ops.vectorized_map(learning_rate, steps))
+    rates = ops.convert_to_numpy(ops.vectorized_map(learning_rate, ops.convert_to_tensor(steps)))
     axis.plot(steps, rates, color=ORANGE, linewidth=1.6, drawstyle="steps-post")
     axis.set_yscale("log", nonpositive="clip")
     # A cosine ends at 0: four decades show as much, unless a phase begins lower.

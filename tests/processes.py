@@ -41,7 +41,8 @@ class Process:
         for name, file in (("stdout", stdout), ("stderr", stderr)):
             if file is None:
                 file = tempfile.NamedTemporaryFile()  # noqa: SIM115  open as long as this is
-                setattr(self, name, open(file.name))  # noqa: SIM115
+                # Carriage returns are seen as they are.
+                setattr(self, name, open(file.name, newline=""))  # noqa: SIM115
             outputs.append(file)
         stdout, stderr = outputs
         stderr = stdout if stderr == subprocess.STDOUT else stderr

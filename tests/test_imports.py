@@ -21,7 +21,7 @@ KERAS = {"keras", "numpy"}
 SCHEDULE = ours("schedule", "checks")
 LEARNING_RATE = KERAS | SCHEDULE | ours("learning_rate", "compat")
 FILES = ours("files", "machine_faults", "remote_files", "temporary_files")
-CALLBACKS = LEARNING_RATE | FILES | ours("figures", "monitor", "replicas", "signals")
+CALLBACKS = LEARNING_RATE | FILES | ours("figures", "monitor", "progress", "replicas", "signals")
 CALLBACKS |= {"h5py", "tensorboard", "PIL", "absl"}
 DATA = {"tensorflow", "numpy", "av", "cv2", "PIL", "absl", "google.protobuf"}
 DATA |= SCHEDULE | FILES | ours("compat", "lazy", "monitor", "task")
@@ -32,6 +32,7 @@ ALLOWED = {
     "moved": set(),
     "checks": set(),
     "monitor": set(),
+    "progress": {"keras"},
     "signals": set(),
     "temporary_files": set(),
     "schedule": ours("checks"),
@@ -57,6 +58,7 @@ ALLOWED = {
 # What single files may import, too: a backend, an extra.
 FILES_ALLOWED = {
     "layers/fused_normalization.py": {"tensorflow", "torch"},
+    "layers/moving_statistics.py": {"tensorflow"},
     "data/records/beam.py": {"apache_beam"},
 }
 

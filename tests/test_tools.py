@@ -66,6 +66,8 @@ def test_train_from_another_folder(tmp_path):
     result = call("train.py", "--gin_file=gin/quickstart.gin", params=params, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "times fewer steps than the baseline's" in result.stdout
+    assert "Keras epoch 2 of 2 ended, accuracy " in result.stdout
+    assert not set("\b\r\x1b") & set(result.stdout + result.stderr)
     assert "control, one frame repeated" in result.stdout
     run_dir = tmp_path / "run"
     assert "NUM_CLIPS = 24" in (run_dir / "config.gin").read_text()
@@ -76,7 +78,9 @@ def test_train_from_another_folder(tmp_path):
         "evaluate.py", "--gin_file=gin/quickstart.gin", params=(*params, *views), cwd=tmp_path
     )
     assert result.returncode == 0, result.stderr
+    assert "72 of 72 views, " in result.stdout
     assert "12 videos, 72 views" in result.stdout
+    assert not set("\b\r\x1b") & set(result.stdout + result.stderr)
     assert len((run_dir / "predictions.csv").read_text().splitlines()) == 13
     # Its data need not be there.
     video = next((tmp_path / "data" / "validation").rglob("*.mp4"))

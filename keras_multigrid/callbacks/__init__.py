@@ -8,6 +8,7 @@ from keras_multigrid.callbacks.checkpoint import (
 )
 from keras_multigrid.callbacks.multigrid import MultigridCallback
 from keras_multigrid.callbacks.not_finite import DivergedError, RaiseOnNotFinite
+from keras_multigrid.callbacks.progress_log import ProgressLog
 from keras_multigrid.callbacks.training_log import TrainingLog
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "MultigridCheckpoint",
     "NotFiniteError",
     "PreciseBatchStatistics",
+    "ProgressLog",
     "RaiseOnNotFinite",
     "TrainingLog",
 ]

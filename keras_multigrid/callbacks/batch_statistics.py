@@ -5,6 +5,7 @@ import warnings
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_multigrid import compat, replicas
 from keras_multigrid.callbacks.groups import set_groups
@@ -101,7 +102,7 @@ class PreciseBatchStatistics(keras.callbacks.Callback):
             set_groups(layers, *self._groups(local_clips))
             # From zero, one step moves the average to (1 - momentum) times the batch's statistic.
             for variable in statistics:
-                variable.assign(keras.ops.zeros_like(variable))
+                variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
             self._in_training_mode.run(clips)
             for layer, total in zip(layers, totals, strict=True):
                 mean, variance = (
@@ -142,7 +143,9 @@ class _InTrainingMode(keras.Model):
 
     def run(self, clips) -> None:
         if replicas.count(self) == 1:
-            self.predict_on_batch(clips)
+            # Tensors of TensorFlow are nothing to JAX.
+            is_own = keras.backend.backend() == "tensorflow"
+            self.predict_on_batch(clips if is_own else np.asarray(clips))
         else:
             compat.predict_on_replicas(self, clips)
 

@@ -18,6 +18,7 @@ import sys
 from absl import flags
 
 from keras_multigrid.cli import command, experiments
+from keras_multigrid.progress import Progress
 
 flags.DEFINE_string("out", "check", "Local folder to write to.")
 flags.DEFINE_bool("quick", False, "Decode the first frames of each video only.")
@@ -35,7 +36,7 @@ def main() -> None:
 
     check = experiments.configured(videos.check_videos)
     journal = os.path.join(FLAGS.out, "journal.jsonl")
-    progress = command.Progress("video")
+    progress = Progress("video")
     with collect_bad_lines() as bad_lines:
         try:
             checked = check(journal=journal, quick=FLAGS.quick, progress=progress)

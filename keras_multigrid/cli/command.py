@@ -16,8 +16,9 @@ import traceback
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Without AVX-512, TensorFlow leaves out oneDNN, without which 3-D convolutions crawl.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-# It logs every exchange between devices.
-logging.getLogger("tensorflow").setLevel(logging.WARNING)
+# One logs every exchange between devices, the other every kind of device that is not there.
+for name in ("tensorflow", "jax"):
+    logging.getLogger(name).setLevel(logging.WARNING)
 
 from absl import app, flags  # noqa: E402
 
@@ -203,23 +204,3 @@ def check_local(flag: str) -> None:
     with files.storage_errors(path, "write"):
         os.makedirs(folder, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
-
-
-class Progress:
-    """A bar on a terminal; in a log, a line a minute. Called with what is done and what there is.
-
-    Args:
-        unit_name: of what is counted, such as "video".
-    """
-
-    def __init__(self, unit_name: str):
-        self._unit_name = unit_name
-        self._bar = None
-
-    def __call__(self, done: int, total: int) -> None:
-        import keras
-
-        if self._bar is None:
-            interval = 0.5 if sys.stdout.isatty() else 60.0
-            self._bar = keras.utils.Progbar(total, interval=interval, unit_name=self._unit_name)
-        self._bar.update(done)

@@ -33,7 +33,8 @@ import sys
 
 from absl import app, flags
 
-from keras_multigrid.cli import command, experiments
+from keras_multigrid.cli import experiments
+from keras_multigrid.progress import Progress
 
 flags.DEFINE_string("out", None, "Folder to write to.")
 flags.DEFINE_bool("verify", False, "Read all files of --out and compare their checksums.")
@@ -67,7 +68,7 @@ def _prepare() -> None:
     prepared = experiments.configured(preparing.prepare)(
         root=FLAGS.out,
         beam_options=options,
-        progress=command.Progress("video"),
+        progress=Progress("video"),
     )
     rows = [("path", "part", "reason")]
     rows += [
@@ -86,7 +87,7 @@ def _prepare() -> None:
 def _verify() -> None:
     from keras_multigrid.data.records import verifying
 
-    faults = verifying.verify(FLAGS.out, progress=command.Progress("file"))
+    faults = verifying.verify(FLAGS.out, progress=Progress("file"))
     for fault in faults:
         print(f"{fault.file}: {fault.reason}")
     if faults:

@@ -43,27 +43,6 @@ def normalize_groups(x, gamma, beta, groups, epsilon: float, *, synchronized_rep
     return _tensorflow_synchronized(x, gamma, beta, groups, epsilon, synchronized_replicas)
 
 
-def over_replicas(mean, variance, near):
-    """Mean and variance (c,) of all replicas' values from those of each replica.
-
-    Args:
-        mean, variance: (c,), of the values on this replica.
-        near: (c,), the same on all replicas and not far from the means: keeps rounding small.
-    """
-    if keras.backend.backend() != "tensorflow":
-        return mean, variance
-    import tensorflow as tf
-
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return mean, variance
-    distance = mean - near
-    # All have as many values: the moments of all are the averages of each one's.
-    moments = tf.stack([distance, variance + distance**2]) / context.num_replicas_in_sync
-    distance, square = tf.unstack(context.all_reduce(tf.distribute.ReduceOp.SUM, moments))
-    return near + distance, tf.maximum(square - distance**2, 0.0)
-
-
 def _implementation() -> Callable:
     return {"tensorflow": _tensorflow, "torch": _torch}.get(keras.backend.backend(), _general)
 

@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from keras_multigrid.layers.fused_normalization import normalize_groups, over_replicas
+from keras_multigrid.layers import moving_statistics
+from keras_multigrid.layers.fused_normalization import normalize_groups
 
 
 @keras.saving.register_keras_serializable(package="keras_multigrid")
@@ -86,10 +87,7 @@ class SubBatchNormalization(keras.layers.Layer):
                 synchronized_replicas=self.synchronized_replicas if self.synchronizes else None,
             )
             # Every replica holds the same: evaluation and what is saved depend on none of them.
-            near = ops.convert_to_tensor(self.moving_mean)
-            mean, variance = over_replicas(mean, variance, near)
-            self._move(self.moving_mean, mean)
-            self._move(self.moving_variance, variance)
+            moving_statistics.move(self, mean, variance)
             return outputs
         outputs = ops.batch_normalization(
             ops.cast(inputs, "float32"),
@@ -118,10 +116,6 @@ class SubBatchNormalization(keras.layers.Layer):
             "epsilon": self.epsilon,
             "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
         }
-
-    def _move(self, moving, value):
-        value = ops.stop_gradient(value)
-        moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
 
     def _count(self, name, value):
         return self.add_weight(

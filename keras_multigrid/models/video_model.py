@@ -1,6 +1,5 @@
 """What all video networks share: their arguments, head, sizes, costs and saved form."""
 
-import contextlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +8,7 @@ import keras
 
 from keras_multigrid.models.architecture import Architecture
 from keras_multigrid.models.non_local import NonLocalAttention
+from keras_multigrid.models.precision import dtype_policy
 from keras_multigrid.models.resnet3d import Blocks
 
 
@@ -51,7 +51,7 @@ class VideoModel(keras.Model):
         **options,
     ):
         architecture = self._architecture_type(**options)
-        with _dtype_policy(architecture.dtype):
+        with dtype_policy(architecture.dtype):
             inputs = keras.Input(tuple(input_shape), name="clips")
             features = self._pathways(inputs, architecture)
             names = [f"head-pathway{index}_pool" for index in range(len(features))]
@@ -166,7 +166,7 @@ class VideoModel(keras.Model):
         pools = keras.layers.GlobalAveragePooling3D
         features = [layer.input for layer in self.layers if isinstance(layer, pools)]
         windows = self._shapes(features, num_frames, crop_size)
-        with _dtype_policy(self.dtype_policy):
+        with dtype_policy(self.dtype_policy):
             pooled = [
                 keras.layers.AveragePooling3D(window[1:-1], strides=1)(x)
                 for x, window in zip(features, windows, strict=True)
@@ -200,14 +200,3 @@ class VideoModel(keras.Model):
         clip = keras.KerasTensor((1, num_frames, crop_size, crop_size, self.inputs[0].shape[-1]))
         specs = keras.Function(self.inputs, list(tensors)).compute_output_spec([clip])
         return [tuple(spec.shape) for spec in specs]
-
-
-@contextlib.contextmanager
-def _dtype_policy(policy):
-    """Layers made inside follow `policy`; None leaves the global one."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy or before)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_multigrid import files
+from keras_multigrid.models.precision import dtype_policy
 from keras_multigrid.models.weights import inflate_weights, load_published_weights
 from keras_multigrid.runs.settings import Model, Optimization
 from keras_multigrid.schedule import MultigridSchedule
@@ -21,13 +22,17 @@ _NO_WEIGHTS = (
 
 def make_network(settings: Model, task: Task) -> keras.Model:
     """The network, not compiled: with its own classifier, or with `settings.head`."""
-    if settings.head is None:
-        network = settings.model(classes=task.num_outputs, classifier_activation=task.activation)
-    else:
-        body = settings.model(include_top=False)
-        network = keras.Model(body.inputs, settings.head(body.outputs[0]), name=body.name)
-        if hasattr(body, "check_clip_size"):
-            network.check_clip_size = body.check_clip_size
+    with dtype_policy(settings.dtype_policy):
+        if settings.head is None:
+            activation = task.activation
+            network = settings.model(classes=task.num_outputs, classifier_activation=activation)
+        else:
+            body = settings.model(include_top=False)
+            network = keras.Model(body.inputs, settings.head(body.outputs[0]), name=body.name)
+            if hasattr(body, "check_clip_size"):
+                network.check_clip_size = body.check_clip_size
+    if settings.dtype_policy is not None:
+        _check_outputs(network, settings.dtype_policy)
     _freeze(network, settings.frozen)
     return network
 
@@ -50,8 +55,9 @@ def compiled_network(
     optimizer = optimization.optimizer(learning_rate=optimization.learning_rate(schedule))
     loss = task.loss() if optimization.loss is None else optimization.loss
     metrics = task.metrics() if optimization.metrics is None else list(optimization.metrics)
-    # XLA would compile each grid anew.
-    network.compile(optimizer, loss=loss, metrics=metrics, jit_compile=False)
+    # XLA compiles each grid anew. TensorFlow is faster without; JAX would run single operations.
+    is_compiled = keras.backend.backend() == "jax"
+    network.compile(optimizer, loss=loss, metrics=metrics, jit_compile=is_compiled)
     # A step that made the variables of the optimizer or of metrics would be traced twice; and under
     # a strategy, Keras would read a batch to build them from.
     network.optimizer.build(network.trainable_variables)
@@ -66,6 +72,17 @@ def compiled_network(
     strategy.run(lambda: network.compute_loss(None, labels, outputs))
     network.reset_metrics()
     return network
+
+
+def _check_outputs(network: keras.Model, policy: str) -> None:
+    """Losses and scores are computed from the outputs, and must not be in half precision."""
+    outputs = getattr(network, "outputs", None) or ()
+    dtypes = sorted({keras.backend.standardize_dtype(output.dtype) for output in outputs})
+    if dtypes not in ([], ["float32"]):
+        raise ValueError(
+            f"With dtype_policy={policy!r} the outputs of the network must be float32, for the "
+            f"loss. Received: {', '.join(dtypes)}. Give its last layer dtype='float32'."
+        )
 
 
 def load_initial_weights(network: keras.Model, settings: Model) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_multigrid import files, replicas
+from keras_multigrid import distribute, files, replicas
 from keras_multigrid.callbacks.checkpoint_folder import load_checkpoint
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.check.set_report import check_there
@@ -98,6 +98,7 @@ def evaluate(
     """
     files.check_scheme(test.run_dir)
     strategy = hardware.strategy()
+    distribute.check_backend(strategy)
     videos = data.videos
     check_there("validation", videos.validation)
     with strategy.scope():
@@ -156,6 +157,7 @@ def predict(
         UnreadableVideosError: if a video is missing or cannot be read. It holds the scores of the
             others.
     """
+    distribute.keep_input_off_gpus()
     paths = [files.expanded(path) for path in paths]
     for path in paths:
         files.check_scheme(path)

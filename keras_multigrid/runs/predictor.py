@@ -13,6 +13,7 @@ from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.input import view_batches
 from keras_multigrid.data.videos.video import VideoRecord
+from keras_multigrid.progress import Progress
 from keras_multigrid.runs.settings import MultiViewTest
 from keras_multigrid.schedule import Grid
 
@@ -81,7 +82,7 @@ class Predictor:
             lambda context: view_batches(videos, input_context=context, **settings),
         )
         total = len(videos) * self._views.clips * self._views.crops
-        progress = keras.utils.Progbar(total, unit_name="view", verbose=int(verbose))
+        progress = Progress("view") if verbose else lambda *_, **__: None
         scores, counts = None, np.zeros(len(videos), np.int64)
         begun = time.perf_counter()
         for batch in batches:
@@ -92,9 +93,9 @@ class Predictor:
             # Several views of one video may lie in a batch.
             (np.add if self._takes_mean else np.maximum).at(scores, numbers, outputs)
             np.add.at(counts, numbers, 1)
-            progress.update(int(counts.sum()), finalize=False)
+            progress(int(counts.sum()), total, is_end=False)
         self.num_views = int(counts.sum())
-        progress.update(self.num_views, finalize=True)
+        progress(self.num_views, total, is_end=True)
         self.seconds = time.perf_counter() - begun
         if scores is None:
             scores = np.zeros((len(videos), 0))
@@ -106,7 +107,9 @@ class Predictor:
         """Outputs for the views of all replicas, float64 (n, classes), and whose they are (n,)."""
         if self._strategy.num_replicas_in_sync == 1:
             clips, numbers = batch
-            outputs = self._network.predict_on_batch(clips)
+            # Tensors of TensorFlow are nothing to JAX.
+            is_own = keras.backend.backend() == "tensorflow"
+            outputs = self._network.predict_on_batch(clips if is_own else np.asarray(clips))
         else:
             outputs, numbers = self._run(batch)
         numbers = np.asarray(numbers)

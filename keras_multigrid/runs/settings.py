@@ -17,6 +17,8 @@ from keras_multigrid.data.videos.video import VideoSet
 from keras_multigrid.learning_rate import MultigridLearningRate
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
+_DTYPE_POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Data:
@@ -69,6 +71,12 @@ class Model:
         inflate: `initial_weights` are those of a network for pictures: a published checkpoint, or
             the `.keras` file of a `keras.applications.ResNet50`.
         frozen: layers that do not learn: their names, or a function from a layer to a boolean.
+        dtype_policy: precision of the layers, such as "mixed_bfloat16" or "mixed_float16", which
+            compute in half precision and keep weights in float32; None leaves Keras's global one.
+            Normalization, outputs and loss stay in float32.
+
+    Raises:
+        ValueError: if Keras has no such `dtype_policy`.
     """
 
     model: Callable[..., keras.Model]
@@ -76,9 +84,12 @@ class Model:
     initial_weights: str | None = None
     inflate: bool = False
     frozen: Sequence[str] | Callable[[keras.layers.Layer], bool] = ()
+    dtype_policy: str | None = None
 
     def __post_init__(self):
         _expand(self, "initial_weights")
+        if self.dtype_policy is not None:
+            check_choice("dtype_policy", self.dtype_policy, _DTYPE_POLICIES)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -154,7 +165,8 @@ class Hardware:
     """Where a run trains.
 
     Args:
-        strategy: finds the distribution strategy. Of several workers one writes.
+        strategy: finds the distribution strategy. Of several workers one writes. On JAX and
+            PyTorch it must be that of one device.
     """
 
     strategy: Callable[[], tf.distribute.Strategy] = distribute.find_strategy

@@ -13,11 +13,12 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from keras_multigrid import distribute, files, replicas
+from keras_multigrid import distribute, files, progress, replicas
 from keras_multigrid.callbacks import (
     MultigridCallback,
     MultigridCheckpoint,
     PreciseBatchStatistics,
+    ProgressLog,
 )
 from keras_multigrid.callbacks.lease import Lease
 from keras_multigrid.callbacks.lookup import steps_trained
@@ -64,6 +65,7 @@ def train(settings: Settings) -> Report | None:
     """
     _check_addresses(settings)
     strategy = settings.hardware.strategy()
+    distribute.check_backend(strategy)
     keras.utils.set_random_seed(settings.seed)
     schedule = dataclasses.replace(
         settings.optimization.schedule, replicas=strategy.num_replicas_in_sync
@@ -168,6 +170,7 @@ class _Run:
         # Keras epochs end with a validation each; the callback ends the last one in time.
         steps = -(-total_steps // self.settings.logging.validations)
         epochs = -(-total_steps // steps)
+        progress_log = [] if progress.is_terminal() else [ProgressLog(self.schedule)]
         # As `fit` makes it; a validation that was cut off needs it before.
         callbacks = keras.callbacks.CallbackList(
             [
@@ -176,10 +179,11 @@ class _Run:
                 *self._precise_statistics(source),
                 _ValidationsRead(source),
                 curve,
+                *progress_log,
                 self.checkpoint,
             ],
             add_history=True,
-            add_progbar=replicas.is_chief(self.network),
+            add_progbar=replicas.is_chief(self.network) and not progress_log,
             model=self.network,
             verbose=1,
             epochs=epochs,

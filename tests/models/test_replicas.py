@@ -96,3 +96,72 @@ def test_groups_and_shared_statistics_in_every_phase(replicas, batch_size, expec
         rule = phase.groups(replicas), phase.synchronized_replicas(replicas)
         assert found.setdefault(clips, rule) == rule
     assert found == expected
+
+
+# What replicas exchange in a training step of three normalization layers.
+EXCHANGES = """
+    import sys
+    import keras
+    import numpy as np
+    import tensorflow as tf
+    from keras_multigrid import SubBatchNormalization, distribute
+
+    shared, prepares = int(sys.argv[1]), sys.argv[2] == "True"
+    strategy = distribute.find_strategy("mirrored", logical_cpus=2)
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        model = keras.Sequential([keras.Input((None, None, None, 3))])
+        for number in range(3):
+            model.add(keras.layers.Conv3D(4, 1))
+            model.add(SubBatchNormalization())
+        model.add(keras.layers.GlobalAveragePooling3D())
+        model.add(keras.layers.Dense(2, activation="softmax"))
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        for layer in model.layers[1::2][:3]:
+            layer.synchronizes = shared > 1
+            layer.synchronized_replicas.assign(shared)
+    if prepares:
+        distribute.prepare(model)
+    exchanges = []
+    all_reduce = tf.distribute.ReplicaContext.all_reduce
+
+    def counted(self, reduce_op, value, *args, **kwargs):
+        exchanges.append(value)
+        return all_reduce(self, reduce_op, value, *args, **kwargs)
+
+    tf.distribute.ReplicaContext.all_reduce = counted
+    clips = np.random.default_rng(0).normal(size=(4, 2, 4, 4, 3)).astype("float32")
+    labels = np.array([0, 1, 1, 0])
+    data = tf.data.Dataset.from_tensor_slices((clips, labels)).batch(4).repeat()
+    model.fit(data, steps_per_epoch=1, verbose=0)
+    # Each replica is traced.
+    traced = len(exchanges) // 2
+    model.fit(data, steps_per_epoch=3, verbose=0)
+    statistics = [layer.moving_variance.numpy() for layer in model.layers[1::2][:3]]
+    print(traced, " ".join(str(value) for value in np.concatenate(statistics)))
+"""
+
+
+def exchanges(folder, *, shared, prepares):
+    """All-reduces in the graph of a step, and moving variances after four steps."""
+    script = folder / "script.py"
+    script.write_text(textwrap.dedent(EXCHANGES))
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = processes.run(script, shared, prepares, env=env, timeout=120)
+    assert result.returncode == 0, result.stderr[-3000:]
+    count, *statistics = result.stdout.split()[-13:]
+    return int(count), [float(value) for value in statistics]
+
+
+def test_all_layers_exchange_their_statistics_once(tmp_path):
+    count, statistics = exchanges(tmp_path, shared=1, prepares=True)
+    # Gradients, statistics.
+    assert count == 2
+    apart, same_statistics = exchanges(tmp_path, shared=1, prepares=False)
+    assert apart == 4
+    assert statistics == pytest.approx(same_statistics, rel=1e-6)
+
+
+def test_shared_statistics_take_one_exchange_a_layer_and_direction(tmp_path):
+    count, _ = exchanges(tmp_path, shared=2, prepares=True)
+    assert count == 2 + 3 * 2

@@ -203,7 +203,11 @@ def _whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _report_progress(done: int, total: int) -> None:
-    print(f"\rWriting synthetic videos: {done} of {total}", end="", file=sys.stderr, flush=True)
+    text = f"Writing synthetic videos: {done} of {total}"
+    if sys.stderr.isatty():
+        print(f"\r{text}", end="", file=sys.stderr, flush=True)
+    elif done in (0, total):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _available_cpus() -> int:

@@ -1,0 +1,88 @@
+"""How far training is, as plain lines of a log."""
+
+import time
+from collections.abc import Mapping
+
+import keras
+
+from keras_multigrid import compat, replicas
+from keras_multigrid.callbacks.lookup import find_schedule, learning_rate_at, steps_trained
+from keras_multigrid.progress import LINE_INTERVAL, as_time
+from keras_multigrid.schedule import MultigridSchedule
+
+
+class ProgressLog(keras.callbacks.Callback):
+    """Prints a line every so many seconds: step, grid, loss, learning rate, time left.
+
+    For output that is no terminal, in place of the progress bar of `fit` (`verbose=0`), whose
+    control characters a log keeps. The end of each Keras epoch has a line of its own, with the
+    results of its validation.
+
+    The time left is the time so far, validations included, in proportion to the work: clips x
+    frames x crop². Under a strategy of several workers the chief alone prints.
+
+    Args:
+        schedule: the `MultigridSchedule`; None takes the one of the optimizer's
+            `MultigridLearningRate`.
+        seconds: from one line to the next.
+
+    Raises:
+        ValueError: when training begins, if there is no schedule.
+
+    Example:
+
+    >>> model.fit(batches, callbacks=[MultigridCallback(), ProgressLog()], verbose=0)
+    step 120 of 587: 16 x 16 x 45², loss 1.8310, learning rate 0.2, 4 min left
+    """
+
+    def __init__(
+        self, schedule: MultigridSchedule | None = None, *, seconds: float = LINE_INTERVAL
+    ):
+        super().__init__()
+        self._given_schedule = schedule
+        self._seconds = seconds
+
+    def set_model(self, model):
+        super().set_model(model)
+        compat.watch_batches(model)
+
+    def on_train_begin(self, logs=None):
+        self._schedule = find_schedule(self, self._given_schedule)
+        self._is_shown = replicas.is_chief(self.model)
+        self._work_at_start = self._work_left(steps_trained(self.model))
+        self._begun = self._last_line = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = time.monotonic()
+        if not self._is_shown or now - self._last_line < self._seconds:
+            return
+        self._last_line = now
+        done = steps_trained(self.model)
+        parts = [str(self._schedule.grid(done - 1)), _named(logs, "loss")]
+        parts.append(f"learning rate {learning_rate_at(self.model, done - 1):.4g}")
+        left = self._work_left(done)
+        if self._work_at_start > left:
+            seconds = (now - self._begun) * left / (self._work_at_start - left)
+            parts.append(f"{as_time(seconds)} left")
+        self._print(done, parts)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._is_shown and logs:
+            ended = f"Keras epoch {epoch + 1} of {self.params.get('epochs')} ended"
+            self._print(steps_trained(self.model), [ended, *(_named(logs, name) for name in logs)])
+
+    def _print(self, done: int, parts: list[str]) -> None:
+        print(f"step {done:,} of {self._schedule.total_steps:,}: {', '.join(parts)}", flush=True)
+
+    def _work_left(self, step: int) -> float:
+        """Clips x frames x crop² of the steps from this one on."""
+        work = 0.0
+        for phase in self._schedule.phases:
+            steps = min(phase.num_steps, max(0, phase.end_step - step))
+            voxels = sum(grid.voxels * count for grid, count in phase.steps_by_grid().items())
+            work += voxels * steps / phase.num_steps
+        return work
+
+
+def _named(logs: Mapping, name: str) -> str:
+    return f"{name} {float(keras.ops.convert_to_numpy((logs or {}).get(name, float('nan')))):.4f}"
