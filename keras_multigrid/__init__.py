@@ -34,7 +34,7 @@ __getattr__, __dir__, __all__ = public_names(
         "resample": "data",
         "training_batches": "data",
     },
-    modules=("data", "distribute", "models"),
+    modules=("data", "distribute", "models", "optimizers"),
 )
 
 find_moved_modules()

@@ -19,6 +19,8 @@ from keras_multigrid import compat
 PACKAGE = pathlib.Path(compat.__file__).parent
 # All that compat.py may use.
 PRIVATE = {
+    "_accumulated_gradients",
+    "_backend_increment_gradient_accumulators",
     "_compile_loss",
     "_compile_metrics",
     "_flatten_layers",
@@ -30,6 +32,8 @@ PRIVATE = {
     "_jax_state_synced",
     "_learning_rate",
     "_maybe_symbolic_build",
+    "_model_variables_moving_average",
+    "_should_use_adamw",
     "_symbolic_build",
     "tensorflow.python.eager",
 }

@@ -41,3 +41,8 @@ def learning_rate_at(model: keras.Model, step: int) -> float:
     policy = policy_of(model)
     rate = model.optimizer.learning_rate if policy is None else policy(step)
     return float(keras.ops.convert_to_numpy(rate))
+
+
+def inner_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
+    """The optimizer of a model; in mixed precision, the one that its `LossScaleOptimizer` wraps."""
+    return getattr(model.optimizer, "inner_optimizer", model.optimizer)
