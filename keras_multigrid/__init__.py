@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = public_names(
     __name__,
     {
+        "AveragedWeights": "callbacks",
         "ClipSampling": "data.clips",
         "Grid": "schedule",
         "Input": "data",

@@ -5,6 +5,7 @@ import warnings
 import keras
 
 from keras_multigrid import compat, replicas
+from keras_multigrid.callbacks.averaged_weights import begin_averages
 from keras_multigrid.callbacks.batch_check import BatchCheck
 from keras_multigrid.callbacks.groups import set_groups
 from keras_multigrid.callbacks.lookup import find_schedule, inner_optimizer
@@ -79,6 +80,7 @@ class MultigridCallback(TrainingLog):
         if self._step >= schedule.total_steps:
             self._train_nothing()
         else:
+            begin_averages(self.model)
             self._warn_if_cut_short()
             _warn_of_lost_batches(schedule, self.model)
 
