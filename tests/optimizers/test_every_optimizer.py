@@ -92,7 +92,10 @@ def make_batches(schedule, start_step=0, seed=0):
     videos = np.random.default_rng(seed).integers(0, 255, (24, 6, 18, 20, 3))
     videos = tf.data.Dataset.from_tensor_slices((videos.astype(np.uint8), np.arange(24) % 2))
     batches = videos.apply(resample(schedule, start_step=start_step))
-    return batches.map(lambda clips, labels: (clips / 255 - 0.5, labels))
+    # An iterator that ends would wait for the thread that tunes it.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.map(lambda clips, labels: (clips / 255 - 0.5, labels)).with_options(options)
 
 
 class Seen(keras.callbacks.Callback):
@@ -113,9 +116,9 @@ class Seen(keras.callbacks.Callback):
 
 
 def fit(model, folder, schedule=SCHEDULE, **settings):
-    plain, seen = schedule.baseline(), Seen(**settings)
-    precise = PreciseBatchStatistics(make_batches(plain, seed=1), 2)
-    use_ema = getattr(model.optimizer, "inner_optimizer", model.optimizer).use_ema
+    plain, seen, averaged = schedule.baseline(), Seen(**settings), []
+    if getattr(model.optimizer, "inner_optimizer", model.optimizer).use_ema:
+        averaged = [AveragedWeights(PreciseBatchStatistics(make_batches(plain, seed=1), 2))]
     checkpoint = MultigridCheckpoint(folder, every=3)
     batches = make_batches(schedule, checkpoint.restore(model))
     history = model.fit(
@@ -124,12 +127,7 @@ def fit(model, folder, schedule=SCHEDULE, **settings):
         steps_per_epoch=6,
         epochs=2,
         verbose=0,
-        callbacks=[
-            MultigridCallback(log_dir=None),
-            AveragedWeights(precise) if use_ema else precise,
-            checkpoint,
-            seen,
-        ],
+        callbacks=[MultigridCallback(log_dir=None), *averaged, checkpoint, seen],
     )
     return history, seen
 
