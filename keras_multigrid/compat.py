@@ -65,6 +65,11 @@ def averages_of(optimizer: "keras.optimizers.Optimizer") -> "list[keras.Variable
     return optimizer._model_variables_moving_average if optimizer.use_ema else []
 
 
+def leave_decay_to_update_step(optimizer: "keras.optimizers.Optimizer") -> None:
+    """Let an optimizer decay no weights of itself: it would decay all at one learning rate."""
+    optimizer._apply_weight_decay = lambda variables: None
+
+
 def choose_adamw(optimizer: "keras.optimizers.Muon", is_for: Callable) -> None:
     """Let a Muon treat by AdamW the variables that a function says; before it is built.
 

@@ -20,6 +20,7 @@ PACKAGE = pathlib.Path(compat.__file__).parent
 # All that compat.py may use.
 PRIVATE = {
     "_accumulated_gradients",
+    "_apply_weight_decay",
     "_backend_increment_gradient_accumulators",
     "_compile_loss",
     "_compile_metrics",
@@ -394,6 +395,15 @@ def test_averages_of():
     scaled = keras.optimizers.LossScaleOptimizer(model.optimizer)
     assert compat.averages_of(scaled) is compat.averages_of(model.optimizer)
     assert compat.averages_of(keras.optimizers.SGD()) == []
+
+
+def test_leave_decay_to_update_step():
+    optimizer = keras.optimizers.SGD(0.5, weight_decay=0.5)
+    compat.leave_decay_to_update_step(optimizer)
+    variable = keras.Variable(np.ones(2, np.float32))
+    optimizer.build([variable])
+    optimizer.apply([keras.ops.zeros(2)])
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), [1.0, 1.0])
 
 
 def test_choose_adamw():

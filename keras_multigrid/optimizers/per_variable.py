@@ -51,8 +51,7 @@ class PerVariable:
 
     def build(self, variables):
         if not self.built and self._is_by_variable:
-            # Keras decays at the rate that is the same for all.
-            super().exclude_from_weight_decay(var_list=variables)
+            compat.leave_decay_to_update_step(self)
             self._rates = tuple(self._rate_of(variable.path) for variable in variables)
             self._decays = tuple(
                 self.weight_decay_of(variable)

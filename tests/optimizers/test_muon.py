@@ -70,7 +70,7 @@ def test_a_matrix_is_that_of_keras():
 def test_weight_decay_of_either_kind():
     model = make_model()
     for variable in model.trainable_variables:
-        variable.assign(keras.ops.ones_like(variable))
+        variable.assign(np.ones(variable.shape, np.float32))
     rates = LayerDecay(0.5, stages=("s1", "s2", "s3", "head"))
     optimizer = Muon(0.1, weight_decay=0.2, adam_weight_decay=0.4, rate_multiplier=rates)
     zeros = [np.zeros(v.shape, np.float32) for v in model.trainable_variables]
