@@ -109,7 +109,7 @@ class AveragedWeights(keras.callbacks.Callback):
         averages = compat.averages_of(model.optimizer)
         for variable, average in zip(model.trainable_variables, averages, strict=True):
             if average is not None:
-                variable.assign(average)
+                variable.assign(_copy(average))
         if self._statistics is not None:
             self._statistics.update(model)
         weights.averaged, weights.step = _copies(model), step
@@ -142,7 +142,7 @@ def begin_averages(model: keras.Model) -> None:
         averages = compat.averages_of(model.optimizer)
         for variable, average in zip(model.trainable_variables, averages, strict=True):
             if average is not None:
-                average.assign(variable)
+                average.assign(_copy(variable))
 
 
 def is_averaged(model: keras.Model) -> bool:
@@ -191,7 +191,7 @@ def _holds_averages(model: keras.Model) -> bool:
     """Whether the weights are their averages: `fit` makes them so at its end."""
     averages = compat.averages_of(model.optimizer)
     return all(
-        average is None or np.array_equal(_array(variable), _array(average))
+        average is None or np.array_equal(_copy(variable), _copy(average))
         for variable, average in zip(model.trainable_variables, averages, strict=True)
     )
 
@@ -200,13 +200,13 @@ def _weights_of(model: keras.Model) -> _Weights:
     return _weights.setdefault(model, _Weights())
 
 
-def _array(variable: keras.Variable) -> np.ndarray:
-    return keras.ops.convert_to_numpy(variable)
+def _copy(variable: keras.Variable) -> np.ndarray:
+    # An array may share the variable's memory. On JAX two variables must not share one either.
+    return np.array(keras.ops.convert_to_numpy(variable))
 
 
 def _copies(model: keras.Model) -> list[np.ndarray]:
-    # An array may share the variable's memory.
-    return [np.array(_array(variable)) for variable in model.weights]
+    return [_copy(variable) for variable in model.weights]
 
 
 def _assign(model: keras.Model, values: list[np.ndarray]) -> None:

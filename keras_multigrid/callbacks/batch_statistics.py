@@ -80,7 +80,8 @@ class PreciseBatchStatistics(keras.callbacks.Callback):
         compat.sync_state(model)
         statistics = [v for x in layers for v in (x.moving_mean, x.moving_variance)]
         others = [v for v in model.non_trainable_variables if not any(v is s for s in statistics)]
-        before = [keras.ops.convert_to_numpy(variable) for variable in others]
+        # On PyTorch an array shares the memory of its variable.
+        before = [keras.ops.convert_to_numpy(variable).copy() for variable in others]
         totals = self._totals(layers, statistics)
         # Groups and the states of random generators.
         for variable, value in zip(others, before, strict=True):
@@ -105,7 +106,7 @@ class PreciseBatchStatistics(keras.callbacks.Callback):
             set_groups(layers, *self._groups(local_clips))
             # From zero, one step moves the average to (1 - momentum) times the batch's statistic.
             for variable in statistics:
-                variable.assign(keras.ops.zeros_like(variable))
+                variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
             self._in_training_mode.run(clips)
             for layer, total in zip(layers, totals, strict=True):
                 mean, variance = (
