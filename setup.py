@@ -41,7 +41,7 @@ setup(
         "av>=17",
         "gin-config>=0.5",
         "h5py>=3",
-        "keras>=3.10,<4",
+        "keras>=3.15,<4",
         "matplotlib>=3.7",
         "numpy>=1.26",
         "opencv-python-headless>=4.11,<6",

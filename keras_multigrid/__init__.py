@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = public_names(
     __name__,
     {
+        "AveragedWeights": "callbacks",
         "ClipSampling": "data.clips",
         "Grid": "schedule",
         "Input": "data",
@@ -35,7 +36,7 @@ __getattr__, __dir__, __all__ = public_names(
         "resample": "data",
         "training_batches": "data",
     },
-    modules=("data", "distribute", "models"),
+    modules=("data", "distribute", "models", "optimizers"),
 )
 
 find_moved_modules()

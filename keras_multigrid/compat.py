@@ -56,6 +56,28 @@ def step_counter(optimizer: "keras.optimizers.Optimizer") -> "keras.Variable":
     return getattr(optimizer, "inner_optimizer", optimizer)._iterations
 
 
+def averages_of(optimizer: "keras.optimizers.Optimizer") -> "list[keras.Variable | None]":
+    """The moving average of each trainable variable (`use_ema=True`), in their order.
+
+    None for a variable that has none. Keras has no other way to them than to overwrite the weights.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    return optimizer._model_variables_moving_average if optimizer.use_ema else []
+
+
+def leave_decay_to_update_step(optimizer: "keras.optimizers.Optimizer") -> None:
+    """Let an optimizer decay no weights of itself: it would decay all at one learning rate."""
+    optimizer._apply_weight_decay = lambda variables: None
+
+
+def choose_adamw(optimizer: "keras.optimizers.Muon", is_for: Callable) -> None:
+    """Let a Muon treat by AdamW the variables that a function says; before it is built.
+
+    Keras's own rule takes all that is not 2-D, so every convolution.
+    """
+    optimizer._should_use_adamw = is_for
+
+
 # ---- Inside fit ----------------------------------------------------------------------------------
 
 
@@ -176,12 +198,26 @@ def batches_counted(model: "keras.Model") -> int:
     """Mini-batches that a model was trained on, also between two steps of `fit`."""
     import keras
 
-    counter = step_counter(model.optimizer)
-    # On JAX, `fit` carries the state in arrays of its own.
+    return int(keras.ops.convert_to_numpy(_now(model, step_counter(model.optimizer))))
+
+
+def loss_scale(model: "keras.Model") -> float | None:
+    """What a `LossScaleOptimizer` multiplies the loss by, also between two steps of `fit`.
+
+    None if the optimizer is none, or has not made its variables yet.
+    """
+    import keras
+
+    variable = getattr(model.optimizer, "dynamic_scale", None)
+    return None if variable is None else float(keras.ops.convert_to_numpy(_now(model, variable)))
+
+
+def _now(model: "keras.Model", variable: "keras.Variable") -> Any:
+    """A variable of the optimizer, or its value: on JAX `fit` carries it in an array of its own."""
     state = getattr(model, "_jax_state", None) or {}
     if "optimizer_variables" in state and not model._jax_state_synced:
-        counter = state["optimizer_variables"][_position(model, counter)]
-    return int(keras.ops.convert_to_numpy(counter))
+        return state["optimizer_variables"][_position(model, variable)]
+    return variable
 
 
 def _counted(model: "keras.Model", train_step: Callable, last: LastBatch) -> Callable:
@@ -190,8 +226,13 @@ def _counted(model: "keras.Model", train_step: Callable, last: LastBatch) -> Cal
     @functools.wraps(train_step)
     def step_on_jax(state, data):
         logs, (trainable, others, optimizer, metrics) = train_step(state, data)
-        position = _position(model, step_counter(model.optimizer))
-        optimizer = [*optimizer[:position], state[2][position] + 1, *optimizer[position + 1 :]]
+        position, optimizer = _position(model, step_counter(model.optimizer)), list(optimizer)
+        after = state[2][position] + 1
+        keep = 1 - _cuts_window(model.optimizer, after, optimizer[position])
+        for sum_ in _window_sums(model.optimizer):
+            place = _position(model, sum_)
+            optimizer[place] = optimizer[place] * keep.astype(optimizer[place].dtype)
+        optimizer[position] = after
         return logs, (trainable, others, optimizer, metrics)
 
     @functools.wraps(train_step)
@@ -202,10 +243,38 @@ def _counted(model: "keras.Model", train_step: Callable, last: LastBatch) -> Cal
         counter = step_counter(model.optimizer)
         after = keras.ops.convert_to_tensor(counter) + 1
         logs = train_step(data)
+        sums = _window_sums(model.optimizer)
+        if sums:
+            cuts = _cuts_window(model.optimizer, after, counter)
+            # Keras adds to them in whatever way the strategy needs. A sum less itself is 0.
+            model.optimizer.inner_optimizer._backend_increment_gradient_accumulators(
+                [-sum_ * keras.ops.cast(cuts, sum_.dtype) for sum_ in sums], sums
+            )
         counter.assign(after)
         return logs
 
     return step_on_jax if _backend() == "jax" else step
+
+
+def _window_sums(optimizer: "keras.optimizers.Optimizer") -> "list[keras.Variable]":
+    """Accumulated gradients that a skipped update may leave behind."""
+    inner = getattr(optimizer, "inner_optimizer", None)
+    if inner is None or not inner.gradient_accumulation_steps:
+        return []
+    return [sum_ for sum_ in inner._accumulated_gradients if sum_ is not None]
+
+
+def _cuts_window(optimizer: "keras.optimizers.Optimizer", after: Any, counter: Any) -> Any:
+    """1 if the batch that was skipped is the last of its window, whose update is lost; else 0.
+
+    The next window would begin with its gradients.
+    """
+    from keras import ops
+
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    is_last = after % (inner.gradient_accumulation_steps or 1) == 0
+    is_skipped = ops.convert_to_tensor(counter) + 1 == after
+    return ops.cast(ops.logical_and(is_last, is_skipped), "int32")
 
 
 def _noting_on_jax(model: "keras.Model", make: Callable, note: Callable, *args, **kwargs) -> None:

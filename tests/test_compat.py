@@ -19,6 +19,9 @@ from keras_multigrid import compat
 PACKAGE = pathlib.Path(compat.__file__).parent
 # All that compat.py may use.
 PRIVATE = {
+    "_accumulated_gradients",
+    "_apply_weight_decay",
+    "_backend_increment_gradient_accumulators",
     "_compile_loss",
     "_compile_metrics",
     "_flatten_layers",
@@ -30,6 +33,8 @@ PRIVATE = {
     "_jax_state_synced",
     "_learning_rate",
     "_maybe_symbolic_build",
+    "_model_variables_moving_average",
+    "_should_use_adamw",
     "_symbolic_build",
     "tensorflow.python.eager",
 }
@@ -380,6 +385,56 @@ def test_nothing_of_a_step_happens_before_its_batch_is_there():
     assert batches.steps_begun == 4
     # Once: a second callback counts with the first.
     assert compat.watch_batches(model) is batches
+
+
+def test_averages_of():
+    model = make_model(keras.optimizers.SGD(0.5, use_ema=True))
+    model.optimizer.build(model.trainable_variables)
+    shapes = [tuple(average.shape) for average in compat.averages_of(model.optimizer)]
+    assert shapes == [tuple(variable.shape) for variable in model.trainable_variables]
+    scaled = keras.optimizers.LossScaleOptimizer(model.optimizer)
+    assert compat.averages_of(scaled) is compat.averages_of(model.optimizer)
+    assert compat.averages_of(keras.optimizers.SGD()) == []
+
+
+def test_leave_decay_to_update_step():
+    optimizer = keras.optimizers.SGD(0.5, weight_decay=0.5)
+    compat.leave_decay_to_update_step(optimizer)
+    variable = keras.Variable(np.ones(2, np.float32))
+    optimizer.build([variable])
+    optimizer.apply([keras.ops.zeros(2)])
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), [1.0, 1.0])
+
+
+def test_choose_adamw():
+    optimizer = keras.optimizers.Muon(0.1)
+    kernel = keras.Variable(np.ones((1, 3, 3, 2, 4)))
+    compat.choose_adamw(optimizer, lambda variable: len(variable.shape) < 5)
+    optimizer.build([kernel])
+    assert optimizer.adam_velocities == [None]
+
+
+def test_a_window_whose_last_batch_is_skipped_leaves_nothing_to_the_next():
+    """Of gradients 5, 5, 5 and infinity nothing remains; then the mean of 1, 2, 3 and 6."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    inner = keras.optimizers.SGD(0.5, gradient_accumulation_steps=4)
+    optimizer = keras.optimizers.LossScaleOptimizer(inner, initial_scale=4.0)
+    model.compile(optimizer, lambda labels, outputs: keras.ops.mean(outputs))
+    compat.watch_batches(model)
+    start = float(keras.ops.convert_to_numpy(model.layers[0].kernel).item())
+    scales = []
+
+    class Scales(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            scales.append(compat.loss_scale(model))
+
+    values = np.array([5, 5, 5, np.inf, 1, 2, 3, 6], np.float32)[:, None]
+    data = {"batch_size": 1, "shuffle": False, "verbose": 0, "callbacks": [Scales()]}
+    model.fit(values, np.zeros_like(values), **data)
+    assert compat.batches_counted(model) == 8
+    assert scales == [4.0] * 3 + [2.0] * 5
+    kernel = keras.ops.convert_to_numpy(model.layers[0].kernel).item()
+    np.testing.assert_allclose(kernel, start - 0.5 * 3, rtol=1e-5)
 
 
 # No other file uses private names.

@@ -1,5 +1,6 @@
 """Keras callbacks, each usable with stock `fit`."""
 
+from keras_multigrid.callbacks.averaged_weights import AveragedWeights
 from keras_multigrid.callbacks.batch_statistics import PreciseBatchStatistics
 from keras_multigrid.callbacks.checkpoint import (
     ChangedSettingsError,
@@ -12,6 +13,7 @@ from keras_multigrid.callbacks.progress_log import ProgressLog
 from keras_multigrid.callbacks.training_log import TrainingLog
 
 __all__ = [
+    "AveragedWeights",
     "ChangedSettingsError",
     "DivergedError",
     "MultigridCallback",

@@ -26,7 +26,7 @@ class PreciseBatchStatistics(keras.callbacks.Callback):
     batch variances, to which the variance of the means is added (Wu and Johnson, "Rethinking Batch
     in BatchNorm", 2021, section 3). Under a strategy, batches of `distribute.batches` are those of
     all replicas, for layers whose statistics are (`SubBatchNormalization`, or Keras's with
-    `synchronized=True`).
+    `synchronized=True`). Frozen layers keep their statistics.
 
     Args:
         batches: data set of (clips, labels) or clips at the base grid, of at least `num_batches`:
@@ -71,13 +71,18 @@ class PreciseBatchStatistics(keras.callbacks.Callback):
         layers = [x for x in compat.flatten_layers(model) if hasattr(x, "moving_variance")]
         if not layers:
             raise ValueError(f"{model.name} has no layer with moving statistics: nothing to do.")
+        # A frozen layer keeps its own, with which it also trained.
+        layers = [layer for layer in layers if layer.trainable]
+        if not layers:
+            return
         if self._network is not model:
             with replicas.scope(model):
                 self._network, self._in_training_mode = model, _InTrainingMode(model)
         compat.sync_state(model)
         statistics = [v for x in layers for v in (x.moving_mean, x.moving_variance)]
         others = [v for v in model.non_trainable_variables if not any(v is s for s in statistics)]
-        before = [keras.ops.convert_to_numpy(variable) for variable in others]
+        # On PyTorch an array shares the memory of its variable.
+        before = [keras.ops.convert_to_numpy(variable).copy() for variable in others]
         totals = self._totals(layers, statistics)
         # Groups and the states of random generators.
         for variable, value in zip(others, before, strict=True):

@@ -10,6 +10,7 @@ import numpy as np
 from absl import logging
 
 from keras_multigrid import compat, files, replicas, signals
+from keras_multigrid.callbacks.averaged_weights import averaged_at, keep_averaged, training_weights
 from keras_multigrid.callbacks.checkpoint_folder import (
     Saved,
     digest,
@@ -23,7 +24,7 @@ from keras_multigrid.callbacks.checkpoint_folder import (
     write_index,
 )
 from keras_multigrid.callbacks.lease import Lease
-from keras_multigrid.callbacks.lookup import steps_trained
+from keras_multigrid.callbacks.lookup import build_optimizer, steps_trained
 from keras_multigrid.callbacks.settings import (
     ChangedSettingsError,
     changed_settings,
@@ -155,9 +156,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
             return 0
         entry, state = read_last(self.folder, saved, read_state)
         self._check_settings(state.settings, model, entry)
-        if not model.optimizer.built:
-            with replicas.scope(model):
-                model.optimizer.build(model.trainable_variables)
+        build_optimizer(model)
         try:
             load_weights(model, state.content)
         except ValueError as error:
@@ -168,6 +167,8 @@ class MultigridCheckpoint(keras.callbacks.Callback):
             ) from error
         for variable, value in zip(_random_states(model), state.random, strict=True):
             variable.assign(value)
+        if state.averaged is not None:
+            keep_averaged(model, entry.step, state.averaged)
         self.restored, self._metrics = entry, state.metrics
         self._saved_step = entry.step
         logging.info("Resuming at step %d of %s.", entry.step, self.folder)
@@ -308,7 +309,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
             is_wanted: asked before anything is written; False gives it up.
         """
         if self._is_chief:
-            with self._saving:
+            with self._saving, training_weights(self.model):
                 self._save_alone(step, metrics, results, is_wanted)
 
     def _save_alone(self, step: int, metrics: list[np.ndarray], results, is_wanted) -> None:
@@ -317,7 +318,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
         before = self.saved()
         try:
             state = self._settings_now(self.model), _random_states(self.model), metrics
-            content = to_content(self.model, *state)
+            content = to_content(self.model, *state, averaged_at(self.model, step))
             if not is_wanted():
                 return
             self._lease.check()

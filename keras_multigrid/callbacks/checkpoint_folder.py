@@ -37,12 +37,14 @@ class State:
         settings: those of the run, by dotted name.
         random: states of random generators.
         metrics: what the metrics of the Keras epoch under way had seen.
+        averaged: all weights with which the validation was done, if it was with averages.
     """
 
     content: bytes
     settings: Mapping[str, Any]
     random: list[np.ndarray]
     metrics: list[np.ndarray]
+    averaged: list[np.ndarray] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,7 @@ class Saved:
 
 
 def load_checkpoint(model: keras.Model, folder: str, *, best: str | None = None) -> int:
-    """Load weights of a run into a model, to use it.
+    """Load weights of a run into a model, to use it: those that its validation was done with.
 
     Args:
         model: the model, built.
@@ -91,8 +93,10 @@ def load_checkpoint(model: keras.Model, folder: str, *, best: str | None = None)
             f"There is no {what} in '{folder}'. Train first, or name a file of weights: "
             "runs.MultiViewTest.weights = 'PATH'."
         )
-    entry, content = read_last(folder, saved)
-    load_weights(model, content)
+    entry, state = read_last(folder, saved, read_state)
+    load_weights(model, state.content)
+    for variable, value in zip(model.weights, state.averaged or (), strict=bool(state.averaged)):
+        variable.assign(value)
     return entry.step
 
 
@@ -175,9 +179,13 @@ def read_last(
 
 
 def to_content(
-    model: keras.Model, settings: Mapping[str, Any], random: list, metrics: list[np.ndarray]
+    model: keras.Model,
+    settings: Mapping[str, Any],
+    random: list,
+    metrics: list[np.ndarray],
+    averaged: list[np.ndarray] | None = None,
 ) -> bytes:
-    """The file that Keras writes, with what Keras leaves out of it.
+    """The file that Keras writes, with what Keras leaves out of it, as `State` names it.
 
     Raises:
         StorageError: it cannot be written to the folder for temporary files.
@@ -191,7 +199,10 @@ def to_content(
             with h5py.File(path, "a") as file:
                 state = file.create_group(_STATE)
                 state["settings"] = np.frombuffer(settings, np.uint8)
-                for name, values in (("random", random), ("metrics", metrics)):
+                parts = {"random": random, "metrics": metrics, "averaged": averaged}
+                for name, values in parts.items():
+                    if values is None:
+                        continue
                     part = state.create_group(name)
                     for number, value in enumerate(values):
                         part[str(number)] = value
@@ -207,12 +218,16 @@ def read_state(content: bytes) -> State:
     """The parts of a checkpoint; any error if it is none."""
     with h5py.File(io.BytesIO(content)) as file:
         state = file[_STATE]
-        random, metrics = (
+        random, metrics, averaged = (
             [np.array(state[f"{name}/{number}"]) for number in range(len(state[name]))]
-            for name in ("random", "metrics")
+            if name in state
+            else None
+            for name in ("random", "metrics", "averaged")
         )
         settings = parse_settings(np.array(state["settings"]).tobytes().decode())
-    return State(content=content, settings=settings, random=random, metrics=metrics)
+    return State(
+        content=content, settings=settings, random=random, metrics=metrics, averaged=averaged
+    )
 
 
 def remove_orphans(folder: str, saved: list[Saved]) -> None:

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_multigrid import compat
+from keras_multigrid import compat, replicas
 from keras_multigrid.learning_rate import policy_of
 from keras_multigrid.schedule import MultigridSchedule
 
@@ -41,3 +41,15 @@ def learning_rate_at(model: keras.Model, step: int) -> float:
     policy = policy_of(model)
     rate = model.optimizer.learning_rate if policy is None else policy(step)
     return float(keras.ops.convert_to_numpy(rate))
+
+
+def inner_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
+    """The optimizer of a model; in mixed precision, the one that its `LossScaleOptimizer` wraps."""
+    return getattr(model.optimizer, "inner_optimizer", model.optimizer)
+
+
+def build_optimizer(model: keras.Model) -> None:
+    """Make the optimizer's variables, which `fit` would make in its first step."""
+    if not model.optimizer.built:
+        with replicas.scope(model):
+            model.optimizer.build(model.trainable_variables)

@@ -5,10 +5,11 @@ import warnings
 import keras
 
 from keras_multigrid import compat, replicas
+from keras_multigrid.callbacks.averaged_weights import begin_averages
 from keras_multigrid.callbacks.batch_check import BatchCheck
 from keras_multigrid.callbacks.groups import set_groups
-from keras_multigrid.callbacks.lookup import find_schedule
-from keras_multigrid.callbacks.not_finite import DivergedError, check_loss
+from keras_multigrid.callbacks.lookup import find_schedule, inner_optimizer
+from keras_multigrid.callbacks.not_finite import DivergedError, check_loss, check_updates
 from keras_multigrid.callbacks.training_log import TrainingLog
 from keras_multigrid.learning_rate import policy_of
 from keras_multigrid.schedule import MultigridSchedule, Phase
@@ -42,7 +43,7 @@ class MultigridCallback(TrainingLog):
         ValueError: when training begins, if there is no schedule, if the learning rate has
             another, or if the model or the replicas cannot take one of its grids; when a step is
             given the batch of another.
-        DivergedError: when the loss is not finite.
+        DivergedError: when the loss is not finite, or float16 training skips all its updates.
 
     Example:
 
@@ -79,7 +80,9 @@ class MultigridCallback(TrainingLog):
         if self._step >= schedule.total_steps:
             self._train_nothing()
         else:
+            begin_averages(self.model)
             self._warn_if_cut_short()
+            _warn_of_lost_batches(schedule, self.model)
 
     def on_train_batch_begin(self, batch, logs=None):
         # Another callback may have restored a step since training began.
@@ -95,6 +98,7 @@ class MultigridCallback(TrainingLog):
             self._batch_check.check(step, self._input.last_step)
         # The log leaves out a step whose loss is not finite.
         check_loss(self.model, self.schedule, step, logs)
+        check_updates(self.model, step, is_last=step + 1 == self.schedule.total_steps)
         super().on_train_batch_end(batch, logs)
         self._end_with_the_schedule()
 
@@ -114,7 +118,8 @@ class MultigridCallback(TrainingLog):
     def _train_nothing(self) -> None:
         warnings.warn(
             f"Nothing is trained: the model has made all {self.schedule.total_steps} steps of its "
-            "schedule. To train longer, use a schedule of more epochs.",
+            "schedule. To train longer, begin a new run with its weights: a longer schedule has "
+            "other phases at the steps already made.",
             stacklevel=2,
         )
         # `fit` would make a step before it asks whether to stop.
@@ -145,6 +150,17 @@ class MultigridCallback(TrainingLog):
                 f"{self.schedule.total_steps}.",
                 stacklevel=2,
             )
+
+
+def _warn_of_lost_batches(schedule: MultigridSchedule, model: keras.Model) -> None:
+    window = inner_optimizer(model).gradient_accumulation_steps
+    if window and schedule.total_steps % window:
+        warnings.warn(
+            f"The last {schedule.total_steps % window} of {schedule.total_steps} mini-batches are "
+            f"part of no update: gradient_accumulation_steps={window} does not divide the steps of "
+            "the schedule.",
+            stacklevel=2,
+        )
 
 
 def _check_rate(schedule: MultigridSchedule, model: keras.Model) -> None:

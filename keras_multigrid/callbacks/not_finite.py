@@ -47,7 +47,9 @@ class RaiseOnNotFinite(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         policy = policy_of(self.model)
         schedule = policy.schedule if self._schedule is None and policy else self._schedule
-        check_loss(self.model, schedule, steps_trained(self.model) - 1, logs)
+        step = steps_trained(self.model) - 1
+        check_loss(self.model, schedule, step, logs)
+        check_updates(self.model, step)
 
 
 def check_loss(
@@ -61,4 +63,32 @@ def check_loss(
             f"The loss of step {step} is not finite: {loss} ({grid}learning rate "
             f"{learning_rate_at(model, step):.4g}). Lower the learning rate, or lengthen its "
             "warm-up. Checkpoints from before are kept."
+        )
+
+
+# A gradient that overflows float16 at this loss scale is larger than 2^30.
+_LEAST_SCALE = 2.0**-14
+
+
+def check_updates(model: keras.Model, step: int, *, is_last: bool = False) -> None:
+    """Raise `DivergedError` if float16 training skips all its updates.
+
+    A skipped update halves the loss scale, which tells how many were skipped in a row.
+
+    Args:
+        step: the step just made.
+        is_last: whether it is the last of the run: one of a few steps may skip them all before the
+            loss scale is small.
+    """
+    scale = compat.loss_scale(model)
+    if scale is None:
+        return
+    initial_scale = model.optimizer.initial_scale
+    is_none = scale <= initial_scale * 2.0 ** -(step + 1)
+    if scale < _LEAST_SCALE * min(1.0, initial_scale) or (is_last and is_none):
+        which = f"None of the {step + 1} updates" if is_none else f"No update of step {step}"
+        raise DivergedError(
+            f"{which} was applied: the gradients are not finite even at a loss scale of "
+            f"{scale:.3g}. Lower the learning rate, train in bfloat16 or float32, or begin with a "
+            "smaller LossScaleOptimizer(initial_scale=...) if the run is short."
         )

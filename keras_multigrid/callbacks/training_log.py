@@ -8,7 +8,13 @@ from collections.abc import Iterable, Mapping
 import keras
 
 from keras_multigrid import compat, replicas
-from keras_multigrid.callbacks.lookup import find_schedule, learning_rate_at, steps_trained
+from keras_multigrid.callbacks.averaged_weights import is_averaged
+from keras_multigrid.callbacks.lookup import (
+    find_schedule,
+    inner_optimizer,
+    learning_rate_at,
+    steps_trained,
+)
 from keras_multigrid.learning_rate import MultigridLearningRate, policy_of
 from keras_multigrid.monitor import StreamMonitor, open_monitors
 from keras_multigrid.schedule import Grid, MultigridSchedule
@@ -23,7 +29,8 @@ class TrainingLog(keras.callbacks.Callback):
     - `multigrid/`: learning rate, batch size, frames, crop, work so far (in steps of the baseline),
       clips per second, input wait (share of the step time), and clips replaced since training began
       because their videos cannot be read;
-    - `train/` and `validation/`: loss and metrics;
+    - `train/` and `validation/`: loss and metrics; where the optimizer averages weights, also
+      `validation/averaged_weights`: 1 where the validation saw the averages, 0 where it did not;
     - once: a picture of the schedule, `texts`, and at the end the throughput by grid;
     - for each grid: some clips of its first batch, one row of frames each, with the smallest value
       mapped to black and the largest to white.
@@ -69,6 +76,7 @@ class TrainingLog(keras.callbacks.Callback):
         self._writer = None
         self._seconds: dict[Grid, list[float]] = collections.defaultdict(list)
         self._waits: dict[Grid, float] = collections.defaultdict(float)
+        self._saw_averages = False
 
     @property
     def clips_per_second(self) -> dict[Grid, float]:
@@ -121,12 +129,17 @@ class TrainingLog(keras.callbacks.Callback):
         if (step + 1) % self._log_every == 0:
             self._log_step(step, grid, logs or {})
 
+    def on_test_batch_end(self, batch, logs=None):
+        self._saw_averages = is_averaged(self.model)
+
     def on_epoch_end(self, epoch, logs=None):
         results = {
             f"validation/{name[4:]}": value
             for name, value in (logs or {}).items()
             if name.startswith("val_")
         }
+        if results and inner_optimizer(self.model).use_ema:
+            results["validation/averaged_weights"] = self._saw_averages
         # At the last step, not the next one, whose points are written again after a restart.
         self._write(results, self._step - 1)
 

@@ -5,6 +5,7 @@ from keras_multigrid.lazy import public_names
 __getattr__, __dir__, __all__ = public_names(
     __name__,
     {
+        "AllBut": "frozen",
         "Evaluation": "evaluation",
         "Report": "report",
         "browse": "browsing",

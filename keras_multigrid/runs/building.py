@@ -1,7 +1,6 @@
 """The network of a run: made, compiled, frozen in part, given weights to begin with."""
 
 import os
-from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -10,6 +9,7 @@ import tensorflow as tf
 from keras_multigrid import files
 from keras_multigrid.models.precision import dtype_policy
 from keras_multigrid.models.weights import inflate_weights, load_published_weights
+from keras_multigrid.runs.frozen import freeze
 from keras_multigrid.runs.settings import Model, Optimization
 from keras_multigrid.schedule import MultigridSchedule
 from keras_multigrid.task import SingleLabel, Task
@@ -33,7 +33,7 @@ def make_network(settings: Model, task: Task) -> keras.Model:
                 network.check_clip_size = body.check_clip_size
     if settings.dtype_policy is not None:
         _check_outputs(network, settings.dtype_policy)
-    _freeze(network, settings.frozen)
+    freeze(network, settings.frozen)
     return network
 
 
@@ -107,19 +107,3 @@ def load_initial_weights(network: keras.Model, settings: Model) -> None:
                 load_published_weights(network, file, skip_head=None)
     except FileNotFoundError:
         raise FileNotFoundError(_NO_WEIGHTS.format(path)) from None
-
-
-def _freeze(network: keras.Model, frozen) -> None:
-    if isinstance(frozen, Callable):
-        chosen = [layer for layer in network.layers if frozen(layer)]
-    else:
-        names = {layer.name for layer in network.layers}
-        unknown = sorted(set(frozen) - names)
-        if unknown:
-            raise ValueError(
-                f"`frozen` must name layers of the network. Received: {unknown}, which it does not "
-                f"have. Its layers: {', '.join(layer.name for layer in network.layers)}."
-            )
-        chosen = [layer for layer in network.layers if layer.name in frozen]
-    for layer in chosen:
-        layer.trainable = False

@@ -70,7 +70,8 @@ class Model:
             classes; or `.weights.h5` of the same network. A run that resumes has its own.
         inflate: `initial_weights` are those of a network for pictures: a published checkpoint, or
             the `.keras` file of a `keras.applications.ResNet50`.
-        frozen: layers that do not learn: their names, or a function from a layer to a boolean.
+        frozen: layers that do not learn, nor their statistics: their names, or a function from a
+            layer to a boolean, such as `AllBut(("head",))`.
         dtype_policy: precision of the layers, such as "mixed_bfloat16" or "mixed_float16", which
             compute in half precision and keep weights in float32; None leaves Keras's global one.
             Normalization, outputs and loss stay in float32.
@@ -100,7 +101,8 @@ class Optimization:
         schedule: gives every step its grid. Its clips are rounded to a multiple of the devices.
         learning_rate: makes the learning rate; called with the schedule, for the devices that there
             are.
-        optimizer: makes the optimizer; called with `learning_rate`.
+        optimizer: makes the optimizer; called with `learning_rate`. With `use_ema=True`,
+            validations and `model.keras` have the averaged weights, which need `precise_batches`.
         loss: in any form that `Model.compile` takes; None takes that of the task.
         metrics: in any form that `Model.compile` takes; None takes those of the task.
         class_weight: class to the weight of its clips in the loss, for one class per video.

@@ -15,13 +15,15 @@ from absl import logging
 
 from keras_multigrid import distribute, files, progress, replicas
 from keras_multigrid.callbacks import (
+    AveragedWeights,
     MultigridCallback,
     MultigridCheckpoint,
     PreciseBatchStatistics,
     ProgressLog,
 )
+from keras_multigrid.callbacks.averaged_weights import check_averages
 from keras_multigrid.callbacks.lease import Lease
-from keras_multigrid.callbacks.lookup import steps_trained
+from keras_multigrid.callbacks.lookup import inner_optimizer, steps_trained
 from keras_multigrid.data.bad_videos import BadVideos, TooManyBadVideosError
 from keras_multigrid.data.check.set_report import checked_report
 from keras_multigrid.data.input import Input
@@ -31,6 +33,7 @@ from keras_multigrid.monitor import StreamMonitor
 from keras_multigrid.runs import run_folder
 from keras_multigrid.runs.building import compiled_network, load_initial_weights
 from keras_multigrid.runs.curve import Curve
+from keras_multigrid.runs.frozen import parameters_in_words
 from keras_multigrid.runs.report import Report
 from keras_multigrid.runs.settings import Data, Settings
 from keras_multigrid.schedule import Grid, MultigridSchedule
@@ -76,6 +79,8 @@ def train(settings: Settings) -> Report | None:
                 settings.model, settings.optimization, settings.data.videos.task, schedule
             )
         )
+    if inner_optimizer(network).use_ema:
+        check_averages(network, has_statistics=settings.optimization.precise_batches > 0)
     checkpoint = _make_checkpoint(settings, network)
     run_folder.refuse_earlier_version(settings.run_dir)
     with contextlib.ExitStack() as stack:
@@ -123,6 +128,8 @@ class _Run:
         texts = {name: files.redacted(text) for name, text in settings.logging.texts().items()}
         if is_chief:
             print(set_report, flush=True)
+            if frozen := parameters_in_words(self.network):
+                print(frozen, flush=True)
             run_folder.remove_unfinished(run_dir)
             run_folder.save_texts(texts, run_dir)
             run_folder.save_classes(settings.data.videos, run_dir)
@@ -171,12 +178,13 @@ class _Run:
         steps = -(-total_steps // self.settings.logging.validations)
         epochs = -(-total_steps // steps)
         progress_log = [] if progress.is_terminal() else [ProgressLog(self.schedule)]
+        statistics = self._statistics(source)
         # As `fit` makes it; a validation that was cut off needs it before.
         callbacks = keras.callbacks.CallbackList(
             [
                 multigrid,
                 *self.settings.logging.callbacks,
-                *self._precise_statistics(source),
+                *statistics,
                 _ValidationsRead(source),
                 curve,
                 *progress_log,
@@ -206,6 +214,10 @@ class _Run:
                 steps_per_epoch=steps,
                 epochs=epochs,
             )
+        for callback in statistics:
+            if isinstance(callback, AveragedWeights):
+                # A run that was saved at its end has not trained here.
+                callback.apply(self.network)
         return time.perf_counter() - begun
 
     def _training(self, source: Input):
@@ -222,16 +234,19 @@ class _Run:
 
         return distribute.batches(self.strategy, make)
 
-    def _precise_statistics(self, source: Input) -> list[PreciseBatchStatistics]:
+    def _statistics(self, source: Input) -> list[keras.callbacks.Callback]:
+        """What computes the statistics that are evaluated, with averaged weights if there are."""
+        averages = inner_optimizer(self.network).use_ema
         num_batches = self.settings.optimization.precise_batches
         if not num_batches:
-            return []
+            return [AveragedWeights()] if averages else []
         plain, seed = self.schedule.baseline(), self.settings.seed + 1
         batches = distribute.batches(
             self.strategy,
             lambda context: source.training(plain, seed=seed, input_context=context),
         )
-        return [PreciseBatchStatistics(batches, num_batches)]
+        precise = PreciseBatchStatistics(batches, num_batches)
+        return [AveragedWeights(precise) if averages else precise]
 
     def _validation(self, source: Input):
         grid = self.schedule.baseline_grid
