@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from keras_multigrid import monitor
 from keras_multigrid.checks import check_integer
+from keras_multigrid.data.class_balance import ClassBalance
 from keras_multigrid.data.clips.clip import Clip
 from keras_multigrid.data.clips.draws import draws_at, uniform_at, video_indices
 from keras_multigrid.data.clips.sampling import (
@@ -42,10 +43,12 @@ def training_stream(
     start_step: int,
     share: Share,
     augment: Callable | None = None,
+    balance: ClassBalance | None = None,
 ) -> tf.data.Dataset:
     """An infinite data set with one batch per step and device, of the step's grid.
 
-    Arguments and result: same as for `Input.training`. `share` names the devices.
+    Arguments and result: same as for `Input.training`. `share` names the devices; `balance` says
+    how often classes are drawn, None takes every video once an epoch.
     """
     numbers = BatchNumbers(
         first=start_step * share.count,
@@ -59,7 +62,7 @@ def training_stream(
             clips, labels = augmented(augment, schedule.base, seed, colours, labels, values)
         return normalized(clips, sampling), labels
 
-    drawn_of = _draws(schedule, sampling, seed=seed, share=share)
+    drawn_of = _draws(schedule, sampling, seed=seed, share=share, balance=balance)
     stream = reader.training(drawn_of, bucketed, numbers)
     stream = stream.map(finished, num_parallel_calls=reader.workers)
     return _untuned(measured(stream.prefetch(2), start_step, share))
@@ -135,19 +138,30 @@ def drawn_clips(
     seed: int,
     start_step: int,
     share: Share = Share(),
+    balance: ClassBalance | None = None,
 ) -> tf.data.Dataset:
     """The packed `Clip`s of a worker from a step on, without end: int64 (fields,) each."""
-    drawn_of = _draws(schedule, sampling, seed=seed, share=share)
+    drawn_of = _draws(schedule, sampling, seed=seed, share=share, balance=balance)
     return tf.data.Dataset.range(start_step * share.count, _NO_END).flat_map(drawn_of)
 
 
 def _draws(
-    schedule: MultigridSchedule, sampling: ClipSampling, *, seed: int, share: Share
+    schedule: MultigridSchedule,
+    sampling: ClipSampling,
+    *,
+    seed: int,
+    share: Share,
+    balance: ClassBalance | None,
 ) -> Callable[[tf.Tensor], tf.data.Dataset]:
     """A function from the number of one of a worker's own batches to its packed `Clip`s."""
     check_integer("seed", seed, least=0, most=2**32 - 1)
     batch_of = batches(schedule, share)
     shortest, _ = sampling.scales(schedule.base.crop_size)
+
+    def videos_at(positions):
+        if balance is None:
+            return video_indices(positions, schedule.num_clips, seed)
+        return balance.video_indices(positions, seed)
 
     def drawn_of(number: tf.Tensor) -> tf.data.Dataset:
         positions, size, num_frames, crop_size = batch_of(number)
@@ -156,7 +170,7 @@ def _draws(
         frames = {"num_frames": num_frames, "base_frames": schedule.base.num_frames}
         scale, region = choose_region(scale, sampling, **crops)
         clips = Clip(
-            video=video_indices(positions, schedule.num_clips, seed),
+            video=videos_at(positions),
             batch=number,
             batch_size=size,
             num_frames=num_frames,

@@ -27,7 +27,7 @@ from keras_multigrid.data.input import Input
 from keras_multigrid.data.records.serving import check_address
 from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.monitor import StreamMonitor
-from keras_multigrid.runs import run_folder
+from keras_multigrid.runs import class_weighting, run_folder
 from keras_multigrid.runs.building import compiled_network, load_initial_weights
 from keras_multigrid.runs.curve import Curve
 from keras_multigrid.runs.report import Report
@@ -63,6 +63,7 @@ def train(settings: Settings) -> Report | None:
         WorkerLostError: if another worker is lost.
     """
     _check_addresses(settings)
+    optimization = class_weighting.in_numbers(settings.optimization, settings.data.videos)
     strategy = settings.hardware.strategy()
     keras.utils.set_random_seed(settings.seed)
     schedule = dataclasses.replace(
@@ -70,11 +71,10 @@ def train(settings: Settings) -> Report | None:
     )
     with strategy.scope():
         network = distribute.prepare(
-            compiled_network(
-                settings.model, settings.optimization, settings.data.videos.task, schedule
-            )
+            compiled_network(settings.model, optimization, settings.data.videos.task, schedule)
         )
     checkpoint = _make_checkpoint(settings, network)
+    settings = dataclasses.replace(settings, optimization=optimization)
     run_folder.refuse_earlier_version(settings.run_dir)
     with contextlib.ExitStack() as stack:
         # Of several workers one writes.
@@ -205,6 +205,7 @@ class _Run:
 
     def _training(self, source: Input):
         class_weight = self.settings.optimization.class_weight
+        task = source.videos.task
 
         def make(context):
             batches = source.training(
@@ -213,7 +214,7 @@ class _Run:
                 start_step=self.start_step,
                 input_context=context,
             )
-            return batches if class_weight is None else _weighted(batches, class_weight)
+            return class_weighting.weighted(batches, class_weight, task)
 
         return distribute.batches(self.strategy, make)
 
@@ -298,6 +299,7 @@ def _named_settings(settings: Settings) -> dict[str, str]:
     """Names of the functions and objects that a run was given; nothing for defaults."""
     given = {
         "augment": settings.data.augment,
+        "balance": settings.data.balance,
         "loss": settings.optimization.loss,
         "class_weight": settings.optimization.class_weight,
     }
@@ -333,22 +335,6 @@ def _validate(network, validation, callbacks, checkpoint: MultigridCheckpoint) -
     results = network.evaluate(validation, callbacks=callbacks, return_dict=True)
     callbacks.on_epoch_end(epoch, {**logs, **{f"val_{k}": v for k, v in results.items()}})
     callbacks.on_train_end()
-
-
-def _weighted(batches: tf.data.Dataset, class_weight: Mapping[int, float]) -> tf.data.Dataset:
-    """(clips, labels, weights), the weight of each clip by its class."""
-    if len(batches.element_spec[1].shape) != 1:
-        raise ValueError(
-            "`class_weight` is for videos with one class each. Received: labels of shape "
-            f"{batches.element_spec[1].shape}. Use a weighted `loss` instead."
-        )
-    table = [class_weight.get(number, 1.0) for number in range(max(class_weight) + 1)]
-
-    def weighted(clips, labels):
-        known = tf.minimum(tf.cast(labels, tf.int32), len(table))
-        return clips, labels, tf.gather(tf.constant([*table, 1.0]), known)
-
-    return batches.map(weighted)
 
 
 def _fingerprint(videos: Sequence[VideoRecord]) -> str:

@@ -116,6 +116,29 @@ class RecordedVideos(Sequence[VideoRecord]):
         path, label = names[row]
         return RecordedVideo(path=path, label=label, videos=self, shard=shard, row=row)
 
+    @functools.cached_property
+    def labels(self) -> list[int | tuple[int, ...]]:
+        """The label of each video.
+
+        The names of all shards are read for it, once.
+
+        Raises:
+            DecodeError: a names file is not as it was written.
+            OSError: one cannot be read.
+        """
+
+        def of_shard(shard):
+            file = self.file(shard, "json")
+            names = _names(file)
+            if len(names) != self.starts[shard + 1] - self.starts[shard]:
+                raise file.damaged("it has another number of videos than the manifest says")
+            return [label for _, label in names]
+
+        # Reading remote ones is mostly waiting.
+        with ThreadPoolExecutor(16) as threads:
+            found = threads.map(of_shard, range(self.num_shards))
+            return [label for labels in found for label in labels]
+
     def placed(self, shard: int, row: int) -> Placed:
         """Where the records of a video are, by its place in a shard.
 
