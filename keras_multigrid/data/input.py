@@ -101,7 +101,7 @@ class Input:
             ValueError: if the number of videos is not the schedule's, the devices cannot share its
                 batches evenly, or an input service cannot read the videos.
         """
-        check_num_videos(len(self.videos.train), schedule)
+        check_num_videos(len(self.videos.train), schedule, self.sampling.repeats)
         return training_stream(
             self._reader(self.videos.train),
             schedule,
@@ -175,7 +175,7 @@ class Input:
             where that one is unreadable; the clip, float32 (frames, crop, crop, 3), as the model
             gets it.
         """
-        check_num_videos(len(self.videos.train), schedule)
+        check_num_videos(len(self.videos.train), schedule, self.sampling.repeats)
         reader = self._python_reader(self.videos.train)
         balance = self._class_balance()
         drawn = drawn_clips(schedule, self.sampling, seed=seed, start_step=step, balance=balance)

@@ -156,12 +156,17 @@ def _draws(
     """A function from the number of one of a worker's own batches to its packed `Clip`s."""
     check_integer("seed", seed, least=0, most=2**32 - 1)
     batch_of = batches(schedule, share)
+    _check_repeats(sampling.repeats, schedule, share)
     shortest, _ = sampling.scales(schedule.base.crop_size)
 
+    repeats = sampling.repeats
+
     def videos_at(positions):
+        # Neighbouring positions, of one batch and device, share a video.
+        places = positions // repeats
         if balance is None:
-            return video_indices(positions, schedule.num_clips, seed)
-        return balance.video_indices(positions, seed)
+            return video_indices(places, schedule.num_clips // repeats, seed)
+        return balance.video_indices(places, seed)
 
     def drawn_of(number: tf.Tensor) -> tf.data.Dataset:
         positions, size, num_frames, crop_size = batch_of(number)
@@ -229,14 +234,35 @@ def measured(batches: tf.data.Dataset, start_step: int, share: Share) -> tf.data
     return reported
 
 
-def check_num_videos(num_videos: int, schedule: MultigridSchedule) -> None:
-    """Refuse a schedule that was made for another number of videos."""
-    if num_videos != schedule.num_clips:
+def check_num_videos(num_videos: int, schedule: MultigridSchedule, repeats: int = 1) -> None:
+    """Refuse a schedule that was made for another number of videos, or of clips of each."""
+    if num_videos * repeats == schedule.num_clips:
+        return
+    if repeats == 1:
         raise ValueError(
             "The schedule must be made for the number of training videos. "
             f"Received: {num_videos} videos, schedule.num_clips={schedule.num_clips}. "
             f"Set MultigridSchedule.num_clips = {num_videos} (NUM_CLIPS in gin files)."
         )
+    raise ValueError(
+        "The schedule must be made for the number of training videos times `repeats`, the clips of "
+        f"an epoch. Received: {num_videos} videos, repeats={repeats}, "
+        f"schedule.num_clips={schedule.num_clips}. Set MultigridSchedule.num_clips = "
+        f"{num_videos * repeats} (NUM_CLIPS in gin files); to train for as many clips as without "
+        f"repeats, divide its epochs by {repeats}."
+    )
+
+
+def _check_repeats(repeats: int, schedule: MultigridSchedule, share: Share) -> None:
+    """Refuse grids in which the clips of one video would not come to one device."""
+    for grid in schedule.grids:
+        if grid.batch_size // share.total % repeats:
+            raise ValueError(
+                f"Each device's part of a batch must be a multiple of `repeats`. Received: "
+                f"repeats={repeats}, {grid} over {share.total} devices. Use a batch_size of the "
+                f"base grid that is a multiple of {repeats * share.total}, or another "
+                "ClipSampling.repeats."
+            )
 
 
 def _normalized(batches, reader: ClipReader, sampling: ClipSampling) -> tf.data.Dataset:

@@ -8,6 +8,7 @@ import textwrap
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -23,6 +24,7 @@ from keras_multigrid.callbacks.lease import Lease
 from keras_multigrid.callbacks.lookup import steps_trained
 from keras_multigrid.data.bad_videos import BadVideos, TooManyBadVideosError
 from keras_multigrid.data.check.set_report import checked_report
+from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.input import Input
 from keras_multigrid.data.records.serving import check_address
 from keras_multigrid.data.videos.video import VideoRecord
@@ -285,7 +287,7 @@ def _make_checkpoint(settings: Settings, network: keras.Model) -> MultigridCheck
             "training_videos": _fingerprint(data.videos.train),
             "validation_videos": _fingerprint(data.videos.validation),
             "model": network.get_config(),
-            "sampling": dataclasses.asdict(data.sampling),
+            "sampling": _sampling(data.sampling),
             "validations": settings.logging.validations,
             "precise_batches": settings.optimization.precise_batches,
             **_named_settings(settings),
@@ -293,6 +295,14 @@ def _make_checkpoint(settings: Settings, network: keras.Model) -> MultigridCheck
         allow_changes=checkpoints.allow_changes,
         former_settings={f"sampling.{name}": value for name, value in _FORMER_SAMPLING.items()},
     )
+
+
+def _sampling(sampling: ClipSampling) -> dict[str, Any]:
+    """Its settings, without those at their default that earlier versions did not have."""
+    values = dataclasses.asdict(sampling)
+    if sampling.repeats == 1:
+        del values["repeats"]
+    return values
 
 
 def _named_settings(settings: Settings) -> dict[str, str]:
