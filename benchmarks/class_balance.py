@@ -58,7 +58,7 @@ def main() -> None:
         runs = list(pool.map(lambda job: _run(*job, settings), jobs))
     print(_table(runs))
     facts = {"command": sys.argv, "cpus": os.cpu_count(), "python": platform.python_version()}
-    facts |= {name: version(name) for name in ("tensorflow", "keras")}
+    facts |= {name: version(name) for name in ("keras", "numpy")}
     with open(os.path.join(settings.out, "class_balance.json"), "w", encoding="utf-8") as file:
         json.dump({**facts, "runs": runs}, file, indent=1)
 

@@ -14,13 +14,15 @@ of which has an order of its own.
 """
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from keras_multigrid.class_weights import Rule, check_rule, class_weights
 from keras_multigrid.data.clips.draws import shuffled
+from keras_multigrid.data.records.record_set import RecordedVideos
 from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.task import SingleLabel, Task
 
@@ -118,20 +120,24 @@ def class_counts(videos: Sequence[VideoRecord], num_classes: int) -> np.ndarray:
     """Videos of each class, int64 (classes,); one with several classes counts for each of them.
 
     Args:
-        videos: the videos. Of records the names of all are read, which takes minutes for millions.
+        videos: the videos.
         num_classes: number of classes; 0 takes as many as there are labels.
     """
-    labels = [np.unique(label) for label in _labels(videos)]
-    flat = np.concatenate(labels) if labels else np.zeros(0, int)
-    return np.bincount(flat.astype(np.int64), minlength=num_classes)
+    labels = _labels(videos)
+    if not isinstance(labels, np.ndarray):
+        each = (set(label) if isinstance(label, tuple) else (label,) for label in labels)
+        labels = np.fromiter(itertools.chain.from_iterable(each), np.int64)
+    return np.bincount(labels, minlength=num_classes)
 
 
 def single_labels(videos: Sequence[VideoRecord]) -> np.ndarray:
-    """The class of each video: int64 (videos,)."""
-    return np.fromiter(_labels(videos), np.int64, len(videos))
+    """The class of each video: int32 or int64 (videos,)."""
+    labels = _labels(videos)
+    return labels if isinstance(labels, np.ndarray) else np.fromiter(labels, np.int64)
 
 
-def _labels(videos: Sequence[VideoRecord]):
-    if hasattr(videos, "labels"):
+def _labels(videos: Sequence[VideoRecord]) -> Iterable[int | tuple[int, ...]]:
+    if isinstance(videos, RecordedVideos):
+        # They need not be asked for one by one.
         return videos.labels
     return (video.label for video in videos)

@@ -1,5 +1,7 @@
 """Draws by class: literals by hand, and rules that hold for every set, seed and place."""
 
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -206,6 +208,23 @@ def test_labels_of_lists_and_records(videos, records):
     several = [VideoRecord(path="a", label=(0, 2, 2)), VideoRecord(path="b", label=())]
     assert class_counts(several, 3).tolist() == [1, 0, 1]
     assert class_counts([], 2).tolist() == [0, 0]
+
+
+def test_records_without_their_labels_file(records, tmp_path):
+    for number, change in enumerate(("missing", "damaged", "longer")):
+        root = tmp_path / change
+        shutil.copytree(records.train.root, root)
+        path = root / "train.labels"
+        content = path.read_bytes()
+        # 4 bytes a label, and the checksum.
+        assert len(content) == 14 * 4 + 32
+        path.write_bytes([b"", b"\1" + content[1:], content + b"\0"][number])
+        if change == "missing":
+            path.unlink()
+        found = recorded_videos(str(root))
+        assert found.train.labels == LABELS.tolist()
+        np.testing.assert_array_equal(single_labels(found.train), LABELS)
+        assert found.validation.labels.tolist() == [0, 0]
 
 
 def test_errors(videos):
