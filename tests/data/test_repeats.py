@@ -135,6 +135,14 @@ def test_unreadable_videos_are_replaced_clip_by_clip(videos):
     assert bad_videos.replaced_clips >= 2 * REPEATS
 
 
+def test_a_reading_that_is_too_large_is_done_clip_by_clip(videos, whole, monkeypatch):
+    # Of the largest video 28 x 32 pixels: for the frames of one clip, but not of two.
+    monkeypatch.setenv("KERAS_MULTIGRID_READ_BYTES", str(4 * 3 * 28 * 32))
+    bad_videos = BadVideos()
+    assert_same(batches(videos, bad_videos=bad_videos), whole)
+    assert not bad_videos.errors
+
+
 # Grey frames; the label counts what is done with the video.
 class CountedVideo(OpenVideo):
     num_frames = 20

@@ -1,5 +1,6 @@
-"""Class weights in the loss, and draws by class, in real runs of a tiny model."""
+"""Class weights in the loss, draws by class and repeats, in real runs of a tiny model."""
 
+import dataclasses
 import functools
 
 import keras
@@ -51,14 +52,16 @@ class KillAt(keras.callbacks.Callback):
             raise Kill
 
 
-def run(videos, run_dir, *, balance=None, kill_at=None, **optimization):
+def run(videos, run_dir, *, balance=None, kill_at=None, repeats=1, **optimization):
+    sampling = ClipSampling(flip=False, repeats=repeats)
+    schedule = dataclasses.replace(SCHEDULE, num_clips=24 * repeats)
     train(
         settings.Settings(
             run_dir=str(run_dir),
-            data=settings.Data(videos=videos, sampling=ClipSampling(flip=False), balance=balance),
+            data=settings.Data(videos=videos, sampling=sampling, balance=balance),
             model=settings.Model(model=functools.partial(tiny, dropout=0.0)),
             optimization=settings.Optimization(
-                schedule=SCHEDULE,
+                schedule=schedule,
                 learning_rate=lambda schedule: MultigridLearningRate(schedule, 0.1),
                 optimizer=keras.optimizers.SGD,
                 **optimization,
@@ -77,11 +80,15 @@ def same(model, other):
     return all(np.array_equal(a, b) for a, b in pairs)
 
 
-def test_a_rule_trains_as_its_numbers_do(few, tmp_path):
-    by_rule = run(few, tmp_path / "rule", class_weight="inverse")
-    numbers = {0: 24 / 3 / 16, 1: 24 / 3 / 6, 2: 24 / 3 / 2}
-    assert same(by_rule, run(few, tmp_path / "numbers", class_weight=numbers))
-    assert not same(by_rule, run(few, tmp_path / "plain"))
+def test_weights_by_rule_reach_the_training(few, tmp_path):
+    weighted = run(few, tmp_path / "rule", class_weight="inverse")
+    assert not same(weighted, run(few, tmp_path / "plain"))
+    optimization = settings.Optimization(
+        schedule=SCHEDULE, learning_rate=None, optimizer=None, class_weight="inverse"
+    )
+    found = class_weighting.in_numbers(optimization, few).class_weight
+    # 24 videos in 3 classes of 16, 6 and 2.
+    assert found == pytest.approx({0: 1 / 2, 1: 4 / 3, 2: 4})
 
 
 def test_several_classes_are_weighed_in_the_loss(few, tmp_path):
@@ -97,13 +104,21 @@ def test_several_classes_are_weighed_in_the_loss(few, tmp_path):
         run(several, tmp_path / "other", class_weight={0: 2.0}, loss="mean_squared_error")
 
 
-def test_a_balanced_run_resumes_exactly(few, tmp_path):
-    expected = run(few, tmp_path / "whole", balance="inverse")
+@pytest.mark.parametrize(
+    ("sampled", "otherwise"),
+    [
+        ({"balance": "inverse"}, {"balance": "inverse_square_root"}),
+        ({"repeats": 2}, {"repeats": 4}),
+    ],
+    ids=["balance", "repeats"],
+)
+def test_a_run_resumes_exactly(few, tmp_path, sampled, otherwise):
+    expected = run(few, tmp_path / "whole", **sampled)
     with pytest.raises(Kill):
-        run(few, tmp_path / "run", balance="inverse", kill_at=3)
-    with pytest.raises(ChangedSettingsError, match="balance"):
-        run(few, tmp_path / "run", balance="inverse_square_root")
-    assert same(expected, run(few, tmp_path / "run", balance="inverse"))
+        run(few, tmp_path / "run", kill_at=3, **sampled)
+    with pytest.raises(ChangedSettingsError, match=next(iter(sampled))):
+        run(few, tmp_path / "run", **otherwise)
+    assert same(expected, run(few, tmp_path / "run", **sampled))
 
 
 # Weights of clips.
