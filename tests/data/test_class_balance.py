@@ -1,5 +1,6 @@
 """Draws by class: literals by hand, and rules that hold for every set, seed and place."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -187,6 +188,15 @@ def test_any_step_to_begin_at_and_any_number_of_workers(videos, whole):
         for first, second in zip(*halves, strict=True)
     ]
     assert_same(joined, whole[:4])
+
+
+def test_repeated_videos_are_balanced_too(videos):
+    schedule = dataclasses.replace(SCHEDULE, num_clips=2 * len(LABELS))
+    sampling = dataclasses.replace(SAMPLING, repeats=2)
+    found = batches(videos, steps=6, schedule=schedule, sampling=sampling)
+    labels = np.concatenate([labels for _, labels in found])[:28]
+    assert np.array_equal(labels[::2], labels[1::2])
+    assert np.bincount(labels).tolist() == [10, 10, 0, 8]
 
 
 def test_without_balance_nothing_changes(videos):
