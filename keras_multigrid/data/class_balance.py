@@ -38,12 +38,12 @@ class ClassBalance:
     Args:
         counts: int64 (classes,), videos of each class.
         places: int64 (classes,), places of each class in a period; 0 for classes without videos.
-        videos: int32 or int64 (videos,), the videos ordered by class.
+        videos: int32 or int64 (videos,) tensor, the videos ordered by class.
     """
 
     counts: np.ndarray
     places: np.ndarray
-    videos: np.ndarray
+    videos: tf.Tensor
 
     @classmethod
     def of(cls, labels: np.ndarray, rule: str | Rule) -> "ClassBalance":
@@ -61,7 +61,9 @@ class ClassBalance:
         counts = np.bincount(labels)
         # 4 bytes are enough for 2 billion videos.
         dtype = np.int32 if len(labels) < 2**31 else np.int64
-        videos = np.argsort(labels, kind="stable").astype(dtype)
+        # A tensor, which functions refer to; an array would be copied into each of their graphs.
+        with tf.device("CPU"):
+            videos = tf.constant(np.argsort(labels, kind="stable").astype(dtype))
         return cls(counts=counts, places=period_places(rule, counts), videos=videos)
 
     def video_indices(self, positions: tf.Tensor, seed: int) -> tf.Tensor:
