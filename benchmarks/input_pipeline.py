@@ -134,15 +134,15 @@ def _measure(source: str, videos, records, schedule: MultigridSchedule, settings
     sequential = _sequential_images if source == "jpeg" else _sequential
     readers = ("pillow",) if source == "jpeg" else ("pyav", "decord")
     methods = {
-        "pipeline": lambda: _pipeline(videos, schedule, num_batches, settings.threads),
+        "pipeline": lambda: pipeline_rate(videos, schedule, num_batches, settings.threads),
         "decoder": lambda: _in_threads(_decoder, clips, settings.threads),
         "sequential": lambda: _in_threads(sequential, clips, settings.threads),
-        "kept": lambda: _pipeline(videos, schedule, num_batches, settings.threads, KEPT),
+        "kept": lambda: pipeline_rate(videos, schedule, num_batches, settings.threads, KEPT),
     }
     for name, its_videos in records.items():
         methods[name] = functools.partial(
             # Read quickly: more of them, for as good a figure.
-            _pipeline,
+            pipeline_rate,
             its_videos,
             schedule,
             4 * num_batches,
@@ -180,7 +180,7 @@ def _clips(videos, schedule: MultigridSchedule, count: int) -> list[dict]:
     return clips
 
 
-def _pipeline(videos, schedule, num_batches: int, threads: int, sampling=SAMPLING) -> float:
+def pipeline_rate(videos, schedule, num_batches: int, threads: int, sampling=SAMPLING) -> float:
     batches = iter(training_batches(videos, schedule, seed=0, sampling=sampling, workers=threads))
     next(batches)
     begun = time.perf_counter()

@@ -15,6 +15,19 @@ def top_k(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
     return float((highest == labels[:, None]).any(axis=1).mean())
 
 
+def balanced_accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over classes of the share of their videos whose class has the highest score.
+
+    A frequent class counts as much as a rare one. Classes without videos are left out.
+
+    Args:
+        scores: (videos, classes).
+        labels: (videos,) classes.
+    """
+    is_right = scores.argmax(axis=1) == labels
+    return float(np.mean([is_right[labels == number].mean() for number in np.unique(labels)]))
+
+
 def average_precision(scores: np.ndarray, is_positive: np.ndarray) -> float:
     """Area under precision over recall of one class, as a sum over the steps of recall.
 

@@ -6,7 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_multigrid.measures import average_precision, confusion_matrix, top_k
+from keras_multigrid.measures import (
+    average_precision,
+    balanced_accuracy,
+    confusion_matrix,
+    top_k,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +147,8 @@ class SingleLabel(Task):
             own = labels == number
             value = top_k(scores[own], labels[own], 1) if own.any() else None
             rows.append({"name": name, "num_videos": int(own.sum()), "top1": value})
-        return {f"top{k}": top_k(scores, labels, k) for k in (1, 5)}, rows
+        metrics = {f"top{k}": top_k(scores, labels, k) for k in (1, 5)}
+        return {**metrics, "balanced_accuracy": balanced_accuracy(scores, labels)}, rows
 
     def confusion(self, scores, labels):
         return confusion_matrix(scores, np.asarray(labels))

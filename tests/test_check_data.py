@@ -29,6 +29,7 @@ def test_findings_and_cleaned_lists(tmp_path):
     assert result.returncode == 1, result.stderr
     assert "Videos: 4 training, 1 validation, 2 classes.\n" in result.stdout
     assert "Classes without a validation video: 1 (0).\n" in result.stdout
+    assert f"\n0             3           0  {'#' * 40}\n1 " in result.stdout
     assert "3 findings in check/findings.tsv" in result.stdout
     assert "2 training and 1 validation videos can be used: check/cleaned.gin" in result.stdout
     table = (tmp_path / "check" / "findings.tsv").read_text().splitlines()

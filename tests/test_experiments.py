@@ -164,6 +164,8 @@ def test_clips_are_counted_unless_their_number_is_set(tmp_path):
 
     assert num_clips() == 500
     assert num_clips("NUM_CLIPS = 700") == 700
+    # An epoch has as many clips of each video.
+    assert num_clips("clips.ClipSampling.repeats = 2") == 1000
     (tmp_path / "train.txt").unlink()
     # No lists yet: the published number of Charades, or what is set.
     assert num_clips() == 7985

@@ -24,8 +24,8 @@ FILES = ours("files", "machine_faults", "remote_files", "temporary_files")
 CALLBACKS = LEARNING_RATE | FILES | ours("figures", "monitor", "progress", "replicas", "signals")
 CALLBACKS |= {"h5py", "tensorboard", "PIL", "absl"}
 DATA = {"tensorflow", "numpy", "av", "cv2", "PIL", "absl", "google.protobuf"}
-DATA |= SCHEDULE | FILES | ours("compat", "lazy", "monitor", "task")
-RUNS = CALLBACKS | DATA | ours("callbacks", "data", "distribute", "models")
+DATA |= SCHEDULE | FILES | ours("class_weights", "compat", "lazy", "monitor", "task")
+RUNS = CALLBACKS | DATA | ours("callbacks", "data", "distribute", "losses", "models")
 ALLOWED = {
     "__init__": {"keras_multigrid"},
     "lazy": set(),
@@ -39,7 +39,9 @@ ALLOWED = {
     "compat": KERAS | {"tensorflow"},
     "learning_rate": LEARNING_RATE,
     "optimizers": LEARNING_RATE,
+    "class_weights": {"numpy"} | ours("checks"),
     "layers": KERAS,
+    "losses": KERAS,
     "models": KERAS | ours("checks", "compat", "layers"),
     "measures": {"numpy"},
     "task": KERAS | ours("measures"),

@@ -1,8 +1,13 @@
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, balanced_accuracy_score
 
-from keras_multigrid.measures import average_precision, confusion_matrix, top_k
+from keras_multigrid.measures import (
+    average_precision,
+    balanced_accuracy,
+    confusion_matrix,
+    top_k,
+)
 
 
 def test_top_k():
@@ -11,6 +16,18 @@ def test_top_k():
     assert top_k(scores, labels, 1) == 0.5
     assert top_k(scores, labels, 2) == 0.75
     assert top_k(scores, labels, 5) == 1.0
+
+
+def test_balanced_accuracy_is_that_of_scikit_learn():
+    # Of the first class 3 of 4 are right, of the second none, of the third the only one.
+    scores = np.eye(4)[[0, 0, 0, 1, 0, 0, 2]]
+    labels = np.array([0, 0, 0, 0, 1, 1, 2])
+    assert balanced_accuracy(scores, labels) == pytest.approx((3 / 4 + 0 + 1) / 3)
+    random = np.random.default_rng(0)
+    scores, labels = random.random((50, 5)), random.integers(4, size=50)
+    with pytest.warns(UserWarning, match="y_pred contains classes not in y_true"):
+        expected = balanced_accuracy_score(labels, scores.argmax(axis=1))
+    assert balanced_accuracy(scores, labels) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("levels", [3, 10, 1000])

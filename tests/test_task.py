@@ -33,7 +33,8 @@ def test_several_classes_are_ones(xp, label, expected):
 def test_results_of_one_class_each():
     scores = np.array([[0.6, 0.3, 0.1], [0.1, 0.2, 0.7], [0.5, 0.4, 0.1]])
     metrics, rows = SingleLabel(NAMES).measure(scores, [0, 2, 1])
-    assert metrics == {"top1": pytest.approx(2 / 3), "top5": 1.0}
+    rate = pytest.approx(2 / 3)
+    assert metrics == {"top1": rate, "top5": 1.0, "balanced_accuracy": rate}
     assert [row["top1"] for row in rows] == [1.0, 0.0, 1.0]
     assert SingleLabel(NAMES).confusion(scores, [0, 2, 1]).tolist() == [
         [1, 0, 0],

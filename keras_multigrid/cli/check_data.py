@@ -60,6 +60,8 @@ def main() -> None:
         file.write(_gin(files, checked.usable))
     train, validation = len(checked.usable.train), len(checked.usable.validation)
     print(checked.report)
+    for line in checked.report.histogram:
+        print(line)
     print(f"{len(rows)} findings in {table}")
     print(f"{train} training and {validation} validation videos can be used: {settings}")
     sys.exit(1 if rows else 0)

@@ -132,18 +132,23 @@ def _is_bound(name: str) -> bool:
 
 
 def count_clips(published: int | None = None) -> int:
-    """The number of training videos: NUM_CLIPS, unless it is set.
+    """Clips of an epoch, the training videos times `ClipSampling.repeats`: NUM_CLIPS, unless set.
 
     Args:
         published: the number to plan for where there are no lists yet.
     """
     try:
         # gin resolves references as it copies them.
-        return len(copy.deepcopy(gin.query_parameter("%VIDEOS")).train)
+        num_videos = len(copy.deepcopy(gin.query_parameter("%VIDEOS")).train)
     except FileNotFoundError:
         if published is None:
             raise
-        return published
+        num_videos = published
+    try:
+        return num_videos * gin.query_parameter("ClipSampling.repeats")
+    except ValueError:
+        # Not set.
+        return num_videos
 
 
 def _expand_home() -> None:

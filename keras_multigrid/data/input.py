@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
+from keras_multigrid.class_weights import Rule
 from keras_multigrid.data.bad_videos import BadVideos
+from keras_multigrid.data.class_balance import ClassBalance, check_balance, single_labels
 from keras_multigrid.data.clips.clip import Clip
 from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.clips.views import Views
@@ -41,6 +43,10 @@ class Input:
             attribute `num_numbers` says (16 without it); and the work of a clip, t * s^2 / (T *
             S^2). It returns clips and labels. It must draw no random numbers itself: those given
             come from the seed and each clip's position, so that a resumed run gets the same.
+        balance: how often classes are drawn, for videos with one class each: "inverse", all as
+            often; "inverse_square_root" or "effective_number", in between; or a function, same as
+            for `class_weights`. None takes every video once an epoch. Videos of a class still come
+            in turn, and an epoch has as many clips.
         workers: clips read at a time; None takes the number of cores.
         service: address of an input service whose workers read the clips, grpc://HOST:PORT
             (tools/serve_data.py); the videos must be records. The batches are the same.
@@ -60,10 +66,12 @@ class Input:
     bad_videos: BadVideos | None = None
     keep_decoded: bool = False
     augment: Callable | None = None
+    balance: str | Rule | None = None
     workers: int | None = None
     service: str | None = None
 
     def __post_init__(self):
+        check_balance(self.balance, self.videos.task)
         if self.bad_videos is None:
             object.__setattr__(self, "bad_videos", BadVideos())
 
@@ -93,7 +101,7 @@ class Input:
             ValueError: if the number of videos is not the schedule's, the devices cannot share its
                 batches evenly, or an input service cannot read the videos.
         """
-        check_num_videos(len(self.videos.train), schedule)
+        check_num_videos(len(self.videos.train), schedule, self.sampling.repeats)
         return training_stream(
             self._reader(self.videos.train),
             schedule,
@@ -102,6 +110,7 @@ class Input:
             start_step=start_step,
             share=Share.of(input_context),
             augment=self.augment,
+            balance=self._class_balance(),
         )
 
     def validation(
@@ -166,9 +175,10 @@ class Input:
             where that one is unreadable; the clip, float32 (frames, crop, crop, 3), as the model
             gets it.
         """
-        check_num_videos(len(self.videos.train), schedule)
+        check_num_videos(len(self.videos.train), schedule, self.sampling.repeats)
         reader = self._python_reader(self.videos.train)
-        drawn = drawn_clips(schedule, self.sampling, seed=seed, start_step=step)
+        balance = self._class_balance()
+        drawn = drawn_clips(schedule, self.sampling, seed=seed, start_step=step, balance=balance)
         for values in drawn.take(count):
             clip = Clip.unpacked(values.numpy().tolist())
             cut = reader.training_cut(clip)
@@ -185,6 +195,11 @@ class Input:
         if cut is None:
             return None
         return cut, normalized(scaled(cut.cropped, grid.crop_size), self.sampling).numpy()
+
+    def _class_balance(self) -> ClassBalance | None:
+        if self.balance is None:
+            return None
+        return ClassBalance.of(single_labels(self.videos.train), self.balance)
 
     def _reader(self, videos: Sequence[VideoRecord]) -> ClipReader:
         settings = {"keep_decoded": self.keep_decoded, "service": self.service}
@@ -213,8 +228,8 @@ def training_batches(
         videos: the training videos, as many as `schedule.num_clips`.
         schedule, seed, start_step, input_context: same as for `Input.training`.
         num_classes: length of the labels of videos with several classes; None for one class each.
-        settings: `sampling`, `bad_videos`, `keep_decoded`, `workers` and `service`, same as for
-            `Input`.
+        settings: `sampling`, `bad_videos`, `keep_decoded`, `balance`, `workers` and `service`, same
+            as for `Input`.
 
     Returns:
         A data set of (clips, labels): float32 (batch, frames, crop, crop, 3), and int32 (batch,)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -153,9 +154,10 @@ class ClipReader:
     def _training_clips(self, drawn: tf.data.Dataset) -> tf.data.Dataset:
         """A data set of (packed clip, uint8 clip, label)."""
         parallel = {"num_parallel_calls": self.workers, "deterministic": True}
-        if self._kept is None:
+        per_call = self._sampling.repeats if self._kept is None else _KEPT_PER_CALL
+        if per_call == 1:
             return drawn.map(lambda row: _finished(*self._training_part(row)), **parallel)
-        calls = drawn.batch(_KEPT_PER_CALL, drop_remainder=True)
+        calls = drawn.batch(per_call, drop_remainder=True)
         return calls.map(self._training_parts, **parallel).unbatch().map(_finished, **parallel)
 
     def _training_part(self, row):
@@ -166,7 +168,7 @@ class ClipReader:
         """Of packed clips (n, fields): rows, ragged pixels, side and label of each."""
 
         def read(rows):
-            cuts = [self.training_cut(Clip.unpacked(row)) for row in rows.tolist()]
+            cuts = self.training_cuts([Clip.unpacked(row) for row in rows.tolist()])
             pixels = np.concatenate([cut.cropped.ravel() for cut in cuts])
             sides = np.array([cut.window.side for cut in cuts])
             return pixels, sides, np.stack([cut.label for cut in cuts])
@@ -241,6 +243,42 @@ class ClipReader:
 
     # ---- One clip --------------------------------------------------------------------------------
 
+    def training_cuts(self, clips: Sequence[Clip]) -> list[Cut]:
+        """What `training_cut` returns for each of some clips; neighbours of one video are read at
+        once."""
+        cuts = []
+        for index, group in itertools.groupby(clips, lambda clip: clip.video):
+            group = list(group)
+            together = self._cuts_together(index, group) if len(group) > 1 else None
+            # Where one cannot be read, others of the video may be.
+            cuts += together or [self.training_cut(clip) for clip in group]
+        return cuts
+
+    def _cuts_together(self, index: int, clips: Sequence[Clip]) -> list[Cut] | None:
+        """What is read for clips of one video and grid; None if any of it cannot be."""
+        excerpts = [training_excerpt(clip, self._sampling) for clip in clips]
+
+        def read():
+            with self._opened(index, excerpts[0].detail) as video:
+                indices = [excerpt.indices(video.num_frames) for excerpt in excerpts]
+                sides = [excerpt.short_side for excerpt in excerpts]
+                labels = [video.label(int(own[0]), int(own[-1])) for own in indices]
+                frames = video.read_together(list(zip(indices, sides, strict=True)))
+                return list(zip(frames, labels, strict=True))
+
+        path = self._path(index)
+        if self._kept is not None or index in self._too_slow:
+            return None
+        try:
+            found = patiently(path, lambda: self._in_time(index, path, read))
+        except DecodeError:
+            # Counted when it is read for each clip alone.
+            return None
+        self._bad_videos.count_clips(len(clips))
+        return [
+            self._found(index, *of, excerpt) for of, excerpt in zip(found, excerpts, strict=True)
+        ]
+
     def training_cut(self, clip: Clip) -> Cut:
         """What is read for a training clip, of another video where its own is unreadable."""
         excerpt = training_excerpt(clip, self._sampling)
@@ -266,7 +304,9 @@ class ClipReader:
         found = self._read(index, excerpt)
         if found is None:
             return None
-        frames, label = found
+        return self._found(index, *found, excerpt)
+
+    def _found(self, index: int, frames: Sequence[np.ndarray], label: Any, excerpt: Excerpt) -> Cut:
         window = excerpt.window(*frames[0].shape[:2])
         label = np.asarray(self._task.encode(label), self._task.label_dtype)
         return Cut(frames, window, label, index)

@@ -72,11 +72,11 @@ def resample(
     # What is augmented is normalized afterwards.
     taken = dataclasses.replace(as_they_are, subtract_clip_mean=False) if augment else sampling
 
-    first_position = schedule.clips_before(start_step)
+    first_position, repeats = schedule.clips_before(start_step), sampling.repeats
 
     def load(values, video, *others):
         clip = Clip.unpacked(values)
-        video = _checked(video, clip.position % schedule.num_clips)
+        video = _checked(video, clip.position % schedule.num_clips // repeats)
         if video.dtype.is_floating:
             video = _warned_of_colours(video, clip.position == first_position)
         num_frames = tf.shape(video, tf.int64)[0]
@@ -84,8 +84,12 @@ def resample(
         return values, random_clip(video, indices, clip, taken), *others
 
     def transform(videos: tf.data.Dataset) -> tf.data.Dataset:
-        _check_decoded_videos(videos, schedule)
-        stream = videos.repeat().skip(first_position % schedule.num_clips)
+        _check_decoded_videos(videos, schedule, repeats)
+        stream = videos.repeat().skip(first_position % schedule.num_clips // repeats)
+        if repeats > 1:
+            stream = stream.flat_map(
+                lambda *video: tf.data.Dataset.from_tensors(video).repeat(repeats)
+            )
         if share.total > 1:
             stream = _own_videos(stream, schedule, start_step, share)
         resampled = tf.data.Dataset.zip((clips, stream)).map(
@@ -126,7 +130,9 @@ def _own_videos(
     return stream.filter(lambda is_own, _: is_own).map(lambda _, video: video)
 
 
-def _check_decoded_videos(videos: tf.data.Dataset, schedule: MultigridSchedule) -> None:
+def _check_decoded_videos(
+    videos: tf.data.Dataset, schedule: MultigridSchedule, repeats: int
+) -> None:
     spec = videos.element_spec
     is_known = isinstance(spec, tuple) and len(spec) in (2, 3)
     shape = getattr(spec[0], "shape", None) if is_known else None
@@ -152,7 +158,7 @@ def _check_decoded_videos(videos: tf.data.Dataset, schedule: MultigridSchedule) 
         )
     num_videos = int(videos.cardinality())
     if num_videos >= 0:
-        check_num_videos(num_videos, schedule)
+        check_num_videos(num_videos, schedule, repeats)
 
 
 def _checked(video: tf.Tensor, number: tf.Tensor) -> tf.Tensor:

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from keras_multigrid import monitor
 from keras_multigrid.checks import check_integer
+from keras_multigrid.data.class_balance import ClassBalance
 from keras_multigrid.data.clips.clip import Clip
 from keras_multigrid.data.clips.draws import draws_at, uniform_at, video_indices
 from keras_multigrid.data.clips.sampling import (
@@ -45,10 +46,12 @@ def training_stream(
     start_step: int,
     share: Share,
     augment: Callable | None = None,
+    balance: ClassBalance | None = None,
 ) -> tf.data.Dataset:
     """An infinite data set with one batch per step and device, of the step's grid.
 
-    Arguments and result: same as for `Input.training`. `share` names the devices.
+    Arguments and result: same as for `Input.training`. `share` names the devices; `balance` says
+    how often classes are drawn, None takes every video once an epoch.
     """
     numbers = BatchNumbers(
         first=start_step * share.count,
@@ -62,7 +65,7 @@ def training_stream(
             clips, labels = augmented(augment, schedule.base, seed, colours, labels, values)
         return normalized(clips, sampling), labels
 
-    drawn_of = _draws(schedule, sampling, seed=seed, share=share)
+    drawn_of = _draws(schedule, sampling, seed=seed, share=share, balance=balance)
     stream = without_autograph(reader.training)(drawn_of, bucketed, numbers)
     # An augmentation of the user's may need AutoGraph.
     finish = finished if augment else without_autograph(finished)
@@ -143,19 +146,35 @@ def drawn_clips(
     seed: int,
     start_step: int,
     share: Share = Share(),
+    balance: ClassBalance | None = None,
 ) -> tf.data.Dataset:
     """The packed `Clip`s of a worker from a step on, without end: int64 (fields,) each."""
-    drawn_of = _draws(schedule, sampling, seed=seed, share=share)
+    drawn_of = _draws(schedule, sampling, seed=seed, share=share, balance=balance)
     return tf.data.Dataset.range(start_step * share.count, _NO_END).flat_map(drawn_of)
 
 
 def _draws(
-    schedule: MultigridSchedule, sampling: ClipSampling, *, seed: int, share: Share
+    schedule: MultigridSchedule,
+    sampling: ClipSampling,
+    *,
+    seed: int,
+    share: Share,
+    balance: ClassBalance | None,
 ) -> Callable[[tf.Tensor], tf.data.Dataset]:
     """A function from the number of one of a worker's own batches to its packed `Clip`s."""
     check_integer("seed", seed, least=0, most=2**32 - 1)
     batch_of = batches(schedule, share)
+    _check_repeats(sampling.repeats, schedule, share)
     shortest, _ = sampling.scales(schedule.base.crop_size)
+
+    repeats = sampling.repeats
+
+    def videos_at(positions):
+        # Neighbouring positions, of one batch and device, share a video.
+        places = positions // repeats
+        if balance is None:
+            return video_indices(places, schedule.num_clips // repeats, seed)
+        return balance.video_indices(places, seed)
 
     def drawn_of(number: tf.Tensor) -> tf.data.Dataset:
         positions, size, num_frames, crop_size = batch_of(number)
@@ -164,7 +183,7 @@ def _draws(
         frames = {"num_frames": num_frames, "base_frames": schedule.base.num_frames}
         scale, region = choose_region(scale, sampling, **crops)
         clips = Clip(
-            video=video_indices(positions, schedule.num_clips, seed),
+            video=videos_at(positions),
             batch=number,
             batch_size=size,
             num_frames=num_frames,
@@ -224,14 +243,35 @@ def measured(batches: tf.data.Dataset, start_step: int, share: Share) -> tf.data
     return reported
 
 
-def check_num_videos(num_videos: int, schedule: MultigridSchedule) -> None:
-    """Refuse a schedule that was made for another number of videos."""
-    if num_videos != schedule.num_clips:
+def check_num_videos(num_videos: int, schedule: MultigridSchedule, repeats: int = 1) -> None:
+    """Refuse a schedule that was made for another number of videos, or of clips of each."""
+    if num_videos * repeats == schedule.num_clips:
+        return
+    if repeats == 1:
         raise ValueError(
             "The schedule must be made for the number of training videos. "
             f"Received: {num_videos} videos, schedule.num_clips={schedule.num_clips}. "
             f"Set MultigridSchedule.num_clips = {num_videos} (NUM_CLIPS in gin files)."
         )
+    raise ValueError(
+        "The schedule must be made for the number of training videos times `repeats`, the clips of "
+        f"an epoch. Received: {num_videos} videos, repeats={repeats}, "
+        f"schedule.num_clips={schedule.num_clips}. Set MultigridSchedule.num_clips = "
+        f"{num_videos * repeats} (NUM_CLIPS in gin files); to train for as many clips as without "
+        f"repeats, divide its epochs by {repeats}."
+    )
+
+
+def _check_repeats(repeats: int, schedule: MultigridSchedule, share: Share) -> None:
+    """Refuse grids in which the clips of one video would not come to one device."""
+    for grid in schedule.grids:
+        if grid.batch_size // share.total % repeats:
+            raise ValueError(
+                f"Each device's part of a batch must be a multiple of `repeats`. Received: "
+                f"repeats={repeats}, {grid} over {share.total} devices. Use a batch_size of the "
+                f"base grid that is a multiple of {repeats * share.total}, or another "
+                "ClipSampling.repeats."
+            )
 
 
 def _normalized(batches, reader: ClipReader, sampling: ClipSampling) -> tf.data.Dataset:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_multigrid import files
 from keras_multigrid.models.precision import dtype_policy
 from keras_multigrid.models.weights import inflate_weights, load_published_weights
+from keras_multigrid.runs import class_weighting
 from keras_multigrid.runs.frozen import freeze
 from keras_multigrid.runs.settings import Model, Optimization
 from keras_multigrid.schedule import MultigridSchedule
@@ -53,7 +54,7 @@ def compiled_network(
         )
     network = make_network(model, task)
     optimizer = optimization.optimizer(learning_rate=optimization.learning_rate(schedule))
-    loss = task.loss() if optimization.loss is None else optimization.loss
+    loss = class_weighting.loss(optimization, task)
     metrics = task.metrics() if optimization.metrics is None else list(optimization.metrics)
     # XLA compiles each grid anew. TensorFlow is faster without; JAX would run single operations.
     is_compiled = keras.backend.backend() == "jax"

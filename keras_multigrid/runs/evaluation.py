@@ -34,7 +34,8 @@ class Evaluation:
     """Results of a test.
 
     Args:
-        metrics: "top1" and "top5" (shares of the videos), or "mAP" of videos with several classes.
+        metrics: "top1" and "top5" (shares of the videos) and "balanced_accuracy" (mean over classes
+            of "top1"), or "mAP" of videos with several classes.
         per_class: for each class its name, number of videos, and "top1" or "average_precision".
         num_videos: videos that count, each once.
         views: clips that the network saw.

@@ -9,7 +9,9 @@ import tensorflow as tf
 
 from keras_multigrid import distribute, files
 from keras_multigrid.checks import check_choice
+from keras_multigrid.class_weights import Rule, check_rule
 from keras_multigrid.data.bad_videos import BadVideos
+from keras_multigrid.data.class_balance import check_balance
 from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.clips.views import Views
 from keras_multigrid.data.input import Input
@@ -29,6 +31,7 @@ class Data:
         sampling: how clips are taken from them.
         keep_decoded: keep decoded videos in memory.
         augment: changes each training batch, same as for `Input`.
+        balance: how often classes are drawn, same as for `Input`: "inverse" draws all as often.
         workers: clips read at a time; None takes the number of cores.
         service: address of an input service that reads the clips, grpc://HOST:PORT
             (tools/serve_data.py); the videos must be records.
@@ -39,9 +42,13 @@ class Data:
     sampling: ClipSampling = dataclasses.field(default_factory=ClipSampling)
     keep_decoded: bool = False
     augment: Callable | None = None
+    balance: str | Rule | None = None
     workers: int | None = None
     service: str | None = None
     max_bad_share: float = 0.05
+
+    def __post_init__(self):
+        check_balance(self.balance, self.videos.task)
 
     def source(self, bad_videos: BadVideos) -> Input:
         """The streams of batches."""
@@ -51,6 +58,7 @@ class Data:
             bad_videos=bad_videos,
             keep_decoded=self.keep_decoded,
             augment=self.augment,
+            balance=self.balance,
             workers=self.workers,
             service=self.service,
         )
@@ -105,7 +113,12 @@ class Optimization:
             validations and `model.keras` have the averaged weights, which need `precise_batches`.
         loss: in any form that `Model.compile` takes; None takes that of the task.
         metrics: in any form that `Model.compile` takes; None takes those of the task.
-        class_weight: class to the weight of its clips in the loss, for one class per video.
+        class_weight: weights of the classes in the loss: of clips, for videos with one class each;
+            of classes that are there, for videos with several (`ClassWeightedCrossentropy`). A rule
+            weighs them by the training videos of each: "inverse", "inverse_square_root",
+            "effective_number", or a function, same as for `class_weights`. A mapping gives the
+            weights themselves, those left out being 1. Against rare classes, use this or
+            `Data.balance`, not both.
         precise_batches: batches of the base grid over which the statistics of batch normalization
             are computed anew before each validation (precise BN); published recipes take 200. 0
             uses moving averages.
@@ -116,8 +129,12 @@ class Optimization:
     optimizer: Callable[..., keras.optimizers.Optimizer]
     loss: Any = None
     metrics: Sequence[Any] | None = None
-    class_weight: Mapping[int, float] | None = None
+    class_weight: Mapping[int, float] | str | Rule | None = None
     precise_batches: int = 0
+
+    def __post_init__(self):
+        if not isinstance(self.class_weight, Mapping):
+            check_rule("class_weight", self.class_weight)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

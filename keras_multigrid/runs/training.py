@@ -8,6 +8,7 @@ import textwrap
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -26,11 +27,12 @@ from keras_multigrid.callbacks.lease import Lease
 from keras_multigrid.callbacks.lookup import inner_optimizer, steps_trained
 from keras_multigrid.data.bad_videos import BadVideos, TooManyBadVideosError
 from keras_multigrid.data.check.set_report import checked_report
+from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.input import Input
 from keras_multigrid.data.records.serving import check_address
 from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.monitor import StreamMonitor
-from keras_multigrid.runs import run_folder
+from keras_multigrid.runs import class_weighting, run_folder
 from keras_multigrid.runs.building import compiled_network, load_initial_weights
 from keras_multigrid.runs.curve import Curve
 from keras_multigrid.runs.frozen import parameters_in_words
@@ -67,6 +69,7 @@ def train(settings: Settings) -> Report | None:
         WorkerLostError: if another worker is lost.
     """
     _check_addresses(settings)
+    optimization = class_weighting.in_numbers(settings.optimization, settings.data.videos)
     strategy = settings.hardware.strategy()
     distribute.check_backend(strategy)
     keras.utils.set_random_seed(settings.seed)
@@ -75,13 +78,12 @@ def train(settings: Settings) -> Report | None:
     )
     with strategy.scope():
         network = distribute.prepare(
-            compiled_network(
-                settings.model, settings.optimization, settings.data.videos.task, schedule
-            )
+            compiled_network(settings.model, optimization, settings.data.videos.task, schedule)
         )
     if inner_optimizer(network).use_ema:
         check_averages(network, has_statistics=settings.optimization.precise_batches > 0)
     checkpoint = _make_checkpoint(settings, network)
+    settings = dataclasses.replace(settings, optimization=optimization)
     run_folder.refuse_earlier_version(settings.run_dir)
     with contextlib.ExitStack() as stack:
         # Of several workers one writes.
@@ -222,6 +224,7 @@ class _Run:
 
     def _training(self, source: Input):
         class_weight = self.settings.optimization.class_weight
+        task = source.videos.task
 
         def make(context):
             batches = source.training(
@@ -230,7 +233,7 @@ class _Run:
                 start_step=self.start_step,
                 input_context=context,
             )
-            return batches if class_weight is None else _weighted(batches, class_weight)
+            return class_weighting.weighted(batches, class_weight, task)
 
         return distribute.batches(self.strategy, make)
 
@@ -304,7 +307,7 @@ def _make_checkpoint(settings: Settings, network: keras.Model) -> MultigridCheck
             "training_videos": _fingerprint(data.videos.train),
             "validation_videos": _fingerprint(data.videos.validation),
             "model": network.get_config(),
-            "sampling": dataclasses.asdict(data.sampling),
+            "sampling": _sampling(data.sampling),
             "validations": settings.logging.validations,
             "precise_batches": settings.optimization.precise_batches,
             **_named_settings(settings),
@@ -314,10 +317,19 @@ def _make_checkpoint(settings: Settings, network: keras.Model) -> MultigridCheck
     )
 
 
+def _sampling(sampling: ClipSampling) -> dict[str, Any]:
+    """Its settings, without those at their default that earlier versions did not have."""
+    values = dataclasses.asdict(sampling)
+    if sampling.repeats == 1:
+        del values["repeats"]
+    return values
+
+
 def _named_settings(settings: Settings) -> dict[str, str]:
     """Names of the functions and objects that a run was given; nothing for defaults."""
     given = {
         "augment": settings.data.augment,
+        "balance": settings.data.balance,
         "loss": settings.optimization.loss,
         "class_weight": settings.optimization.class_weight,
     }
@@ -353,22 +365,6 @@ def _validate(network, validation, callbacks, checkpoint: MultigridCheckpoint) -
     results = network.evaluate(validation, callbacks=callbacks, return_dict=True)
     callbacks.on_epoch_end(epoch, {**logs, **{f"val_{k}": v for k, v in results.items()}})
     callbacks.on_train_end()
-
-
-def _weighted(batches: tf.data.Dataset, class_weight: Mapping[int, float]) -> tf.data.Dataset:
-    """(clips, labels, weights), the weight of each clip by its class."""
-    if len(batches.element_spec[1].shape) != 1:
-        raise ValueError(
-            "`class_weight` is for videos with one class each. Received: labels of shape "
-            f"{batches.element_spec[1].shape}. Use a weighted `loss` instead."
-        )
-    table = [class_weight.get(number, 1.0) for number in range(max(class_weight) + 1)]
-
-    def weighted(clips, labels):
-        known = tf.minimum(tf.cast(labels, tf.int32), len(table))
-        return clips, labels, tf.gather(tf.constant([*table, 1.0]), known)
-
-    return batches.map(weighted)
 
 
 def _fingerprint(videos: Sequence[VideoRecord]) -> str:

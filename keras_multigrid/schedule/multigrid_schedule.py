@@ -27,7 +27,8 @@ class MultigridSchedule(ScheduleSettings):
 
     Args:
         base: the baseline's grid, which the schedule ends with.
-        num_clips: videos in the training set; an epoch takes one clip of each.
+        num_clips: videos in the training set; an epoch takes one clip of each. With
+            `ClipSampling.repeats`, that many times the videos.
         epochs: the baseline's length, in epochs.
         boundaries: epochs at which the baseline cuts its learning rate. Each stage before the last
             boundary runs once through the long cycle; what follows is fine-tuning at the base grid

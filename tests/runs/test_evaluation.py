@@ -45,7 +45,8 @@ def evaluate(videos, run_dir, *, multi_label=False, **settings):
 def test_evaluation_of_one_class_each(videos, tmp_path):
     result = evaluate(videos, tmp_path / "run")
     # All are darker than half: class 1 has the largest score, and is the label of the third.
-    assert result.metrics == {"top1": pytest.approx(1 / 3), "top5": 1.0}
+    third = pytest.approx(1 / 3)
+    assert result.metrics == {"top1": third, "top5": 1.0, "balanced_accuracy": third}
     assert [row["num_videos"] for row in result.per_class] == [1, 1, 1]
     assert [row["top1"] for row in result.per_class] == [0.0, 1.0, 0.0]
     assert (result.num_videos, result.views, len(result.bad_videos)) == (3, 6, 1)

@@ -16,6 +16,11 @@ _MOST_RECORDED = 20_000
 _MOST_TRIED = 20
 # Classes and paths that a line lists.
 _SHOWN = 5
+# Classes in a histogram, the largest and the smallest ones; and characters of its longest bar.
+_MOST_ROWS = 40
+_BAR = 40
+# Times as many videos in the largest class as in the smallest, from which on they are unbalanced.
+_UNBALANCED = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +30,8 @@ class SetReport:
     Args:
         lines: its numbers, what was left out or assumed when it was read, and what is odd.
         faults: why no model can learn from it; empty: one can.
+        histogram: a table of the videos of each class, the largest class first; empty where they
+            are not counted.
 
     Example:
 
@@ -35,6 +42,7 @@ class SetReport:
 
     lines: tuple[str, ...]
     faults: tuple[str, ...]
+    histogram: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, videos: VideoSet) -> "SetReport":
@@ -51,14 +59,18 @@ class SetReport:
                 f"there is one class, '{videos.class_names[0]}': each video would be right. Add "
                 "videos of another class"
             )
+        histogram = []
         if _is_counted(videos):
             counts = [_counts(part, videos.task) for part in (train, validation)]
             lines += _class_lines(*counts, videos.class_names)
+            histogram = _histogram(*counts, videos.class_names)
+            if is_single:
+                lines += _balance_lines(counts[0])
             if is_single and len(counts[0]) == 1 and videos.num_classes > 1:
                 (label,) = counts[0]
                 faults.append(f"all training videos are of one class, {_name(label, videos)}")
         lines += [f"{note[0].upper()}{note[1:]}." for note in videos.notes]
-        return cls(lines=tuple(lines), faults=tuple(faults))
+        return cls(lines=tuple(lines), faults=tuple(faults), histogram=tuple(histogram))
 
     def __str__(self) -> str:
         return "\n".join([*self.lines, *(f"No model can be trained: {f}." for f in self.faults)])
@@ -160,6 +172,39 @@ def _class_lines(
         lacking = [label for label in labels if others[label] and not ours[label]]
         if lacking:
             lines.append(f"Classes without a {name} video: {_listed(lacking, class_names)}.")
+    return lines
+
+
+def _balance_lines(train: Mapping[int, int]) -> list[str]:
+    times = max(train.values(), default=0) / min(train.values(), default=1)
+    if times < _UNBALANCED:
+        return []
+    return [
+        f"The largest class has {times:,.0f} times the training videos of the smallest. To have "
+        "rare classes learned as well: runs.Data.balance = 'inverse', or class weights."
+    ]
+
+
+def _histogram(
+    train: Mapping[int, int], validation: Mapping[int, int], class_names: Sequence[str]
+) -> list[str]:
+    """A line for each class: name, training and validation videos, a bar for the former."""
+    labels = sorted(train.keys() | validation.keys() | set(range(len(class_names))))
+    labels.sort(key=lambda label: -train[label])
+    if not any(train.values()):
+        return []
+    rows = [(_quoted(n, class_names), train[n], validation[n]) for n in labels]
+    left_out = len(rows) - _MOST_ROWS
+    width = max(len("class"), *(len(name) for name, _, _ in rows))
+    lines = [f"{'class':<{width}}  training  validation"]
+    for number, (name, count, validated) in enumerate(rows):
+        if left_out > 0 and _MOST_ROWS // 2 <= number < _MOST_ROWS // 2 + left_out:
+            if number == _MOST_ROWS // 2:
+                lines.append(f"... {left_out:,} others")
+            continue
+        # A class with one video is seen, too.
+        bar = "#" * -(-count * _BAR // rows[0][1])
+        lines.append(f"{name:<{width}}  {count:>8,}  {validated:>10,}  {bar}".rstrip())
     return lines
 
 

@@ -50,13 +50,28 @@ def video_indices(positions: tf.Tensor, num_videos: int, seed: int) -> tf.Tensor
     Each epoch, `num_videos` positions, takes every video once in an order of its own.
     """
     epochs = positions // num_videos
-    # Shuffle indices, not clips: a buffer of clips would not fit, and would be state. The raw
-    # operation, as tf.random.experimental.index_shuffle mistakes the axis of several seeds; the
-    # large first number is the one it adds: small numbers alone give similar orders.
-    first, seeds = (tf.fill(tf.shape(epochs), tf.constant(n, tf.int64)) for n in (498247692, seed))
+    # Shuffle indices, not clips: a buffer of clips would not fit, and would be state. The large
+    # first number is the one that tf.random.experimental.index_shuffle adds: small numbers alone
+    # give similar orders.
+    return shuffled(positions % num_videos, num_videos, (498_247_692, seed, epochs))
+
+
+def shuffled(indices: tf.Tensor, counts, seeds) -> tf.Tensor:
+    """Where indices go when each of 0, 1, ..., counts - 1 takes the place of another.
+
+    Args:
+        indices: int64 (n,), each below its count.
+        counts: an integer, or int64 (n,).
+        seeds: three numbers that name the order: integers, or int64 (n,). Their last 32 bits count.
+
+    Returns:
+        int64 (n,).
+    """
+    seeds = [tf.broadcast_to(tf.cast(seed, tf.int64), tf.shape(indices)) for seed in seeds]
+    # The raw operation, as tf.random.experimental.index_shuffle mistakes the axis of several seeds.
     return tf.raw_ops.RandomIndexShuffle(
-        index=positions % num_videos,
-        seed=tf.stack([first, seeds, epochs], axis=1),
-        max_index=tf.constant(num_videos - 1, tf.int64),
+        index=indices,
+        seed=tf.stack(seeds, axis=1),
+        max_index=tf.cast(counts, tf.int64) - 1,
         rounds=4,
     )

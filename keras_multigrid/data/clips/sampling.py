@@ -48,6 +48,11 @@ class ClipSampling:
         subtract_clip_mean: subtract each clip's mean picture, which leaves what moves. For still
             cameras and sets too small to learn to ignore the background.
         still: repeat one frame instead of a clip, as a control for what looks alone give away.
+        repeats: clips of each training video that come one after the other, each with random
+            numbers of its own. A video file is decoded once for all of them, for when reading is
+            the limit. An epoch then has as many clips of each video, all of which
+            `MultigridSchedule.num_clips` counts, and each device's part of a batch must be a
+            multiple of it.
 
     Raises:
         ValueError: if a size is not positive or the scales are not in order.
@@ -69,10 +74,11 @@ class ClipSampling:
     std: float = 0.225
     subtract_clip_mean: bool = False
     still: bool = False
+    repeats: int = 1
 
     def __post_init__(self):
         check_positive("std", self.std)
-        for name in ("stride", "min_scale", "max_scale"):
+        for name in ("stride", "min_scale", "max_scale", "repeats"):
             if getattr(self, name) is not None:
                 check_integer(name, getattr(self, name))
         if None not in (self.min_scale, self.max_scale) and self.min_scale > self.max_scale:

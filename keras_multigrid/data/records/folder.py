@@ -23,11 +23,12 @@ from keras_multigrid.data.records.format import (
     RecordFormat,
     Shard,
     label_of_json,
+    labels_name,
     read_manifest,
     shard_files,
     shard_name,
 )
-from keras_multigrid.data.records.index import Entry, index_content
+from keras_multigrid.data.records.index import Entry, index_content, labels_content
 from keras_multigrid.data.videos.video import Span, VideoRecord, VideoSet
 
 # What the folder was begun with: settings, and a digest of the videos.
@@ -206,6 +207,8 @@ class RecordFolder:
                     f"with the videos there? The first: {reason} Mend it, and prepare them again "
                     "after `forget_bad` (tools/prepare.py --retry_bad)."
                 )
+        if not self.multi_label:
+            self._write_labels(finished)
         manifest = Manifest(
             form=self.form,
             class_names=self.class_names,
@@ -215,6 +218,13 @@ class RecordFolder:
         self.write(MANIFEST, manifest.to_json().encode())
         files.remove(self.path(LIST))
         return manifest
+
+    def _write_labels(self, finished: Mapping[str, Names]) -> None:
+        """Write the labels of each part in one file: the names of all shards take long to read."""
+        for part in self.num_videos:
+            names = [finished[place.name] for place in self.shards if place.part == part]
+            labels = [label for of_shard in names for _, label in of_shard.videos]
+            self.write(labels_name(part), labels_content(labels))
 
     def appearing(self, name: str) -> contextlib.AbstractContextManager[str]:
         """`files.appearing` for a file of the folder, by its name below the root."""

@@ -6,6 +6,7 @@
       128/train-00003-of-00010.tfrecord    the same frames, smaller
       train-00003-of-00010.index           where the records of each of its videos begin
       train-00003-of-00010.json            names and labels of its videos
+      train.labels                         labels of all videos, where each has one class
 
 A record is a SequenceExample in the layout of TF-Vision and DMVR: its frames, one JPEG each, are
 the feature list `image/encoded`, its classes `clip/label/index`. Long videos are cut into several
@@ -106,6 +107,11 @@ def shard_files(form: RecordFormat, name: str) -> tuple[str, ...]:
         f"{name}.index",
         f"{name}.json",
     )
+
+
+def labels_name(part: str) -> str:
+    """Name of the file of a part's labels: train.labels."""
+    return f"{part}.labels"
 
 
 def write_video(

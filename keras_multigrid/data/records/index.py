@@ -52,6 +52,20 @@ def index_content(entries: Sequence[Entry]) -> bytes:
     return np.concatenate([places, *rows]).astype("<i8").tobytes()
 
 
+def labels_content(labels: Sequence[int]) -> bytes:
+    """The labels file of a part: int32 numbers, little-endian, and the SHA-256 of them."""
+    content = np.asarray(labels, "<i4").tobytes()
+    return content + hashlib.sha256(content).digest()
+
+
+def labels_of(content: bytes, count: int) -> np.ndarray | None:
+    """The labels of a file that `labels_content` made, int32 (count,); None if it is not whole."""
+    numbers, digest = content[: 4 * count], content[4 * count :]
+    if hashlib.sha256(numbers).digest() != digest:
+        return None
+    return np.frombuffer(numbers, "<i4")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedFile:
     """A file of the records, and what the manifest says about it.

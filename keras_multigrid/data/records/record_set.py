@@ -20,10 +20,11 @@ from keras_multigrid.data.records.format import (
     RECORD_OVERHEAD,
     Manifest,
     Names,
+    labels_name,
     read_manifest,
     shard_name,
 )
-from keras_multigrid.data.records.index import ListedFile, Placed
+from keras_multigrid.data.records.index import ListedFile, Placed, labels_of
 from keras_multigrid.data.videos.open_video import DecodeError
 from keras_multigrid.data.videos.pictures import Pictures
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
@@ -115,6 +116,33 @@ class RecordedVideos(Sequence[VideoRecord]):
             raise file.damaged(f"it has no video {row}")
         path, label = names[row]
         return RecordedVideo(path=path, label=label, videos=self, shard=shard, row=row)
+
+    @functools.cached_property
+    def labels(self) -> np.ndarray | list[int | tuple[int, ...]]:
+        """The label of each video.
+
+        Where each has one class, int32 (videos,) from one file. Several classes, and records of
+        earlier versions, which lack that file, take the names of all shards.
+
+        Raises:
+            DecodeError: a names file is not as it was written.
+            OSError: a file cannot be read.
+        """
+        content = files.read(f"{self.root}/{labels_name(self.part)}")
+        labels = None if content is None else labels_of(content, len(self))
+        if labels is not None:
+            return labels
+        # Reading remote ones is mostly waiting.
+        with ThreadPoolExecutor(16) as threads:
+            found = threads.map(self._labels_of, range(self.num_shards))
+            return [label for labels in found for label in labels]
+
+    def _labels_of(self, shard: int) -> list[int | tuple[int, ...]]:
+        file = self.file(shard, "json")
+        names = _names(file)
+        if len(names) != self.starts[shard + 1] - self.starts[shard]:
+            raise file.damaged("it has another number of videos than the manifest says")
+        return [label for _, label in names]
 
     def placed(self, shard: int, row: int) -> Placed:
         """Where the records of a video are, by its place in a shard.

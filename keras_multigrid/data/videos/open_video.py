@@ -58,6 +58,15 @@ class OpenVideo:
         """
         raise NotImplementedError(f"{type(self).__name__} must define `read`.")
 
+    def read_together(
+        self, requests: Sequence[tuple[np.ndarray, int | None]]
+    ) -> list[Sequence[np.ndarray]]:
+        """What `read` returns for each of several (indices, short_side).
+
+        A source whose frames depend on those before them overrides it, to decode each frame once.
+        """
+        return [self.read(indices, short_side) for indices, short_side in requests]
+
     def label(self, first: int, last: int) -> Any:
         """The label of frames `first` to `last`; that of the whole video if no more is known."""
         if not self.frame_labels:

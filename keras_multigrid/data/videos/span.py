@@ -70,6 +70,9 @@ class SpannedVideo(OpenVideo):
     def read(self, indices, short_side=None):
         return self._video.read(indices + self.first, short_side)
 
+    def read_together(self, requests):
+        return self._video.read_together([(i + self.first, side) for i, side in requests])
+
     def frames(self) -> Iterator[tuple[np.ndarray, bytes | None]]:
         return islice(self._video.frames(), self.first, self.first + self.num_frames)
 

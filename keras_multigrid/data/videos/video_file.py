@@ -62,6 +62,12 @@ class VideoFile(OpenVideo):
             raise DecodeError(f"Cannot decode '{self._path}': no frame could be decoded.")
         return in_order(frames, indices, self._path)
 
+    def read_together(self, requests):
+        # Of any size asked for, frames come whole: they are the same for all.
+        union = np.unique(np.concatenate([indices for indices, _ in requests]))
+        images = dict(zip(union.tolist(), self.read(union), strict=True))
+        return [[images[index] for index in indices.tolist()] for indices, _ in requests]
+
     def frames(self) -> Iterator[tuple[np.ndarray, bytes | None]]:
         self._rewind()
         reformatter, count, frame = VideoReformatter(), 0, None

@@ -36,6 +36,29 @@ def test_a_set_in_numbers():
     ]
 
 
+def test_a_histogram_of_the_classes():
+    found = report([0, 2, 2, 2, 2, 1], [0, 1, 1], ("run", "walk", "jump", "climb"))
+    assert found.histogram == (
+        "class  training  validation",
+        "jump          4           0  ########################################",
+        "run           1           1  ##########",
+        "walk          1           2  ##########",
+        "climb         0           0",
+    )
+    # The largest and the smallest of many.
+    names = tuple(map(str, range(100)))
+    labels = [label for label in range(100) for _ in range(label + 1)]
+    many = report(labels, [0], names).histogram
+    assert len(many) == 42
+    assert [line.split()[:2] for line in many[20:23]] == [["80", "81"], ["...", "60"], ["19", "20"]]
+
+
+def test_unbalanced_classes():
+    lines = report([0] * 10 + [1], [0, 1], ("a", "b")).lines
+    assert lines[2].startswith("The largest class has 10 times the training videos of the smallest")
+    assert len(report([0] * 9 + [1], [0, 1], ("a", "b")).lines) == 2
+
+
 def test_notes_of_the_reader_are_told():
     found = report([0, 1], [0, 1], ("a", "b"), notes=("files left out: 3, such as 'a.txt'",))
     assert found.lines[-1] == "Files left out: 3, such as 'a.txt'."
