@@ -25,7 +25,7 @@ CALLBACKS = LEARNING_RATE | FILES | ours("figures", "monitor", "replicas", "sign
 CALLBACKS |= {"h5py", "tensorboard", "PIL", "absl"}
 DATA = {"tensorflow", "numpy", "av", "cv2", "PIL", "absl", "google.protobuf"}
 DATA |= SCHEDULE | FILES | ours("compat", "lazy", "monitor", "task")
-RUNS = CALLBACKS | DATA | ours("callbacks", "data", "distribute", "models")
+RUNS = CALLBACKS | DATA | ours("augmentation", "callbacks", "data", "distribute", "models")
 ALLOWED = {
     "__init__": {"keras_multigrid"},
     "lazy": set(),
@@ -38,10 +38,12 @@ ALLOWED = {
     "compat": KERAS | {"tensorflow"},
     "learning_rate": LEARNING_RATE,
     "optimizers": LEARNING_RATE,
+    "augmentation": LEARNING_RATE,
     "layers": KERAS,
     "models": KERAS | ours("checks", "compat", "layers"),
     "measures": {"numpy"},
-    "task": KERAS | ours("measures"),
+    "task": KERAS | ours("measures", "soft_metrics"),
+    "soft_metrics": {"keras"},
     "figures": LEARNING_RATE | {"matplotlib"},
     "replicas": {"keras"},
     # TensorFlow for remote files alone: checkpoints work on every backend.

@@ -14,6 +14,7 @@ import tensorflow as tf
 from absl import logging
 
 from keras_multigrid import distribute, files, replicas
+from keras_multigrid.augmentation import Augmentation
 from keras_multigrid.callbacks import (
     MultigridCallback,
     MultigridCheckpoint,
@@ -21,6 +22,7 @@ from keras_multigrid.callbacks import (
 )
 from keras_multigrid.callbacks.lease import Lease
 from keras_multigrid.callbacks.lookup import steps_trained
+from keras_multigrid.data.augment_checks import check_pairs
 from keras_multigrid.data.bad_videos import BadVideos, TooManyBadVideosError
 from keras_multigrid.data.check.set_report import checked_report
 from keras_multigrid.data.input import Input
@@ -68,11 +70,11 @@ def train(settings: Settings) -> Report | None:
     schedule = dataclasses.replace(
         settings.optimization.schedule, replicas=strategy.num_replicas_in_sync
     )
+    source = settings.data.source(BadVideos())
+    check_pairs(source.augment, schedule, schedule.replicas)
     with strategy.scope():
         network = distribute.prepare(
-            compiled_network(
-                settings.model, settings.optimization, settings.data.videos.task, schedule
-            )
+            compiled_network(settings.model, settings.optimization, source.task, schedule)
         )
     checkpoint = _make_checkpoint(settings, network)
     run_folder.refuse_earlier_version(settings.run_dir)
@@ -303,7 +305,7 @@ def _named_settings(settings: Settings) -> dict[str, str]:
     }
     return {
         name: str(value)
-        if isinstance(value, (str, dict))
+        if isinstance(value, (str, dict, Augmentation))
         else getattr(value, "__qualname__", type(value).__qualname__)
         for name, value in given.items()
         if value is not None

@@ -1,0 +1,105 @@
+"""Changes of colours, the same for all frames of a clip.
+
+Each function takes clips, (b, t, h, w, 3) in [0, 1], and returns as much. Its other argument is a
+number, or one for each clip, (b, 1, 1, 1, 1).
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+# ITU-R BT.601, as in Pillow's conversion to grey.
+_GREY = np.array([[0.299], [0.587], [0.114]], np.float32)
+
+
+def brightness(clips, factor):
+    """Colours times a factor; 0 is black."""
+    return ops.clip(clips * factor, 0, 1)
+
+
+def contrast(clips, factor):
+    """Differences from the clip's mean grey times a factor; 0 is grey all over."""
+    mean = ops.mean(_grey(clips), axis=(1, 2, 3, 4), keepdims=True)
+    return ops.clip(clips * factor + (mean - mean * factor), 0, 1)
+
+
+def saturation(clips, factor):
+    """Differences from each pixel's grey times a factor; 0 is a black-and-white clip."""
+    grey = _grey(clips)
+    return ops.clip(clips * factor + (grey - grey * factor), 0, 1)
+
+
+def hue(clips, turn):
+    """Hues turned by a part of the circle of colours; 0.5 gives the opposite ones."""
+    hsv = ops.image.rgb_to_hsv(_tall(clips), data_format="channels_last")
+    turned = ops.mod(hsv[..., :1] + ops.reshape(turn, (-1, 1, 1, 1)), 1.0)
+    hsv = ops.concatenate([turned, hsv[..., 1:]], axis=-1)
+    rgb = ops.image.hsv_to_rgb(hsv, data_format="channels_last")
+    return ops.clip(ops.reshape(rgb, ops.shape(clips)), 0, 1)
+
+
+def posterize(clips, bits):
+    """Colours rounded down to this many bits, from 0 to 8; fractions are rounded up."""
+    step = 2.0 ** (8 - ops.ceil(bits))
+    # What is stored as 255ths must not fall below its own value.
+    return ops.floor(ops.round(clips * 255) / step) * step / 255
+
+
+def solarize(clips, threshold):
+    """Colours of at least a threshold inverted; above 1 none are."""
+    return ops.where(clips >= threshold, 1 - clips, clips)
+
+
+def autocontrast(clips, strength):
+    """Each channel stretched until its least value is 0 and its greatest 1.
+
+    `strength` 1 does so in full, 0 leaves clips as they are. A channel of one value stays.
+    """
+    least = ops.min(clips, axis=(1, 2, 3), keepdims=True)
+    extent = ops.max(clips, axis=(1, 2, 3), keepdims=True) - least
+    is_plain = extent < 1 / 255
+    stretched = (clips - least) / ops.where(is_plain, 1.0, extent)
+    return _blended(clips, ops.where(is_plain, clips, stretched), strength)
+
+
+def equalize(clips, strength):
+    """Each channel's values spread so that all are equally frequent.
+
+    `strength` 1 does so in full, 0 leaves clips as they are. For one clip at a time, b = 1: Keras
+    counts values over the whole batch.
+    """
+    layer = keras.layers.Equalization(
+        value_range=(0, 1), data_format="channels_last", dtype="float32"
+    )
+    # The histogram of 255ths: a hair more, as the layer rounds down.
+    spread = layer.transform_images(_tall(clips) + 1e-4, None)
+    return _blended(clips, ops.reshape(spread, ops.shape(clips)), strength)
+
+
+def sharpness(clips, factor):
+    """Differences from the smoothed frame times a factor; 0 is blurred, 2 sharpened.
+
+    Pixels at the border stay, as in Pillow.
+    """
+    shape = ops.shape(clips)
+    frames = ops.reshape(clips, (-1, *shape[2:]))
+    kernel = np.ones((3, 3, 1, 1), np.float32)
+    kernel[1, 1] = 5
+    kernel = np.tile(kernel / 13, (1, 1, 3, 1))
+    inner = ops.depthwise_conv(frames, kernel, padding="valid", data_format="channels_last")
+    difference = ops.pad(frames[:, 1:-1, 1:-1] - inner, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    return ops.clip(clips + ops.reshape(difference, shape) * (factor - 1), 0, 1)
+
+
+def _blended(clips, changed, strength):
+    return ops.clip(clips + (changed - clips) * strength, 0, 1)
+
+
+def _grey(clips):
+    return ops.matmul(clips, _GREY)
+
+
+def _tall(clips):
+    """All frames of a clip as one high picture: (b, t * h, w, 3)."""
+    batch, frames, height, width, channels = ops.shape(clips)
+    return ops.reshape(clips, (batch, frames * height, width, channels))
