@@ -81,20 +81,19 @@ class RandAugment(Augmentation):
 
     def __call__(self, clips, labels, numbers, work):
         strength = ops.cast(work, "float32")
-        names = list(OPERATIONS)
+        operations = list(OPERATIONS.values())
 
         def changed(clip_and_numbers):
             clip, own = clip_and_numbers
-            clips = clip[None]
-            # One clip at a time: what was not chosen is not computed.
-            for number in range(self.num_ops):
-                choice, sign = own[2 * number], own[2 * number + 1]
-                amount = ops.where(sign < 0.5, -1.0, 1.0) * self.magnitude / 30 * strength
-                clips = ops.switch(
-                    ops.cast(choice * len(names), "int32"),
-                    [OPERATIONS[name] for name in names],
-                    *(clips, amount, strength),
-                )
-            return clips[0]
 
+            def with_one_more(number, clips):
+                choice, sign = ops.take(own, 2 * number), ops.take(own, 2 * number + 1)
+                amount = ops.where(sign < 0.5, -1.0, 1.0) * self.magnitude / 30 * strength
+                index = ops.cast(choice * len(operations), "int32")
+                return ops.switch(index, operations, clips, amount, strength)
+
+            # A loop of the graph, as each operation would be traced again for each turn of it.
+            return ops.fori_loop(0, self.num_ops, with_one_more, clip[None])[0]
+
+        # One clip at a time: what was not chosen is not computed.
         return ops.map(changed, (clips, numbers)), labels

@@ -158,11 +158,11 @@ def _shown(
 
 
 def _label_in_words(task: Task, label: np.ndarray) -> str:
-    """The names of a clip's classes, with the share of each in a mixed label."""
+    """The names of a clip's classes; of mixed labels those that matter, with their shares."""
     if getattr(task, "soft", False):
-        shares = [f"{task.class_names[k]} {label[k]:.0%}" for k in np.argsort(-label)]
-        text = ", ".join(share for share in shares if not share.endswith(" 0%"))
-        return text.replace(" 100%", "") or "no class"
+        order = [k for k in np.argsort(-label, kind="stable") if label[k] >= _SHOWN_SHARE]
+        shares = [f"{task.class_names[k]} {label[k]:.0%}" for k in order]
+        return ", ".join(shares).replace(" 100%", "") or "no class"
     return ", ".join(task.names(task.decode(label))) or "no class"
 
 
@@ -274,6 +274,8 @@ def _data_uri(pictures: Sequence[np.ndarray]) -> str:
 
 # Whole frames on the page are at most this high, in pixels.
 _REGION_HEIGHT = 160
+# Of a mixed label, smaller shares are not named: smoothing gives every class one.
+_SHOWN_SHARE = 0.05
 # Frames of a strip on the page.
 _PAGE_FRAMES = 16
 _MILLISECONDS = 150
