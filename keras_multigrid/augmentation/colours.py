@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_multigrid.augmentation.augmentation import select
+
 # ITU-R BT.601, as in Pillow's conversion to grey.
 _GREY = np.array([[0.299], [0.587], [0.114]], np.float32)
 
@@ -29,6 +31,20 @@ def saturation(clips, factor):
     return ops.clip(clips * factor + (grey - grey * factor), 0, 1)
 
 
+def jitter(clips, brightness, contrast, saturation):
+    """The three in this order in one pass over the pixels: colours beyond [0, 1] are cut off once.
+
+    Factors are (b, 1, 1) each.
+    """
+    grey = ops.mean(_grey(clips), axis=(1, 2, 3))[..., None]
+    # saturation * x + (1 - saturation) * grey of x, as a matrix that x is multiplied by.
+    matrix = saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * np.tile(_GREY, 3)
+    pixels = ops.reshape(clips, (ops.shape(clips)[0], -1, 3))
+    changed = ops.matmul(pixels, matrix * (brightness * contrast))
+    changed = ops.clip(changed + (1 - contrast) * brightness * grey, 0, 1)
+    return ops.reshape(changed, ops.shape(clips))
+
+
 def hue(clips, turn):
     """Hues turned by a part of the circle of colours; 0.5 gives the opposite ones."""
     hsv = ops.image.rgb_to_hsv(_tall(clips), data_format="channels_last")
@@ -47,7 +63,7 @@ def posterize(clips, bits):
 
 def solarize(clips, threshold):
     """Colours of at least a threshold inverted; above 1 none are."""
-    return ops.where(clips >= threshold, 1 - clips, clips)
+    return select(clips >= threshold, 1 - clips, clips)
 
 
 def autocontrast(clips, strength):

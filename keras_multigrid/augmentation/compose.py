@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_multigrid.augmentation.augmentation import Augmentation, per_clip
+from keras_multigrid.augmentation.augmentation import Augmentation, per_clip, select
 from keras_multigrid.checks import check_not_negative
 
 
@@ -141,7 +141,7 @@ class OneOf(_Several):
         for index, (augment, own) in enumerate(self._with_numbers(numbers[:, 1:])):
             is_chosen = ops.equal(ops.floor(choice * count), index)
             its_clips, its_labels = augment(clips, labels, own, work)
-            chosen_clips = ops.where(per_clip(is_chosen), its_clips, chosen_clips)
+            chosen_clips = select(per_clip(is_chosen), its_clips, chosen_clips)
             shape = (-1, *[1] * (len(labels.shape) - 1))
             chosen_labels = ops.where(ops.reshape(is_chosen, shape), its_labels, chosen_labels)
         return chosen_clips, chosen_labels

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
-from keras_multigrid.augmentation.augmentation import Augmentation, per_clip
+from keras_multigrid.augmentation.augmentation import Augmentation, per_clip, select
 from keras_multigrid.checks import check_integer, check_probability
 
 
@@ -55,7 +55,10 @@ class HorizontalFlip(Augmentation):
 
     def __call__(self, clips, labels, numbers, work):
         is_mirrored = numbers[:, 0] < self.probability
-        clips = ops.where(per_clip(is_mirrored), ops.flip(clips, axis=3), clips)
+        # As one high picture, which TensorFlow mirrors twice as fast.
+        shape = ops.shape(clips)
+        mirrored = ops.reshape(ops.flip(ops.reshape(clips, (-1, *shape[3:])), axis=1), shape)
+        clips = select(per_clip(is_mirrored), mirrored, clips)
         if not self.swapped_classes:
             return clips, labels
         if len(labels.shape) == 1:

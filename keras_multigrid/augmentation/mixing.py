@@ -10,7 +10,12 @@ import dataclasses
 import numpy as np
 from keras import ops
 
-from keras_multigrid.augmentation.augmentation import Augmentation, check_soft, per_clip
+from keras_multigrid.augmentation.augmentation import (
+    Augmentation,
+    check_soft,
+    per_clip,
+    select,
+)
 from keras_multigrid.augmentation.geometry import in_box
 from keras_multigrid.checks import check_positive, check_probability
 
@@ -104,7 +109,7 @@ class CutMix(_Mixing):
         whole = ops.cast(size, "float32")
         side = ops.round(ops.sqrt(self._partner_share(numbers, work)) * whole)
         is_partner = in_box(numbers[:, 2], numbers[:, 3], side, side, size)
-        changed = ops.where(is_partner, _partners(clips), clips)
+        changed = select(is_partner, _partners(clips), clips)
         return changed, _mixed_labels(labels, (side / whole) ** 2)
 
 

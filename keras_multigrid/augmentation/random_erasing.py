@@ -4,7 +4,7 @@ import dataclasses
 
 from keras import ops
 
-from keras_multigrid.augmentation.augmentation import Augmentation, between
+from keras_multigrid.augmentation.augmentation import Augmentation, between, select
 from keras_multigrid.augmentation.geometry import box_sides, in_box, log_ratio
 from keras_multigrid.augmentation.random_resized_crop import check_range
 from keras_multigrid.checks import check_probability
@@ -50,4 +50,4 @@ class RandomErasing(Augmentation):
         )
         is_erased = in_box(vertical, horizontal, ops.round(height), ops.round(width), size)
         colour = numbers[:, None, None, None, 5:8]
-        return ops.where(is_erased, colour, clips), labels
+        return select(is_erased, colour, clips), labels

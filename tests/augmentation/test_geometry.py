@@ -82,8 +82,8 @@ def test_boxes_lie_anywhere_inside():
     numbers = np.linspace(0, 0.999, 50, dtype=np.float32)
     sides = np.full(50, 3.0, np.float32)
     boxes = np.asarray(in_box(numbers, numbers[::-1].copy(), sides, sides, 7))
-    assert boxes.shape == (50, 1, 7, 7, 1)
-    np.testing.assert_array_equal(boxes.sum(axis=(1, 2, 3, 4)), 9)
+    assert boxes.shape == (50, 1, 7, 7, 3)
+    np.testing.assert_array_equal(boxes.sum(axis=(1, 2, 3, 4)), 9 * 3)
     # A side of three has five places in seven.
     firsts = boxes[:, 0, :, :, 0].any(axis=2).argmax(axis=1)
     assert sorted(set(firsts.tolist())) == [0, 1, 2, 3, 4]

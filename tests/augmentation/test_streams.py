@@ -120,8 +120,9 @@ def test_records_get_the_same_clips(videos, tmp_path):
         recorded, take(videos, 3, augment=MIXED), strict=True
     ):
         np.testing.assert_array_equal(labels, its_labels)
-        # Decoded and encoded once more, as JPEG.
-        assert np.median(np.abs(clips - expected)) < 0.05
+        # In units of the normalization. The records are JPEGs of what the videos decode to.
+        assert np.median(np.abs(clips - expected)) < 0.2
+        assert np.corrcoef(clips.ravel(), expected.ravel())[0, 1] > 0.9
 
 
 def test_validation_has_soft_labels_and_no_changes(videos):
