@@ -4,7 +4,6 @@ Each function takes clips, (b, t, h, w, 3) in [0, 1], and returns as much. Its o
 number, or one for each clip, (b, 1, 1, 1, 1).
 """
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -81,16 +80,23 @@ def autocontrast(clips, strength):
 
 
 def equalize(clips, strength):
-    """Each channel's values spread so that all are equally frequent.
+    """Each channel's values spread so that all are equally frequent, as OpenCV does.
 
-    `strength` 1 does so in full, 0 leaves clips as they are. For one clip at a time, b = 1: Keras
-    counts values over the whole batch.
+    `strength` 1 does so in full, 0 leaves clips as they are. For one clip, b = 1.
     """
-    layer = keras.layers.Equalization(
-        value_range=(0, 1), data_format="channels_last", dtype="float32"
-    )
-    # A hair more, as the layer rounds down to 255ths.
-    spread = ops.reshape(layer.transform_images(_tall(clips) + 1e-4, None), ops.shape(clips))
+    # The channels in one table of 256 values each. Keras' own layer becomes a loop of 256 turns on
+    # JAX, which takes minutes to compile.
+    levels = ops.cast(ops.round(clips * 255), "int32") + 256 * np.arange(3, dtype=np.int32)
+    levels = ops.reshape(levels, (-1,))
+    counts = ops.segment_sum(ops.ones_like(levels), levels, num_segments=3 * 256)
+    counts = ops.cast(ops.reshape(counts, (3, 256)), "float32")
+    reached = ops.cumsum(counts, axis=1)
+    total = reached[:, -1:]
+    first = ops.min(ops.where(counts > 0, reached, total), axis=1, keepdims=True)
+    spread = ops.round((reached - first) * 255 / ops.maximum(total - first, 1.0))
+    # A channel of one value has nothing to spread.
+    table = ops.where(first == total, np.arange(256, dtype=np.float32), spread) / 255
+    spread = ops.reshape(ops.take(ops.reshape(table, (-1,)), levels), ops.shape(clips))
     return ops.clip(clips + (spread - clips) * strength, 0, 1)
 
 

@@ -41,7 +41,8 @@ def warped(clips, transforms, fill_mode="constant"):
     """
     batch, num_frames, height, width, channels = ops.shape(clips)
     frames = ops.reshape(clips, (batch * num_frames, height, width, channels))
-    transforms = ops.broadcast_to(transforms[:, None], (batch, num_frames, 8))
+    # A sum, not `broadcast_to`: Keras writes into the transformations on PyTorch.
+    transforms = transforms[:, None] + ops.zeros((1, num_frames, 1))
     changed = ops.image.affine_transform(
         frames,
         ops.reshape(transforms, (batch * num_frames, 8)),
