@@ -39,6 +39,12 @@ def check_not_negative(name: str, value: object, remedy: str = "") -> None:
         raise _error(name, value, "a number, not negative", remedy)
 
 
+def check_probability(name: str, value: object, remedy: str = "") -> None:
+    """Refuse what is not a number from 0 to 1."""
+    if not is_number(value) or not 0 <= value <= 1:
+        raise _error(name, value, "a number from 0 to 1", remedy)
+
+
 def check_boolean(name: str, value: object, remedy: str = "") -> None:
     """Refuse what is not True or False."""
     if not isinstance(value, bool):

@@ -67,6 +67,13 @@ class Task:
             label: as in `VideoRecord.label`.
         """
 
+    def with_soft_labels(self) -> "Task":
+        """The same task with labels that can be mixed: floats, weighted means of which are labels.
+
+        A mini-batch that an augmentation mixes has such labels. So does validation in such a run.
+        """
+        return self
+
     def loss(self) -> Any:
         """The loss, in any form that `Model.compile` takes."""
         raise NotImplementedError(f"{type(self).__name__} must define `loss`.")
@@ -107,32 +114,53 @@ class Task:
 class SingleLabel(Task):
     """One class for each video: softmax, cross-entropy, accuracy.
 
+    Args:
+        class_names: a name for each output of the model.
+        soft: encode labels as the share of each class, float32 (classes,), instead of the number of
+            the class. They can be mixed; accuracy then counts the class with the largest share.
+
     Example:
 
     >>> SingleLabel(("run", "walk")).encode(1)
     array(1)
+    >>> SingleLabel(("run", "walk"), soft=True).encode(1)
+    array([False,  True])
     """
 
+    soft: bool = False
+
     activation = "softmax"
-    label_dtype = "int32"
     result = "accuracy"
     mode = "max"
 
     @property
+    def label_dtype(self) -> str:
+        return "float32" if self.soft else "int32"
+
+    @property
     def label_shape(self) -> tuple[int, ...]:
-        return ()
+        return (self.num_outputs,) if self.soft else ()
+
+    def with_soft_labels(self):
+        if not self.num_outputs:
+            raise ValueError(
+                "Labels that are mixed need to know the classes. Received: no class names. Use "
+                "Input with VideoSet(..., class_names=...)."
+            )
+        return dataclasses.replace(self, soft=True)
 
     def encode(self, label, xp=np):
-        return xp.reshape(xp.asarray(label), (-1,))[0]
+        number = xp.reshape(xp.asarray(label), (-1,))[0]
+        return xp.arange(self.num_outputs, dtype="int64") == number if self.soft else number
 
     def check(self, label):
         _check_classes(label, self.num_outputs)
 
     def decode(self, encoded):
-        return int(encoded)
+        return int(np.argmax(encoded) if self.soft else encoded)
 
     def loss(self):
-        return "sparse_categorical_crossentropy"
+        return "categorical_crossentropy" if self.soft else "sparse_categorical_crossentropy"
 
     def metrics(self):
         return ["accuracy"]
@@ -160,15 +188,24 @@ class MultiLabel(Task):
 
     mAP is the mean over classes of the area under precision and recall.
 
+    Args:
+        class_names: a name for each output of the model.
+        soft: labels may be mixed; mAP then counts those of at least 0.5.
+
     Example:
 
     >>> MultiLabel(("run", "walk", "jump")).encode((0, 2))
     array([ True, False,  True])
     """
 
+    soft: bool = False
+
     activation = "sigmoid"
     result = "mAP"
     mode = "max"
+
+    def with_soft_labels(self):
+        return dataclasses.replace(self, soft=True)
 
     def encode(self, label, xp=np):
         label = xp.reshape(xp.asarray(label, "int64"), (-1, 1))
@@ -178,7 +215,7 @@ class MultiLabel(Task):
         _check_classes(label, self.num_outputs)
 
     def decode(self, encoded):
-        return tuple(np.flatnonzero(encoded).tolist())
+        return tuple(np.flatnonzero(np.asarray(encoded) >= 0.5).tolist())
 
     def loss(self):
         return "binary_crossentropy"
@@ -186,9 +223,10 @@ class MultiLabel(Task):
     def metrics(self):
         import keras
 
-        return [
-            keras.metrics.AUC(curve="PR", multi_label=True, num_labels=self.num_outputs, name="mAP")
-        ]
+        from keras_multigrid.soft_metrics import SoftAUC
+
+        kind = SoftAUC if self.soft else keras.metrics.AUC
+        return [kind(curve="PR", multi_label=True, num_labels=self.num_outputs, name="mAP")]
 
     def names(self, label):
         return tuple(self.class_names[number] for number in label)

@@ -25,7 +25,8 @@ CALLBACKS = LEARNING_RATE | FILES | ours("figures", "monitor", "progress", "repl
 CALLBACKS |= {"h5py", "tensorboard", "PIL", "absl"}
 DATA = {"tensorflow", "numpy", "av", "cv2", "PIL", "absl", "google.protobuf"}
 DATA |= SCHEDULE | FILES | ours("class_weights", "compat", "lazy", "monitor", "task")
-RUNS = CALLBACKS | DATA | ours("callbacks", "data", "distribute", "losses", "models")
+RUNS = CALLBACKS | DATA
+RUNS |= ours("augmentation", "callbacks", "data", "distribute", "losses", "models")
 ALLOWED = {
     "__init__": {"keras_multigrid"},
     "lazy": set(),
@@ -40,11 +41,13 @@ ALLOWED = {
     "learning_rate": LEARNING_RATE,
     "optimizers": LEARNING_RATE,
     "class_weights": {"numpy"} | ours("checks"),
+    "augmentation": LEARNING_RATE,
     "layers": KERAS,
     "losses": KERAS,
     "models": KERAS | ours("checks", "compat", "layers"),
     "measures": {"numpy"},
-    "task": KERAS | ours("measures"),
+    "task": KERAS | ours("measures", "soft_metrics"),
+    "soft_metrics": {"keras"},
     "figures": LEARNING_RATE | {"matplotlib"},
     "replicas": {"keras"},
     # TensorFlow for remote files alone: checkpoints work on every backend.

@@ -1,5 +1,6 @@
 """What the two tasks make of labels, in literals."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -84,3 +85,47 @@ def test_a_label_that_is_no_class_is_named_with_its_video(task, label):
 def test_labels_of_several_types_are_classes(label):
     VideoSet(train=[VideoRecord(path="a.mp4", label=label)], validation=(), class_names=NAMES)
     VideoSet(train=[VideoRecord(path="a.mp4", label=label)], validation=(), task=SingleLabel(()))
+
+
+@LIBRARIES
+def test_soft_labels_are_one_for_each_class(xp):
+    task = SingleLabel(NAMES).with_soft_labels()
+    assert (task.label_shape, task.label_dtype) == ((3,), "float32")
+    encoded = np.asarray(task.encode(2, xp)).astype(task.label_dtype)
+    assert encoded.tolist() == [0, 0, 1]
+    assert task.decode(np.array([0.1, 0.5, 0.4])) == 1
+    assert task.loss() == "categorical_crossentropy"
+    assert SingleLabel(NAMES).loss() == "sparse_categorical_crossentropy"
+    assert SingleLabel(NAMES) != task
+
+
+def test_soft_labels_need_the_classes():
+    with pytest.raises(ValueError, match="Received: no class names"):
+        SingleLabel(()).with_soft_labels()
+
+
+def test_accuracy_of_mixed_labels_counts_the_largest_share():
+    task = SingleLabel(NAMES, soft=True)
+    network = keras.Sequential([keras.Input((3,)), keras.layers.Activation("linear")])
+    network.compile(loss=task.loss(), metrics=task.metrics())
+    labels = np.array([[0.7, 0.3, 0], [0.4, 0.6, 0], [0, 0.3, 0.7], [0, 0, 1]], np.float32)
+    scores = np.array([[0.8, 0.1, 0.1], [0.8, 0.1, 0.1], [0.1, 0.1, 0.8], [0.2, 0.2, 0.6]])
+    results = network.evaluate(scores, labels, return_dict=True, verbose=0)
+    assert results["accuracy"] == 0.75
+    # Shares of the logarithms, summed by hand.
+    logarithms = np.log(scores)
+    assert results["loss"] == pytest.approx(-(labels * logarithms).sum(axis=1).mean(), rel=1e-5)
+
+
+def test_mean_average_precision_of_smoothed_labels():
+    smoothed, plain = (
+        MultiLabel(NAMES).with_soft_labels().metrics()[0],
+        MultiLabel(NAMES).metrics()[0],
+    )
+    generator = np.random.default_rng(0)
+    labels, scores = generator.integers(0, 2, (20, 3)), generator.random((20, 3))
+    plain.update_state(labels, scores)
+    smoothed.update_state(labels * 0.8 + 0.1, scores)
+    assert float(smoothed.result()) == float(plain.result())
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(smoothed))
+    assert type(again) is type(smoothed)

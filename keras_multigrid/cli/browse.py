@@ -5,6 +5,7 @@
 A page with moving clips, or, with --out=clips.png, a sheet of film strips.
 """
 
+import copy
 import pathlib
 
 from absl import app, flags
@@ -30,13 +31,22 @@ def main() -> None:
     from keras_multigrid.runs import browsing
 
     seed = _seed_of_training() if FLAGS.seed is None else FLAGS.seed
-    grids = experiments.configured(browsing.browse)(seed=seed, num_clips=FLAGS.clips)
+    settings = {"seed": seed, "num_clips": FLAGS.clips, **_augment_of_training()}
+    grids = experiments.configured(browsing.browse)(**settings)
     if out.suffix == ".png":
         data = browsing.to_png(grids)
     else:
         data = browsing.to_html(grids).encode("utf-8", "backslashreplace")
     files.write(str(out), data)
     print(f"wrote {out}")
+
+
+def _augment_of_training() -> dict:
+    try:
+        # gin resolves references as it copies them.
+        return {"augment": copy.deepcopy(gin.query_parameter("runs.Data.augment"))}
+    except ValueError:
+        return {}
 
 
 def _seed_of_training() -> int:

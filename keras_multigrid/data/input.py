@@ -1,12 +1,14 @@
 """The input of a model: videos, how clips are taken from them, and who reads them."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from keras_multigrid.class_weights import Rule
+from keras_multigrid.data.augment_checks import check_augment, check_pairs, task_of_labels
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.class_balance import ClassBalance, check_balance, single_labels
 from keras_multigrid.data.clips.clip import Clip
@@ -17,6 +19,7 @@ from keras_multigrid.data.positions import Share
 from keras_multigrid.data.reading import ClipReader, Cut
 from keras_multigrid.data.records.reading import make_reader
 from keras_multigrid.data.stream import (
+    augmented,
     check_num_videos,
     drawn_clips,
     training_stream,
@@ -42,7 +45,8 @@ class Input:
             s, s, 3) in [0, 1]; labels; numbers, float32 (b, k), uniform in [0, 1), as many as its
             attribute `num_numbers` says (16 without it); and the work of a clip, t * s^2 / (T *
             S^2). It returns clips and labels. It must draw no random numbers itself: those given
-            come from the seed and each clip's position, so that a resumed run gets the same.
+            come from the seed and each clip's position, so that a resumed run gets the same. Ready
+            ones are in `keras_multigrid.augmentation`.
         balance: how often classes are drawn, for videos with one class each: "inverse", all as
             often; "inverse_square_root" or "effective_number", in between; or a function, same as
             for `class_weights`. None takes every video once an epoch. Videos of a class still come
@@ -74,6 +78,12 @@ class Input:
         check_balance(self.balance, self.videos.task)
         if self.bad_videos is None:
             object.__setattr__(self, "bad_videos", BadVideos())
+        check_augment(self.augment, self.sampling, self.videos.task)
+
+    @property
+    def task(self) -> Task:
+        """What the labels of all batches are: soft ones if `augment` mixes them."""
+        return task_of_labels(self.augment, self.videos.task)
 
     def training(
         self,
@@ -102,13 +112,15 @@ class Input:
                 batches evenly, or an input service cannot read the videos.
         """
         check_num_videos(len(self.videos.train), schedule, self.sampling.repeats)
+        share = Share.of(input_context)
+        check_pairs(self.augment, schedule, share.total)
         return training_stream(
             self._reader(self.videos.train),
             schedule,
             self.sampling,
             seed=seed,
             start_step=start_step,
-            share=Share.of(input_context),
+            share=share,
             augment=self.augment,
             balance=self._class_balance(),
         )
@@ -163,7 +175,7 @@ class Input:
     def training_clips(
         self, schedule: MultigridSchedule, *, step: int, count: int, seed: int
     ) -> Iterator[tuple[Clip, Cut, np.ndarray]]:
-        """The first clips of the batch that `training` gives at a step, to look at.
+        """The first clips of the batch that `training` gives at a step, augmented, to look at.
 
         Args:
             schedule, seed: same as for `training`.
@@ -172,18 +184,32 @@ class Input:
 
         Yields:
             What was drawn for the clip; what was read for it, of another video than `Clip.video`
-            where that one is unreadable; the clip, float32 (frames, crop, crop, 3), as the model
-            gets it.
+            where that one is unreadable, with the label as augmented; the clip, float32 (frames,
+            crop, crop, 3), as the model gets it.
         """
         check_num_videos(len(self.videos.train), schedule, self.sampling.repeats)
+        check_pairs(self.augment, schedule, 1)
         reader = self._python_reader(self.videos.train)
         balance = self._class_balance()
         drawn = drawn_clips(schedule, self.sampling, seed=seed, start_step=step, balance=balance)
-        for values in drawn.take(count):
-            clip = Clip.unpacked(values.numpy().tolist())
-            cut = reader.training_cut(clip)
-            frames = scaled(cut.cropped, clip.crop_size, clip.flip)
-            yield clip, cut, normalized(frames, self.sampling).numpy()
+        # Two at a time: an augmentation may mix neighbours.
+        pairs = drawn.take(count + count % 2).batch(2)
+        for number, rows in enumerate(pairs):
+            clips = [Clip.unpacked(row) for row in rows.numpy().tolist()]
+            cuts = [reader.training_cut(clip) for clip in clips]
+            frames = [
+                scaled(cut.cropped, clip.crop_size, clip.flip)
+                for clip, cut in zip(clips, cuts, strict=True)
+            ]
+            if self.augment is None:
+                labels = [cut.label for cut in cuts]
+            else:
+                colours = tf.cast(tf.stack(frames), tf.float32) / 255
+                labels = tf.stack([cut.label for cut in cuts])
+                frames, labels = augmented(self.augment, schedule.base, seed, colours, labels, rows)
+            shown = zip(clips, cuts, frames, np.asarray(labels), strict=True)
+            for clip, cut, own, label in itertools.islice(shown, count - 2 * number):
+                yield clip, cut._replace(label=label), normalized(own, self.sampling).numpy()
 
     def validation_clip(self, index: int, grid: Grid) -> tuple[Cut, np.ndarray] | None:
         """The clip of a video in `validation`, to look at; None if it cannot be read.
@@ -209,7 +235,7 @@ class Input:
         self, videos: Sequence[VideoRecord], make: Callable = ClipReader, **settings
     ) -> ClipReader:
         settings |= {"bad_videos": self.bad_videos, "workers": self.workers}
-        return make(videos, self.sampling, self.videos.task, **settings)
+        return make(videos, self.sampling, self.task, **settings)
 
 
 def training_batches(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from keras_multigrid.data.augment_checks import check_augment, check_pairs
 from keras_multigrid.data.clips.clip import Clip
 from keras_multigrid.data.clips.indices import training_indices
 from keras_multigrid.data.clips.sampling import ClipSampling
@@ -22,6 +23,7 @@ from keras_multigrid.data.stream import (
     without_autograph,
 )
 from keras_multigrid.schedule import MultigridSchedule
+from keras_multigrid.task import SingleLabel
 
 _CHANNELS = (1, 2, 3, 4)
 # Above what any usual normalization makes of a colour.
@@ -67,6 +69,8 @@ def resample(
     >>> model.fit(batches, steps_per_epoch=schedule.total_steps, callbacks=[MultigridCallback()])
     """
     share = Share.of(input_context)
+    check_augment(augment, sampling, SingleLabel(()))
+    check_pairs(augment, schedule, share.total)
     clips = drawn_clips(schedule, sampling, seed=seed, start_step=start_step, share=share)
     as_they_are = dataclasses.replace(sampling, mean=0.0, std=1.0)
     # What is augmented is normalized afterwards.

@@ -5,7 +5,7 @@ import dataclasses
 import html
 import io
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -18,6 +18,7 @@ from keras_multigrid.data.input import Input
 from keras_multigrid.data.reading import Cut
 from keras_multigrid.data.videos.video import VideoSet
 from keras_multigrid.schedule import Grid, MultigridSchedule
+from keras_multigrid.task import Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,7 @@ def browse(
     sampling: ClipSampling,
     seed: int = 0,
     num_clips: int = 4,
+    augment: Callable | None = None,
 ) -> Iterator[GridClips]:
     """The first clips of the first step at each grid, as training reads them, and of validation.
 
@@ -72,6 +74,7 @@ def browse(
         sampling: how clips are taken from videos.
         seed: the seed of the training.
         num_clips: clips of each grid, as far as its batch has as many.
+        augment: changes training clips, same as for `Input`.
 
     Yields:
         The clips of one grid, in the order in which the schedule comes to the grids; at last those
@@ -87,7 +90,12 @@ def browse(
     """
     for grid, step in schedule.first_steps().items():
         # Faults of one grid are no reason to stop: they are what is looked for.
-        source = Input(videos=videos, sampling=sampling, bad_videos=BadVideos(max_share=1.0))
+        source = Input(
+            videos=videos,
+            sampling=sampling,
+            bad_videos=BadVideos(max_share=1.0),
+            augment=augment,
+        )
         count = min(num_clips, grid.batch_size)
         clips = source.training_clips(schedule, step=step, count=count, seed=seed)
         yield GridClips(
@@ -136,17 +144,26 @@ def _validation_clips(source: Input, grid: Grid, num_clips: int) -> GridClips:
 def _shown(
     source: Input, cut: Cut, clip: np.ndarray, path: str, details: str, fault: str | None = None
 ) -> ShownClip:
-    sampling, task = source.sampling, source.videos.task
+    sampling = source.sampling
     # Differences from the clip's mean lie around 0: grey is where nothing moves.
     mean = 0.5 if sampling.subtract_clip_mean else sampling.mean
     return ShownClip(
         frames=(np.clip(clip * sampling.std + mean, 0, 1) * 255).round().astype(np.uint8),
         region=outlined(cut),
-        label=", ".join(task.names(task.decode(cut.label))) or "no class",
+        label=_label_in_words(source.task, cut.label),
         path=path,
         details=details,
         fault=fault,
     )
+
+
+def _label_in_words(task: Task, label: np.ndarray) -> str:
+    """The names of a clip's classes; of mixed labels those that matter, with their shares."""
+    if getattr(task, "soft", False):
+        order = [k for k in np.argsort(-label, kind="stable") if label[k] >= _SHOWN_SHARE]
+        shares = [f"{task.class_names[k]} {label[k]:.0%}" for k in order]
+        return ", ".join(shares).replace(" 100%", "") or "no class"
+    return ", ".join(task.names(task.decode(label))) or "no class"
 
 
 def _in_words(sampling: ClipSampling, num_frames: int, stride: float, span: int) -> str:
@@ -257,6 +274,8 @@ def _data_uri(pictures: Sequence[np.ndarray]) -> str:
 
 # Whole frames on the page are at most this high, in pixels.
 _REGION_HEIGHT = 160
+# Of a mixed label, smaller shares are not named: smoothing gives every class one.
+_SHOWN_SHARE = 0.05
 # Frames of a strip on the page.
 _PAGE_FRAMES = 16
 _MILLISECONDS = 150

@@ -30,7 +30,8 @@ class Data:
         videos: training and validation videos.
         sampling: how clips are taken from them.
         keep_decoded: keep decoded videos in memory.
-        augment: changes each training batch, same as for `Input`.
+        augment: changes each training batch, same as for `Input`: `augmentation.Compose(...)` or a
+            function of your own.
         balance: how often classes are drawn, same as for `Input`: "inverse" draws all as often.
         workers: clips read at a time; None takes the number of cores.
         service: address of an input service that reads the clips, grpc://HOST:PORT

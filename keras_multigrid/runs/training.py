@@ -15,6 +15,7 @@ import tensorflow as tf
 from absl import logging
 
 from keras_multigrid import distribute, files, progress, replicas
+from keras_multigrid.augmentation import Augmentation
 from keras_multigrid.callbacks import (
     AveragedWeights,
     MultigridCallback,
@@ -25,6 +26,7 @@ from keras_multigrid.callbacks import (
 from keras_multigrid.callbacks.averaged_weights import check_averages
 from keras_multigrid.callbacks.lease import Lease
 from keras_multigrid.callbacks.lookup import inner_optimizer, steps_trained
+from keras_multigrid.data.augment_checks import check_pairs
 from keras_multigrid.data.bad_videos import BadVideos, TooManyBadVideosError
 from keras_multigrid.data.check.set_report import checked_report
 from keras_multigrid.data.clips.sampling import ClipSampling
@@ -76,9 +78,11 @@ def train(settings: Settings) -> Report | None:
     schedule = dataclasses.replace(
         settings.optimization.schedule, replicas=strategy.num_replicas_in_sync
     )
+    source = settings.data.source(BadVideos())
+    check_pairs(source.augment, schedule, schedule.replicas)
     with strategy.scope():
         network = distribute.prepare(
-            compiled_network(settings.model, optimization, settings.data.videos.task, schedule)
+            compiled_network(settings.model, optimization, source.task, schedule)
         )
     if inner_optimizer(network).use_ema:
         check_averages(network, has_statistics=settings.optimization.precise_batches > 0)
@@ -335,7 +339,7 @@ def _named_settings(settings: Settings) -> dict[str, str]:
     }
     return {
         name: str(value)
-        if isinstance(value, (str, dict))
+        if isinstance(value, (str, dict, Augmentation))
         else getattr(value, "__qualname__", type(value).__qualname__)
         for name, value in given.items()
         if value is not None
