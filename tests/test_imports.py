@@ -26,7 +26,7 @@ CALLBACKS |= {"h5py", "tensorboard", "PIL", "absl"}
 DATA = {"tensorflow", "numpy", "av", "cv2", "PIL", "absl", "google.protobuf"}
 DATA |= SCHEDULE | FILES | ours("class_weights", "compat", "lazy", "monitor", "task")
 RUNS = CALLBACKS | DATA
-RUNS |= ours("augmentation", "callbacks", "data", "distribute", "losses", "models")
+RUNS |= ours("augmentation", "callbacks", "data", "distribute", "layers", "losses", "models")
 ALLOWED = {
     "__init__": {"keras_multigrid"},
     "lazy": set(),
@@ -37,7 +37,8 @@ ALLOWED = {
     "signals": set(),
     "temporary_files": set(),
     "schedule": ours("checks"),
-    "compat": KERAS | {"tensorflow"},
+    "compat": KERAS | {"tensorflow"} | ours("last_batch"),
+    "last_batch": {"keras", "tensorflow"},
     "learning_rate": LEARNING_RATE,
     "optimizers": LEARNING_RATE,
     "class_weights": {"numpy"} | ours("checks"),

@@ -6,6 +6,7 @@ of a pair are in the batch, so that the smaller of lambda and 1 - lambda says al
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 from keras import ops
@@ -32,8 +33,10 @@ class _Mixing(Augmentation):
     def __post_init__(self):
         check_positive("alpha", self.alpha)
         check_probability("probability", self.probability)
-        # Made once, outside of the graphs that use it.
-        object.__setattr__(self, "_shares", smaller_share_table(self.alpha))
+
+    @functools.cached_property
+    def _shares(self):
+        return smaller_share_table(self.alpha)
 
     def _partner_share(self, numbers, work):
         """The share of the partner in each clip, float32 (b,) in [0, 0.5]."""
