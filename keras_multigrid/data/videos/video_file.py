@@ -1,6 +1,5 @@
 """Videos in files that FFmpeg reads."""
 
-from bisect import bisect_left
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice, repeat
@@ -11,8 +10,9 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from keras_multigrid.data.videos import limits
-from keras_multigrid.data.videos.containers import MP4, decoded, open_video_stream, source_of
+from keras_multigrid.data.videos.containers import decoded, open_video_stream, source_of
 from keras_multigrid.data.videos.frame_index import frame_index
+from keras_multigrid.data.videos.frame_times import frame_at
 from keras_multigrid.data.videos.open_video import DecodeError, OpenVideo, in_order
 from keras_multigrid.data.videos.orientation import to_rgb
 from keras_multigrid.data.videos.segments import decode_segments, has_times
@@ -37,6 +37,7 @@ class VideoFile(OpenVideo):
         super().__init__(whole_label, frame_labels)
         self._path = path
         source = source_of(path)
+        self._version = source.version
         self._open = partial(open_video_stream, source)
         self._container, self._stream = self._open()
         try:
@@ -79,13 +80,8 @@ class VideoFile(OpenVideo):
         yield from repeat((to_rgb(frame, reformatter), None), self.num_frames - count)
 
     def frame_at(self, seconds):
-        times = []
-        if self._container.format.name == MP4:
-            times = sorted(e.timestamp for e in self._stream.index_entries if not e.is_discard)
-        if times and len(times) == self.num_frames:
-            return bisect_left(times, times[0] + round(seconds / self._stream.time_base))
-        rate = self._stream.average_rate
-        return round(seconds * rate) if rate else None
+        place = self._container, self._stream, self._open, self._version
+        return frame_at(seconds, self._index, *place)
 
     def close(self) -> None:
         self._container.close()

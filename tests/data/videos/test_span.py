@@ -1,5 +1,8 @@
 """Parts of untrimmed videos: their frames, their checks and their records."""
 
+from fractions import Fraction
+
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -65,6 +68,25 @@ def test_seconds_are_those_at_which_frames_are_shown(folder, name):
     assert numbers(read_video(part(folder / name, 2.75, 100, "seconds"))) == [22, 23]
     # Shorter than a frame.
     assert numbers(read_video(part(folder / name, 1.0, 1.01, "seconds"))) == [8]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+def test_seconds_of_a_video_whose_rate_varies(tmp_path, name):
+    # 12 frames in a second and a half, then one a second.
+    times = [*range(0, 12), *range(12, 12 + 8 * 6, 8)]
+    with av.open(str(tmp_path / name), "w") as container:
+        stream = container.add_stream("libx264", rate=8)
+        stream.height = stream.width = 32
+        stream.codec_context.time_base = Fraction(1, 8)
+        for image, time in zip(grey(len(times)), times, strict=True):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 8)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    record = part(tmp_path / name, 2.5, 5.0, "seconds")
+    # Shown at 1.5, 2.5, 3.5, 4.5 and so on.
+    assert numbers(read_video(record)) == [13, 14, 15]
+    assert numbers(read_video(part(tmp_path / name, 0.5, 1.0, "seconds"))) == [4, 5, 6, 7]
 
 
 def test_parts_that_are_not_there(folder):
