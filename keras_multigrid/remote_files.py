@@ -38,11 +38,18 @@ _CLIENT = {
 _NO_RANGES = "Unable to perform (23)"
 # Fewer bytes than the file has, which another attempt may not meet.
 _TOO_SHORT = ("OutOfRangeError", "DataLossError")
-# An address, and what of it may be secret. Passwords may hold a slash, ports are numbers. A query
-# has an equals sign: for other file systems than web servers a question mark is part of a name.
+# An address, and what of it may be secret. Passwords may hold a slash, ports are numbers. What
+# stands between apostrophes may hold one itself, in front of a letter.
 _ADDRESS = re.compile(
-    r"""(?P<scheme>\b[A-Za-z][\w+.-]*://)(?:[^\s/'"@:?#]*(?::(?!\d*/)[^\s'"@]*)?@)*"""
-    r"""(?P<place>[^\s'"?]*)(?P<query>\?(?!hidden-)[^\s'"=?]+=[^\s'"]*[^\s'":;,.)])?"""
+    r"""(?P<scheme>\b[A-Za-z][\w+.-]*://)(?:[^\s/'"@:?#]*(?::(?!\d*/)(?:[^\s'"@]|'(?=\w))*)?@)*"""
+    r"""(?P<place>(?:[^\s'"?]|'(?=\w))*)"""
+    r"""(?P<query>\?(?!hidden-[\da-f]{8}(?![\w=]))(?:[^\s'"]|'(?=\w))*[^\s'":;,.)])?"""
+)
+# What is secret wherever it stands: an address with a blank in it is not known to go on behind it.
+_SECRET = re.compile(
+    r"""([?&;](?:x-(?:amz|goog)-[\w-]+|sig(?:nature)?|(?:\w+_)?token|(?:\w+_)?key|password|secret)=)"""
+    r"""[^\s&'"]+""",
+    re.IGNORECASE,
 )
 # Of the process, not of a thread.
 _umask_lock = threading.Lock()
@@ -69,12 +76,13 @@ def redacted(text: str) -> str:
     >>> redacted("Cannot read https://me:word@host/1.mp4?X-Amz-Signature=3f2a: denied.")
     'Cannot read https://host/1.mp4?hidden-0a828c54: denied.'
     """
-    return _ADDRESS.sub(_without_secrets, text)
+    return _SECRET.sub(r"\1hidden", _ADDRESS.sub(_without_secrets, text))
 
 
 def _without_secrets(address: re.Match) -> str:
     query = address["query"]
-    if query:
+    # For other file systems than web servers a question mark is part of a name.
+    if query and (is_web(address["scheme"]) or re.match(r"\?[^=?]+=", query)):
         query = f"?hidden-{hashlib.sha256(query.encode('utf-8', 'replace')).hexdigest()[:8]}"
     return f"{address['scheme']}{address['place']}{query or ''}"
 

@@ -70,6 +70,11 @@ def test_remote_paths():
         ("hdfs://me@host:9000/p@q/x", "hdfs://host:9000/p@q/x"),
         ("'https://h/a?sig=b%3D&x=1'", "'https://h/a?hidden-872a2993'"),
         ("(http://u:p@s@h:80/v.mp4?token=abc).", "(http://h:80/v.mp4?hidden-023abfc7)."),
+        ("https://h/a.mp4?tokenSEKRET", "https://h/a.mp4?hidden-4727721a"),
+        ("at 'https://u:p'S@h/it's.mp4?sig=S'.", "at 'https://h/it's.mp4?hidden-ae860937'."),
+        ("https://h/a b.mp4?sig=S&x=1", "https://h/a b.mp4?sig=hidden&x=1"),
+        ("https:\\/\\/h\\/a?x=1&X-Amz-Signature=S", "https:\\/\\/h\\/a?x=1&X-Amz-Signature=hidden"),
+        ("https://h/a?hidden-1=SEKRET", "https://h/a?hidden-8089be50"),
         # No secrets: a name with a question mark, a port, a local path, what is hidden already.
         ("s3://bucket/what?.mp4 x", "s3://bucket/what?.mp4 x"),
         ("grpc://localhost:5050/a@b", "grpc://localhost:5050/a@b"),

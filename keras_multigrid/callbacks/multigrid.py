@@ -143,11 +143,11 @@ class MultigridCallback(TrainingLog):
 
     def _warn_if_cut_short(self) -> None:
         steps, epochs = self.params.get("steps"), self.params.get("epochs")
-        if steps is not None and epochs is not None and steps * epochs < self.schedule.total_steps:
+        left = self.schedule.total_steps - self._step
+        if steps is not None and epochs is not None and steps * epochs < left:
             warnings.warn(
                 f"fit will end after {steps * epochs} steps, before the schedule does. Use "
-                "steps_per_epoch * epochs >= schedule.total_steps, which is "
-                f"{self.schedule.total_steps}.",
+                f"steps_per_epoch * epochs >= {left}, the steps that are left of it.",
                 stacklevel=2,
             )
 

@@ -35,7 +35,9 @@ def main(paths: list[str]) -> None:
 
 
 def _show(predictions: dict[str, list[tuple[str, float]]]) -> None:
+    from keras_multigrid import files
+
     for path, classes in predictions.items():
-        print(path)
+        print(files.redacted(path))
         for name, score in classes:
             print(f"  {score:.4f}  {name}")

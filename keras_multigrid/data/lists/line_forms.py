@@ -123,7 +123,9 @@ class LineForms:
         labels, span = self._labels_in(row["label"]), None
         if self._several_labels and not row["label"]:
             labels = []
-        if "start" in row and "end" in row:
+        if ("start" in row) != ("end" in row):
+            raise ValueError("a part of a video needs columns of both its start and its end")
+        if "start" in row:
             span = row["start"], row["end"]
             self.forms.add("path start end label")
         is_right = self._several_labels or len(labels) == 1
@@ -223,7 +225,10 @@ class LineForms:
     def _reason(self, path: str, label: str) -> str:
         """What is wrong with a line that has no meaning."""
         if not label:
-            return "it must be a path, a space and a label"
+            ways = "a path, a space and a label"
+            if "," in path:
+                ways += ", or `path,start,end,label` with an end that lies behind the start"
+            return f"it must be {ways}"
         if not path.strip(",\"' "):
             return "it needs a path"
         if self._has_spans:

@@ -4,6 +4,7 @@ import collections
 import itertools
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import NamedTuple
 
 from keras_multigrid.data.videos.open_video import DecodeError
@@ -23,7 +24,7 @@ class _Name(NamedTuple):
     """
 
     before: str
-    number: tuple[int, ...]
+    number: tuple[int | Decimal, ...]
     after: str
     name: str
 
@@ -52,6 +53,7 @@ def frame_names(names: Sequence[str], folder: str) -> list[str]:
     befores = {frame.before for frame in frames}
     if any(before.endswith("-") for before in befores):
         frames = [_signed(frame, befores) for frame in frames]
+    frames = _in_seconds(frames)
     if len({frame.kind for frame in frames}) > 1:
         raise DecodeError(
             f"Cannot decode '{folder}': pictures of one video differ in the last number of their "
@@ -89,7 +91,8 @@ def plainly_numbered(names: Sequence[str]) -> list[str] | None:
     # Numbers of one length, or without leading zeros, come in the order of their texts.
     numbers.sort()
     if len({*map(len, numbers)}) > 1:
-        if any(number[0] == "0" < number for number in numbers):
+        is_in_seconds = _SECONDS.fullmatch(names[0].rpartition(".")[0])
+        if is_in_seconds or any(number[0] == "0" < number for number in numbers):
             return None
         numbers.sort(key=len)
     return [f"{before}{number}{after}" for number in numbers]
@@ -111,6 +114,18 @@ def _signed(frame: _Name, befores: set[str]) -> _Name:
     if not is_sign or (rest[-1:].isalnum() and rest not in befores):
         return frame
     return frame._replace(before=rest, number=tuple(-part for part in frame.number))
+
+
+def _in_seconds(frames: list[_Name]) -> list[_Name]:
+    """With 0.25 before 0.5, unless the digits behind the point count: 1.8, 1.9, 1.10."""
+    digits = collections.defaultdict(set)
+    for frame in frames:
+        if len(frame.number) != 2:
+            return frames
+        digits[frame.number[0]].add(frame.number[1])
+    if all(max(counted) - min(counted) < len(counted) for counted in digits.values()):
+        return frames
+    return [f._replace(number=(Decimal(f.name.rpartition(".")[0]),)) for f in frames]
 
 
 def _kinds(frames: Sequence[_Name]) -> str:

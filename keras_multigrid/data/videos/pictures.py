@@ -3,8 +3,10 @@
 import contextlib
 import functools
 import io
+import os
+import stat
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import cv2
 import numpy as np
@@ -66,7 +68,7 @@ class ImageFiles:
     def __getitem__(self, index: int) -> bytes:
         path = self._paths[index]
         try:
-            with files.open_file(path) as file:
+            with files.open_file(path) if files.is_remote(path) else _opened(path) as file:
                 return file.read()
         except OSError as error:
             # To read, unlike to open, does not name the file.
@@ -76,6 +78,21 @@ class ImageFiles:
 
     def name(self, index: int) -> str:
         return self._paths[index]
+
+
+def _opened(path: str) -> BinaryIO:
+    """A local file, opened to be read whole: a pipe would be waited for, a device has no end."""
+    # Without O_NONBLOCK, to open a pipe would wait, too.
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    status = os.fstat(number)
+    if not stat.S_ISREG(status.st_mode):
+        why = "it is a pipe, a socket or a device, not a regular file"
+    elif status.st_size > limits.read_bytes():
+        why = f"it is larger than {limits.read_bytes():,} bytes"
+    else:
+        return os.fdopen(number, "rb")
+    os.close(number)
+    raise DecodeError(f"Cannot decode the image '{path}': {why}.")
 
 
 class Pictures(OpenVideo):

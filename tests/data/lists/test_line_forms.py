@@ -155,6 +155,7 @@ def test_bad_lines_below_named_columns(line, reason):
     ("line", "reason"),
     [
         ("a.mp4", "it must be a path, a space and a label"),
+        ("a.mp4,1.5,1.0,7", "with an end that lies behind the start"),
         ("a.mp4 walk", "no label: walk"),
         ("a.mp4 -1", "no label: -1"),
         ('"a.mp4 7', "can be read as"),
@@ -180,3 +181,10 @@ def test_a_path_may_begin_with_a_hash_if_it_is_there():
     assert not lines.is_comment("#7.mp4 0")
     assert lines.is_comment("#8.mp4 0")
     assert lines.is_comment("# 12 videos")
+
+
+def test_a_start_alone_names_no_part():
+    lines = forms()
+    assert lines.begin("video,start_time,label")
+    with pytest.raises(ValueError, match="both its start and its end"):
+        lines.read("a.mp4,1,7")

@@ -20,6 +20,11 @@ from keras_multigrid.data.videos.open_video import DecodeError
         # Seconds.
         ["1305031102.175304.png", "1305031102.211214.png", "1305031103.010000.png"],
         ["-0.5.png", "0.5.png", "1.0.png"],
+        ["0.0.jpg", "0.25.jpg", "0.5.jpg", "0.75.jpg", "1.0.jpg", "1.25.jpg"],
+        ["0.125.jpg", "0.25.jpg", "0.5.jpg"],
+        ["-0.5.jpg", "-0.25.jpg", "0.0.jpg", "0.25.jpg"],
+        # Here digits count.
+        ["1.8.jpg", "1.9.jpg", "1.10.jpg"],
         ["1a.jpg", "1b.jpg", "2a.jpg"],
         ["cover.jpg"],
         [],

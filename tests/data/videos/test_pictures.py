@@ -1,6 +1,7 @@
 """Pictures as cameras and tools write them: turned, mirrored, deep, of any format."""
 
 import io
+import os
 import struct
 import zlib
 
@@ -234,3 +235,21 @@ def test_a_png_without_pixels_is_not_read_beyond_its_end(tmp_path):
     path.write_bytes(content)
     with pytest.raises(DecodeError, match="it is cut off, or no image"):
         read_video(VideoRecord(path="x", label=0, frame_paths=(str(path),)))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "huge"])
+def test_what_is_no_picture_file_is_not_waited_for_and_not_read(tmp_path, kind):
+    for number in range(2):
+        Image.fromarray(quarters()).save(tmp_path / f"{number}.png")
+    path = tmp_path / "2.png"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        # Of zeros, which take no space on the disk.
+        path.write_bytes(b"")
+        os.truncate(path, 1 << 40)
+    why = "larger than" if kind == "huge" else "not a regular file"
+    with pytest.raises(DecodeError, match=rf"2\.png': .*{why}"):
+        read_video(VideoRecord(path=str(tmp_path), label=0))
