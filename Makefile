@@ -10,8 +10,8 @@ TF_CPP_MIN_LOG_LEVEL ?= 3
 TF_ENABLE_ONEDNN_OPTS ?= 1
 export TF_CPP_MIN_LOG_LEVEL TF_ENABLE_ONEDNN_OPTS
 
-# Tests run in so many processes: much of them is graphs being traced, by one thread each.
-TEST_PROCESSES ?= 2
+# Tests run in so many processes. Much of them is waiting, and tracing graphs by one thread each.
+TEST_PROCESSES ?= 3
 PYTEST := python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 # Of 10,000 files, tests import a third: Python compiles them when it does.

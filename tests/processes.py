@@ -19,7 +19,11 @@ import tempfile
 import types
 
 # What nearly every process imports, and none of it ours.
-PRELOADED = ("tensorflow", "keras", "av", "h5py", "PIL.Image", "absl.app", "gin")
+PRELOADED = (
+    *("tensorflow", "keras", "av", "cv2", "h5py", "PIL.Image", "absl.app", "gin"),
+    *("matplotlib.figure", "tensorboard.plugins.histogram.summary_v2"),
+    "tensorboard.summary.writer.record_writer",
+)
 _server = []
 
 

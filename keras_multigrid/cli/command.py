@@ -90,10 +90,13 @@ def run(main, *, takes_arguments: bool = False) -> None:
         except KeyboardInterrupt:
             heard.set()
             print("\ninterrupted: give the same command again to continue", file=sys.stderr)
-            code = 130
+            # Now: to forget a data set that waits for input, TensorFlow would wait, too.
+            signals.end_process(130)
         except SystemExit as request:
             heard.set()
             code = request.code
+            if code == 128 + signal.SIGTERM:
+                signals.end_process(code)
         except Exception as error:
             _show(error)
             code = 1
@@ -144,9 +147,7 @@ def _end(code: int | None) -> None:
     if "tensorflow_io" in sys.modules or waits:
         # What it has open on s3:// would abort the process on its way out, and so would a thread
         # that waits for a service.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code or 0)
+        signals.end_process(code or 0)
     sys.exit(code)
 
 

@@ -19,6 +19,7 @@ from keras_multigrid.data.stream import (
     check_num_videos,
     drawn_clips,
     measured,
+    without_autograph,
 )
 from keras_multigrid.schedule import MultigridSchedule
 
@@ -86,13 +87,14 @@ def resample(
         _check_decoded_videos(videos, schedule, repeats)
         stream = videos.repeat().skip(first_position % schedule.num_clips // repeats)
         if repeats > 1:
-            stream = stream.flat_map(
+            repeat = without_autograph(
                 lambda *video: tf.data.Dataset.from_tensors(video).repeat(repeats)
             )
+            stream = stream.flat_map(repeat)
         if share.total > 1:
             stream = _own_videos(stream, schedule, start_step, share)
         resampled = tf.data.Dataset.zip((clips, stream)).map(
-            lambda values, video: load(values, *video),
+            without_autograph(lambda values, video: load(values, *video)),
             num_parallel_calls=workers or os.cpu_count(),
             deterministic=True,
         )
@@ -104,12 +106,15 @@ def resample(
             clips, labels = augmented(augment, schedule.base, seed, clips, labels, values)
             return normalized(clips, sampling if is_uint8 else as_they_are), labels, *weights
 
-        stream = bucketed(resampled).map(finished, num_parallel_calls=workers or os.cpu_count())
+        finish = finished if augment else without_autograph(finished)
+        stream = without_autograph(bucketed)(resampled)
+        stream = stream.map(finish, num_parallel_calls=workers or os.cpu_count())
         return measured(stream.prefetch(2), start_step, share)
 
     return transform
 
 
+@without_autograph
 def _own_videos(
     stream: tf.data.Dataset, schedule: MultigridSchedule, start_step: int, share: Share
 ) -> tf.data.Dataset:

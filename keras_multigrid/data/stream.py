@@ -30,6 +30,9 @@ from keras_multigrid.data.reading import BatchNumbers, ClipReader
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
 _NO_END = np.iinfo(np.int64).max
+# For functions that make streams: nothing in them branches on a tensor, and AutoGraph would take a
+# second of each start to rewrite them.
+without_autograph = tf.autograph.experimental.do_not_convert
 # Random numbers of each clip for an augmentation that does not say how many it needs.
 NUM_NUMBERS = 16
 
@@ -63,8 +66,10 @@ def training_stream(
         return normalized(clips, sampling), labels
 
     drawn_of = _draws(schedule, sampling, seed=seed, share=share, balance=balance)
-    stream = reader.training(drawn_of, bucketed, numbers)
-    stream = stream.map(finished, num_parallel_calls=reader.workers)
+    stream = without_autograph(reader.training)(drawn_of, bucketed, numbers)
+    # An augmentation of the user's may need AutoGraph.
+    finish = finished if augment else without_autograph(finished)
+    stream = stream.map(finish, num_parallel_calls=reader.workers)
     return _untuned(measured(stream.prefetch(2), start_step, share))
 
 
@@ -77,6 +82,7 @@ def augmented(augment: Callable, base: Grid, seed: int, clips, labels, values):
     return augment(clips, labels, numbers, work)
 
 
+@without_autograph
 def validation_stream(
     reader: ClipReader, grid: Grid, sampling: ClipSampling, share: Share
 ) -> tf.data.Dataset:
@@ -106,6 +112,7 @@ def validation_stream(
     return _untuned(_normalized(stream, reader, sampling).prefetch(2))
 
 
+@without_autograph
 def views_stream(
     reader: ClipReader, grid: Grid, views: Views, sampling: ClipSampling, share: Share
 ) -> tf.data.Dataset:
@@ -131,6 +138,7 @@ def views_stream(
     return _untuned(_normalized(crops.batch(batch_size), reader, sampling).prefetch(2))
 
 
+@without_autograph
 def drawn_clips(
     schedule: MultigridSchedule,
     sampling: ClipSampling,
@@ -208,6 +216,7 @@ def bucketed(clips: tf.data.Dataset) -> tf.data.Dataset:
     )
 
 
+@without_autograph
 def measured(batches: tf.data.Dataset, start_step: int, share: Share) -> tf.data.Dataset:
     """The same batches; the wait for each, and the first clips of some, go to a `StreamMonitor`."""
     stream = monitor.open_monitor()

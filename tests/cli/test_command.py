@@ -8,19 +8,26 @@ import sys
 import time
 
 import processes
+import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 WAITS = """
-import sys
+import sys, time
 sys.path.insert(0, {root!r})
 from keras_multigrid.cli import command
 import tensorflow as tf
 
 def main():
-    def read():
-        print("waits", flush=True)
-        return open({pipe!r}, "rb").read()
-    next(iter(tf.data.Dataset.range(1).map(lambda _: tf.numpy_function(read, [], tf.string))))
+    def read(number):
+        if number:
+            print("waits", flush=True)
+            open({pipe!r}, "rb").read()
+        return number
+    batches = tf.data.Dataset.range(2).map(lambda n: tf.numpy_function(read, [n], tf.int64))
+    iterator = iter(batches.prefetch(1))
+    next(iterator)
+    # In TensorFlow, or elsewhere while a thread of the input waits.
+    next(iterator) if {in_tensorflow} else time.sleep(60)
 
 sys.argv = ["command"]
 command.run(main)
@@ -51,9 +58,11 @@ print(gin.config_str())
 """
 
 
-def test_ctrl_c_ends_a_command_that_waits_for_input(tmp_path):
+@pytest.mark.parametrize("in_tensorflow", [True, False])
+def test_ctrl_c_ends_a_command_that_waits_for_input(tmp_path, in_tensorflow):
     os.mkfifo(tmp_path / "pipe")
-    code = WAITS.format(root=str(ROOT), pipe=str(tmp_path / "pipe"))
+    values = {"root": str(ROOT), "pipe": str(tmp_path / "pipe"), "in_tensorflow": in_tensorflow}
+    code = WAITS.format(**values)
     process = processes.Process("-c", code)
     text = ""
     while "waits" not in text:

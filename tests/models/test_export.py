@@ -53,7 +53,7 @@ def test_all_grids_without_a_trace_for_each(kind):
     model = keras.Model(inputs, Traced()(network(inputs)))
     schedule = MultigridSchedule(
         base=Grid(batch_size=1, num_frames=8, crop_size=40),
-        num_clips=24,
+        num_clips=12,
         epochs=8,
         boundaries=(3, 5),
     )
