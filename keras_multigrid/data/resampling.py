@@ -91,9 +91,10 @@ def resample(
         _check_decoded_videos(videos, schedule, repeats)
         stream = videos.repeat().skip(first_position % schedule.num_clips // repeats)
         if repeats > 1:
-            stream = stream.flat_map(
+            repeat = without_autograph(
                 lambda *video: tf.data.Dataset.from_tensors(video).repeat(repeats)
             )
+            stream = stream.flat_map(repeat)
         if share.total > 1:
             stream = _own_videos(stream, schedule, start_step, share)
         resampled = tf.data.Dataset.zip((clips, stream)).map(

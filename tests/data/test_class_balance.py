@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from keras_multigrid.data.class_balance import (
 )
 from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.input import Input, training_batches
+from keras_multigrid.data.records import serving
 from keras_multigrid.data.records.format import RecordFormat
 from keras_multigrid.data.records.preparing import prepare
 from keras_multigrid.data.records.record_set import recorded_videos
@@ -166,13 +168,17 @@ def test_kept_videos_come_in_the_same_order(videos, whole):
     assert_same([[labels] for _, labels in kept], [[labels] for _, labels in whole])
 
 
-def test_an_input_service_gives_the_same_clips(records, whole):
+def test_an_input_service_gives_the_same_clips(records, whole, monkeypatch):
+    monkeypatch.setattr(serving, "_IDLE", 0.5)
     dispatcher = tf.data.experimental.service.DispatchServer()
     address = dispatcher.target.split("://")[1]
     config = tf.data.experimental.service.WorkerConfig(dispatcher_address=address)
     worker = tf.data.experimental.service.WorkerServer(config)
     try:
         assert_same(batches(records, service=dispatcher.target), whole)
+        for thread in threading.enumerate():
+            if thread.name == "input_service":
+                thread.join(timeout=30)
     finally:
         del worker, dispatcher
 
