@@ -97,8 +97,8 @@ test-latest-fast: install-latest ## Test on the newest TensorFlow what depends o
 # What needs no TensorFlow: the networks, their weights and what trains them. A network whose output
 # is right has right stages. JAX compiles each operation for each shape: only what is computed there.
 test-backends: install-backends ## Run the tests of the networks on JAX and on PyTorch
-	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/$(PYTEST) -k "not parameters and not stages" tests/test_compat.py tests/models/test_backends.py tests/models/test_zoo.py
-	KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/$(PYTEST) -k "not parameters and not stages" tests/test_compat.py $(addprefix tests/models/test_,backends.py saving.py weights.py zoo.py)
+	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/$(PYTEST) -k "not parameters and not stages" tests/test_compat.py tests/augmentation/test_backends.py tests/models/test_backends.py tests/models/test_zoo.py
+	KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/$(PYTEST) -k "not parameters and not stages" tests/test_compat.py tests/augmentation/test_backends.py $(addprefix tests/models/test_,backends.py saving.py weights.py zoo.py)
 
 test-beam: install-beam ## Prepare records by Apache Beam on this machine
 	$(BEAM_VENV)/bin/python -m pytest tests/test_prepare_beam.py
