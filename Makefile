@@ -96,9 +96,14 @@ test-latest-fast: install-latest ## Test on the newest TensorFlow what depends o
 
 # The networks, their weights and what trains them; and whole runs. A network whose output
 # is right has right stages. JAX compiles each operation for each shape: only what is computed there.
+# On both; of the networks PyTorch computes more.
+BACKEND_TESTS := $(addprefix tests/,test_compat.py augmentation/test_backends.py runs/test_run_on_backend.py \
+	models/test_backends.py models/test_zoo.py)
+
 test-backends: install-backends ## Run the tests of networks and runs on JAX and on PyTorch
-	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/$(PYTEST) -k "not parameters and not stages" tests/test_compat.py tests/models/test_backends.py tests/models/test_zoo.py tests/runs/test_run_on_backend.py
-	KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/$(PYTEST) -k "not parameters and not stages" tests/test_compat.py tests/runs/test_run_on_backend.py $(addprefix tests/models/test_,backends.py saving.py weights.py zoo.py)
+	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/$(PYTEST) -k "not parameters and not stages" $(BACKEND_TESTS)
+	KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/$(PYTEST) -k "not parameters and not stages" $(BACKEND_TESTS) \
+		tests/models/test_saving.py tests/models/test_weights.py
 
 test-beam: install-beam ## Prepare records by Apache Beam on this machine
 	$(BEAM_VENV)/bin/python -m pytest tests/test_prepare_beam.py

@@ -86,7 +86,7 @@ def _opened(path: str) -> BinaryIO:
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     status = os.fstat(number)
     if not stat.S_ISREG(status.st_mode):
-        why = "it is a pipe, a socket or a device, not a regular file"
+        why = "it is a folder, a pipe, a socket or a device, not a regular file"
     elif status.st_size > limits.read_bytes():
         why = f"it is larger than {limits.read_bytes():,} bytes"
     else:
