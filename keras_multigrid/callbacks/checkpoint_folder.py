@@ -93,10 +93,13 @@ def load_checkpoint(model: keras.Model, folder: str, *, best: str | None = None)
             f"There is no {what} in '{folder}'. Train first, or name a file of weights: "
             "runs.MultiViewTest.weights = 'PATH'."
         )
-    entry, state = read_last(folder, saved, read_state)
-    load_weights(model, state.content)
-    for variable, value in zip(model.weights, state.averaged or (), strict=bool(state.averaged)):
-        variable.assign(value)
+    entry, content = read_last(folder, saved)
+    load_weights(model, content)
+    with h5py.File(io.BytesIO(content)) as file:
+        averaged = _read_averaged(file.get(_STATE, {}))
+    if averaged is not None:
+        for variable, value in zip(model.weights, averaged, strict=True):
+            variable.assign(value)
     return entry.step
 
 
@@ -218,16 +221,20 @@ def read_state(content: bytes) -> State:
     """The parts of a checkpoint; any error if it is none."""
     with h5py.File(io.BytesIO(content)) as file:
         state = file[_STATE]
-        random, metrics, averaged = (
-            [np.array(state[f"{name}/{number}"]) for number in range(len(state[name]))]
-            if name in state
-            else None
-            for name in ("random", "metrics", "averaged")
-        )
+        random, metrics = _read_arrays(state["random"]), _read_arrays(state["metrics"])
+        averaged = _read_averaged(state)
         settings = parse_settings(np.array(state["settings"]).tobytes().decode())
     return State(
         content=content, settings=settings, random=random, metrics=metrics, averaged=averaged
     )
+
+
+def _read_arrays(part: h5py.Group) -> list[np.ndarray]:
+    return [np.array(part[str(number)]) for number in range(len(part))]
+
+
+def _read_averaged(state: Mapping[str, Any]) -> list[np.ndarray] | None:
+    return _read_arrays(state["averaged"]) if "averaged" in state else None
 
 
 def remove_orphans(folder: str, saved: list[Saved]) -> None:
