@@ -33,6 +33,7 @@ from keras_multigrid.runs.building import compiled_network, load_initial_weights
 from keras_multigrid.runs.curve import Curve
 from keras_multigrid.runs.report import Report
 from keras_multigrid.runs.settings import Data, Settings
+from keras_multigrid.runs.step_seed import StepSeed
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
 __all__ = ["Report", "train"]
@@ -174,6 +175,7 @@ class _Run:
         callbacks = keras.callbacks.CallbackList(
             [
                 multigrid,
+                StepSeed(self.settings.seed),
                 *self.settings.logging.callbacks,
                 *self._precise_statistics(source),
                 _ValidationsRead(source),
