@@ -66,6 +66,7 @@ FILES_ALLOWED = {
     "layers/fused_normalization.py": {"tensorflow", "torch"},
     "layers/moving_statistics.py": {"tensorflow"},
     "data/records/beam.py": {"apache_beam"},
+    "runs/step_seed.py": {"torch"},
 }
 
 

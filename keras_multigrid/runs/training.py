@@ -40,6 +40,7 @@ from keras_multigrid.runs.curve import Curve
 from keras_multigrid.runs.frozen import parameters_in_words
 from keras_multigrid.runs.report import Report
 from keras_multigrid.runs.settings import Data, Settings
+from keras_multigrid.runs.step_seed import StepSeed
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
 __all__ = ["Report", "train"]
@@ -189,6 +190,7 @@ class _Run:
         callbacks = keras.callbacks.CallbackList(
             [
                 multigrid,
+                StepSeed(self.settings.seed),
                 *self.settings.logging.callbacks,
                 *statistics,
                 _ValidationsRead(source),
