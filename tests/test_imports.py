@@ -24,7 +24,7 @@ FILES = ours("files", "machine_faults", "remote_files", "temporary_files")
 CALLBACKS = LEARNING_RATE | FILES | ours("figures", "monitor", "progress", "replicas", "signals")
 CALLBACKS |= {"h5py", "tensorboard", "PIL", "absl"}
 DATA = {"tensorflow", "numpy", "av", "cv2", "PIL", "absl", "google.protobuf"}
-DATA |= SCHEDULE | FILES | ours("class_weights", "compat", "lazy", "monitor", "task")
+DATA |= SCHEDULE | FILES | ours("backend", "class_weights", "compat", "lazy", "monitor", "task")
 RUNS = CALLBACKS | DATA
 RUNS |= ours("augmentation", "callbacks", "data", "distribute", "layers", "losses", "models")
 ALLOWED = {
@@ -38,6 +38,7 @@ ALLOWED = {
     "temporary_files": set(),
     "schedule": ours("checks"),
     "compat": KERAS | {"tensorflow"} | ours("last_batch"),
+    "backend": KERAS,
     "last_batch": {"keras", "tensorflow"},
     "learning_rate": LEARNING_RATE,
     "optimizers": LEARNING_RATE,

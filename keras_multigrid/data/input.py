@@ -8,7 +8,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_multigrid.class_weights import Rule
-from keras_multigrid.data.augment_checks import check_augment, check_pairs, task_of_labels
+from keras_multigrid.data.augmenting import (
+    augmented,
+    check_augment,
+    check_pairs,
+    task_of_labels,
+)
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.class_balance import ClassBalance, check_balance, single_labels
 from keras_multigrid.data.clips.clip import Clip
@@ -19,7 +24,6 @@ from keras_multigrid.data.positions import Share
 from keras_multigrid.data.reading import ClipReader, Cut
 from keras_multigrid.data.records.reading import make_reader
 from keras_multigrid.data.stream import (
-    augmented,
     check_num_videos,
     drawn_clips,
     training_stream,

@@ -8,14 +8,13 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from keras_multigrid.data.augment_checks import check_augment, check_pairs
+from keras_multigrid.data.augmenting import augmented, check_augment, check_pairs
 from keras_multigrid.data.clips.clip import Clip
 from keras_multigrid.data.clips.indices import training_indices
 from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.clips.windows import normalized, random_clip
 from keras_multigrid.data.positions import Share, batches
 from keras_multigrid.data.stream import (
-    augmented,
     bucketed,
     check_num_videos,
     drawn_clips,

@@ -14,9 +14,10 @@ import tensorflow as tf
 
 from keras_multigrid import monitor
 from keras_multigrid.checks import check_integer
+from keras_multigrid.data.augmenting import augmented
 from keras_multigrid.data.class_balance import ClassBalance
 from keras_multigrid.data.clips.clip import Clip
-from keras_multigrid.data.clips.draws import draws_at, uniform_at, video_indices
+from keras_multigrid.data.clips.draws import draws_at, video_indices
 from keras_multigrid.data.clips.sampling import (
     ClipSampling,
     choose_duration,
@@ -33,8 +34,6 @@ _NO_END = np.iinfo(np.int64).max
 # For functions that make streams: nothing in them branches on a tensor, and AutoGraph would take a
 # second of each start to rewrite them.
 without_autograph = tf.autograph.experimental.do_not_convert
-# Random numbers of each clip for an augmentation that does not say how many it needs.
-NUM_NUMBERS = 16
 
 
 def training_stream(
@@ -71,15 +70,6 @@ def training_stream(
     finish = finished if augment else without_autograph(finished)
     stream = stream.map(finish, num_parallel_calls=reader.workers)
     return _untuned(measured(stream.prefetch(2), start_step, share))
-
-
-def augmented(augment: Callable, base: Grid, seed: int, clips, labels, values):
-    """Clips and labels of a batch, augmented; `values` are its packed `Clip`s."""
-    positions = Clip.unpacked(values).position
-    numbers = uniform_at(seed, positions, getattr(augment, "num_numbers", NUM_NUMBERS))
-    frames, size = tf.unstack(tf.cast(tf.shape(clips)[1:3], tf.float32))
-    work = frames * size**2 / (base.num_frames * base.crop_size**2)
-    return augment(clips, labels, numbers, work)
 
 
 @without_autograph

@@ -26,7 +26,7 @@ from keras_multigrid.callbacks import (
 from keras_multigrid.callbacks.averaged_weights import check_averages
 from keras_multigrid.callbacks.lease import Lease
 from keras_multigrid.callbacks.lookup import inner_optimizer, steps_trained
-from keras_multigrid.data.augment_checks import check_pairs
+from keras_multigrid.data.augmenting import check_pairs
 from keras_multigrid.data.bad_videos import BadVideos, TooManyBadVideosError
 from keras_multigrid.data.check.set_report import checked_report
 from keras_multigrid.data.clips.sampling import ClipSampling
