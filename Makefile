@@ -97,7 +97,7 @@ test-latest-fast: install-latest ## Test on the newest TensorFlow what depends o
 # The networks, their weights and what trains them; and whole runs. A network whose output
 # is right has right stages. JAX compiles each operation for each shape: only what is computed there.
 # On both; of the networks PyTorch computes more.
-BACKEND_TESTS := $(addprefix tests/,test_compat.py augmentation/test_backends.py runs/test_run_on_backend.py \
+BACKEND_TESTS := $(addprefix tests/,test_compat.py augmentation/test_on_every_backend.py runs/test_run_on_backend.py \
 	models/test_backends.py models/test_zoo.py)
 
 test-backends: install-backends ## Run the tests of networks and runs on JAX and on PyTorch

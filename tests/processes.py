@@ -163,6 +163,8 @@ def _start(request, reply, stdout, stderr):
 
 def _become(stdout, stderr, arguments, env, cwd):
     """Be what `python *arguments` would be."""
+    # Who starts tests in the background may have it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)

@@ -28,7 +28,8 @@ def whole(videos, tmp_path_factory):
     done = finish(videos, root, tmp_path_factory.mktemp("logs") / "log")
     assert done == (0, f"{NUM_SHARDS} new shards, 30 bad videos")
     files = content(root)
-    assert len(files) == 4 * NUM_SHARDS + 2
+    # Of each part its labels, too.
+    assert len(files) == 4 * NUM_SHARDS + 4
     return files
 
 
