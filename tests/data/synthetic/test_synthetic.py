@@ -89,7 +89,7 @@ def test_progress_is_shown(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(videos, "_write_task", lambda task: task.path.touch())
     videos.write_videos(tmp_path / "videos", **SETTINGS)
     # No terminal: whole lines, and few of them.
-    lines = capfd.readouterr().err.splitlines()
+    lines = capfd.readouterr().err.strip().splitlines()
     assert len(lines) == 2
     assert lines[0] == "Writing synthetic videos: 0 of 36"
     assert lines[-1] == "Writing synthetic videos: 36 of 36"
