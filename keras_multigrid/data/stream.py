@@ -69,7 +69,7 @@ def training_stream(
     # An augmentation of the user's may need AutoGraph.
     finish = finished if augment else without_autograph(finished)
     stream = stream.map(finish, num_parallel_calls=reader.workers)
-    return _untuned(measured(stream.prefetch(2), start_step, share))
+    return untuned(measured(stream.prefetch(2), start_step, share))
 
 
 @without_autograph
@@ -99,7 +99,7 @@ def validation_stream(
     )
     if share.total == 1:
         stream = stream.filter(lambda clips, labels: tf.shape(clips)[0] > 0)
-    return _untuned(_normalized(stream, reader, sampling).prefetch(2))
+    return untuned(_normalized(stream, reader, sampling).prefetch(2))
 
 
 @without_autograph
@@ -125,7 +125,7 @@ def views_stream(
         num_views = -(-num_views // (share.count * batch_size)) * share.count * batch_size
     own = tf.data.Dataset.counter(share.first // share.count, share.total // share.count)
     crops = own.map(load, num_parallel_calls=reader.workers).unbatch().take(num_views)
-    return _untuned(_normalized(crops.batch(batch_size), reader, sampling).prefetch(2))
+    return untuned(_normalized(crops.batch(batch_size), reader, sampling).prefetch(2))
 
 
 @without_autograph
@@ -271,11 +271,11 @@ def _normalized(batches, reader: ClipReader, sampling: ClipSampling) -> tf.data.
     )
 
 
-def _untuned(batches: tf.data.Dataset) -> tf.data.Dataset:
+def untuned(batches: tf.data.Dataset) -> tf.data.Dataset:
     """The same batches without TensorFlow's tuning thread, for which every size here is set.
 
-    A finished iterator waits for that thread, whose wake-up call can get lost: a validation then
-    ends up to 4 s late.
+    An iterator that ends waits for that thread, whose wake-up call can get lost: for as long again
+    as the iterator was there, up to a minute.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
