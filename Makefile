@@ -3,7 +3,7 @@
 PYTHON ?= python3
 # The TensorFlow wheel is an extra: cpu, tensorflow or cuda, as in `make install EXTRAS=cuda,io,test`.
 EXTRAS ?= cpu,io,onnx,test
-LATEST_EXTRAS ?= cpu,onnx,test
+BACKENDS_EXTRAS ?= cpu,jax,torch,onnx,test
 GIN_FILE ?= gin/quickstart.gin
 # As keras_multigrid/cli/command.py sets them: no notes, and fast convolutions on every processor.
 TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -18,20 +18,17 @@ PYTEST := python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-r
 PIP_FLAGS := --disable-pip-version-check --no-compile
 
 VENV := .venv
-LATEST_VENV := .venv-latest
 BACKENDS_VENV := .venv-backends
 BEAM_VENV := .venv-beam
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-latest install-backends install-beam test test-fast test-latest test-latest-fast \
+.PHONY: help install install-backends install-beam test test-fast test-latest test-latest-fast \
 	test-every test-backends test-beam fuzz lint format quickstart plan clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## Set up .venv: TensorFlow 2.17, tensorflow-io, tools for tests (constraints.txt)
-
-install-latest: $(LATEST_VENV)/.installed ## Set up .venv-latest: the newest TensorFlow (constraints-latest.txt)
 
 # The stamp is written last: an installation that failed half-way is done again.
 $(VENV)/.installed: setup.py constraints.txt
@@ -40,23 +37,17 @@ $(VENV)/.installed: setup.py constraints.txt
 	$(VENV)/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
-$(LATEST_VENV)/.installed: setup.py constraints-latest.txt
-	$(call check_python,13)
-	$(PYTHON) -m venv $(LATEST_VENV)
-	$(LATEST_VENV)/bin/python -m pip install $(PIP_FLAGS) -c constraints-latest.txt -e '.[$(LATEST_EXTRAS)]'
-	@touch $@
-
 # Otherwise pip would only say that it finds no such TensorFlow.
 check_python = @$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, $(1)) or sys.exit( \
 	"The pinned versions need Python 3.11 to 3.$(1). Found " + sys.version.split()[0] + \
 	". Name another one: make PYTHON=python3.11 ...")'
 
-install-backends: $(BACKENDS_VENV)/.installed ## Set up .venv-backends: JAX, PyTorch and the newest TensorFlow (constraints-backends.txt)
+install-backends: $(BACKENDS_VENV)/.installed ## Set up .venv-backends: the newest TensorFlow, JAX and PyTorch (constraints-backends.txt)
 
 $(BACKENDS_VENV)/.installed: setup.py constraints-backends.txt
 	$(call check_python,13)
 	$(PYTHON) -m venv $(BACKENDS_VENV)
-	$(BACKENDS_VENV)/bin/python -m pip install $(PIP_FLAGS) -c constraints-backends.txt -e '.[jax,torch,cpu,test]'
+	$(BACKENDS_VENV)/bin/python -m pip install $(PIP_FLAGS) -c constraints-backends.txt -e '.[$(BACKENDS_EXTRAS)]'
 	@touch $@
 
 install-beam: $(BEAM_VENV)/.installed ## Set up .venv-beam: TensorFlow 2.17 and Apache Beam (constraints-beam.txt)
@@ -77,22 +68,25 @@ test: lint ## Check style and run the tests
 test-fast: lint ## The same without the long end-to-end runs
 	$(VENV)/bin/$(PYTEST) -m 'not slow and not every'
 
-test-latest: install-latest ## Run the tests on the newest TensorFlow
-	$(LATEST_VENV)/bin/$(PYTEST) -m 'not every'
+test-latest: install-backends ## Run the tests on the newest TensorFlow
+	$(BACKENDS_VENV)/bin/$(PYTEST) -m 'not every'
 
 test-every: install ## Run the long runs that `make test` leaves out: hours
 	$(VENV)/bin/$(PYTEST) -m every
 
-# What a new TensorFlow or Keras can change: fit, graphs, tf.data, strategies, files, saving, export.
-# Not: lists, plans, schedules, drawing and decoding in Python and NumPy, what the command lines say;
-# and the published networks, which test-backends runs.
-VERSION_TESTS := $(addprefix tests/,callbacks test_compat.py test_distribute.py test_learning_rate.py \
-	test_readme.py test_remote.py test_serving.py test_storage.py runs/test_predictor.py runs/test_training.py \
-	$(addprefix data/,test_faults.py test_pipeline.py test_reading.py records/test_record_reading.py) \
-	$(addprefix models/test_,export.py replicas.py saving.py sub_batch_normalization.py))
+# What a new TensorFlow or Keras can change: private names, fit, graphs, tf.data, strategies, files,
+# checkpoints, export. Not: lists, plans, schedules, drawing and decoding in Python and NumPy, command
+# lines; nor the networks, which test-backends runs with the same Keras.
+VERSION_TESTS := $(addprefix tests/,test_compat.py test_learning_rate.py test_remote.py test_storage.py \
+	$(addprefix test_distribute.py::test_several_,devices workers) \
+	test_readme.py::test_example_trains_in_at_most_twenty_lines \
+	test_serving.py::test_two_trainers_get_their_slices_of_each_batch_though_a_worker_is_killed \
+	$(addprefix callbacks/test_,averaged_weights.py checkpoint.py multigrid.py training_log.py updates.py) \
+	runs/test_training.py::test_report data/records/test_record_reading.py \
+	$(addprefix models/test_,export.py replicas.py sub_batch_normalization.py))
 
-test-latest-fast: install-latest ## Test on the newest TensorFlow what depends on its version
-	$(LATEST_VENV)/bin/$(PYTEST) -m 'not slow and not every' $(VERSION_TESTS)
+test-latest-fast: install-backends ## Test on the newest TensorFlow what depends on its version
+	$(BACKENDS_VENV)/bin/$(PYTEST) -m 'not slow and not every' $(VERSION_TESTS)
 
 # The networks, their weights and what trains them; and whole runs. A network whose output
 # is right has right stages. JAX compiles each operation for each shape: only what is computed there.
@@ -122,5 +116,5 @@ format: install ## Format the code and apply safe fixes
 	$(VENV)/bin/ruff format .
 
 clean: ## Remove virtual environments, caches and build files, but neither runs/ nor data/
-	rm -rf $(VENV) $(LATEST_VENV) $(BACKENDS_VENV) $(BEAM_VENV) build dist *.egg-info .hypothesis .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BACKENDS_VENV) $(BEAM_VENV) build dist *.egg-info .hypothesis .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,8 @@
 """Package metadata and requirements.
 
 Requirements are ranges; the tested sets of exact versions are in constraints.txt (TensorFlow 2.17,
-the newest that tensorflow-io works with) and constraints-latest.txt (the newest TensorFlow).
+the newest that tensorflow-io works with) and constraints-backends.txt (the newest TensorFlow, JAX
+and PyTorch).
 """
 
 from pathlib import Path

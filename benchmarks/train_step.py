@@ -5,12 +5,12 @@
         --python=torch=.venv-backends/bin/python --python=native=.venv-backends/bin/python
 
 Each backend runs in a process of its own, with the Python given for it, in turn on this machine:
-tensorflow, jax, torch; and, beside Keras, native and native_channels_last, the same network in
-plain PyTorch (pytorch_models.py). A step is forward, backward and update (SGD with momentum),
-float32 unless --dtype says otherwise, on clips of random numbers that are in the processor's
-memory. The limit is the rate of a large matrix product: a step at that rate would take
-3 x 2 x multiply-adds / rate (each convolution is computed forward, for its input and for its
-kernel). Prints a table and writes `train_step.json`.
+tensorflow, jax, torch; and, beside Keras, native, native_channels_last and native_compiled (by
+torch.compile), the same network in plain PyTorch (pytorch_models.py). A step is forward, backward
+and update (SGD with momentum), float32 unless --dtype says otherwise, on clips of random numbers
+that are in the processor's memory. The limit is the rate of a large matrix product: a step at that
+rate would take 3 x 2 x multiply-adds / rate (each convolution is computed forward, for its input
+and for its kernel). Prints a table and writes `train_step.json`.
 """
 
 import argparse
@@ -50,6 +50,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, default=1, help="clips of the base grid")
     parser.add_argument("--crop_size", type=int, default=224)
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--grids", type=int, help="the first so many; the base grid comes first")
     parser.add_argument("--dtype", default="float32", help="or mixed_bfloat16, mixed_float16")
     parser.add_argument("--python", action="append", help="BACKEND=PATH of the Python that has it")
     parser.add_argument("--out", default="results")
@@ -93,7 +94,7 @@ def _measure(settings: argparse.Namespace) -> list[dict]:
         frames = 32 if name.startswith("slowfast") else 8
         base = Grid(batch_size=settings.batch_size, num_frames=frames, crop_size=settings.crop_size)
         schedule = MultigridSchedule(base, num_clips=10_000, epochs=20, boundaries=(10,))
-        for grid in _long_cycle_first(schedule):
+        for grid in _long_cycle_first(schedule)[: settings.grids]:
             clips = np.random.default_rng(0).normal(size=grid.shape).astype("float32")
             clips = keras.ops.convert_to_tensor(clips)
             labels = keras.ops.zeros(grid.batch_size, "int32")
@@ -146,6 +147,8 @@ def _native_step(model, name: str, settings: argparse.Namespace) -> Callable:
         )
     optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=1e-4)
     dtype = None if settings.dtype == "float32" else getattr(torch, settings.dtype[6:])
+    if settings.backend == "native_compiled":
+        network = torch.compile(network, dynamic=False)
 
     def step(clips, labels):
         clips = clips.permute(0, 4, 1, 2, 3).contiguous(memory_format=layout)

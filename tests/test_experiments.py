@@ -257,13 +257,11 @@ def write_weights(name, bindings, folder):
     return folder / "pictures.pyth"
 
 
-# Each kind of list, of recipe and of network once; the others by `make test-every`.
+# Each kind of network, of weights and of task once; the others by `make test-every`.
 TRAINED = (
     "i3d_nln_kinetics_inflated",
-    "i3d_kinetics_cosine",
     "slowfast_something_something",
     "i3d_nln_charades_from_kinetics",
-    "slow_hmdb51_from_kinetics",
 )
 
 

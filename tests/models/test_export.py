@@ -37,7 +37,7 @@ def test_exported_to_onnx(tmp_path):
         np.testing.assert_allclose(scores, run(network, clip), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", PATHWAYS)
+@pytest.mark.parametrize("kind", [pytest.param("i3d", marks=pytest.mark.every), "slowfast"])
 def test_all_grids_without_a_trace_for_each(kind):
     """Kinetics' schedule in small, every phase of it, training and prediction."""
     traces = []

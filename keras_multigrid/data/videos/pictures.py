@@ -6,7 +6,7 @@ import io
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -68,7 +68,9 @@ class ImageFiles:
     def __getitem__(self, index: int) -> bytes:
         path = self._paths[index]
         try:
-            with files.open_file(path) if files.is_remote(path) else _opened(path) as file:
+            if not files.is_remote(path):
+                return _read_whole(path)
+            with files.open_file(path) as file:
                 return file.read()
         except OSError as error:
             # To read, unlike to open, does not name the file.
@@ -80,18 +82,29 @@ class ImageFiles:
         return self._paths[index]
 
 
-def _opened(path: str) -> BinaryIO:
-    """A local file, opened to be read whole: a pipe would be waited for, a device has no end."""
+def _read_whole(path: str) -> bytes:
+    """The content of a local file: a pipe would be waited for, a device has no end.
+
+    By as few calls of the system as will do. In each, this thread may lose its turn to another one.
+    """
     # Without O_NONBLOCK, to open a pipe would wait, too.
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    status = os.fstat(number)
-    if not stat.S_ISREG(status.st_mode):
-        why = "it is a folder, a pipe, a socket or a device, not a regular file"
-    elif status.st_size > limits.read_bytes():
-        why = f"it is larger than {limits.read_bytes():,} bytes"
-    else:
-        return os.fdopen(number, "rb")
-    os.close(number)
+    try:
+        status = os.fstat(number)
+        if not stat.S_ISREG(status.st_mode):
+            why = "it is a folder, a pipe, a socket or a device, not a regular file"
+        elif status.st_size > limits.read_bytes():
+            why = f"it is larger than {limits.read_bytes():,} bytes"
+        else:
+            content = os.read(number, status.st_size)
+            while len(content) < status.st_size:
+                more = os.read(number, status.st_size - len(content))
+                if not more:
+                    break
+                content += more
+            return content
+    finally:
+        os.close(number)
     raise DecodeError(f"Cannot decode the image '{path}': {why}.")
 
 
