@@ -10,8 +10,10 @@ TF_CPP_MIN_LOG_LEVEL ?= 3
 TF_ENABLE_ONEDNN_OPTS ?= 1
 export TF_CPP_MIN_LOG_LEVEL TF_ENABLE_ONEDNN_OPTS
 
-# Tests run in so many processes. Much of them is waiting, and tracing graphs by one thread each.
+# Tests run in so many processes. Much of them is waiting, and tracing graphs by one thread each: more
+# threads for one operation would wait for each other.
 TEST_PROCESSES ?= 3
+PYTEST_ENV := TF_NUM_INTRAOP_THREADS=1 OMP_NUM_THREADS=1
 PYTEST := python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 # Of 10,000 files, tests import a third: Python compiles them when it does.
@@ -63,16 +65,16 @@ lint: install ## Check style and format
 	$(VENV)/bin/ruff format --check .
 
 test: lint ## Check style and run the tests
-	$(VENV)/bin/$(PYTEST) -m 'not every'
+	$(PYTEST_ENV) $(VENV)/bin/$(PYTEST) -m 'not every'
 
 test-fast: lint ## The same without the long end-to-end runs
-	$(VENV)/bin/$(PYTEST) -m 'not slow and not every'
+	$(PYTEST_ENV) $(VENV)/bin/$(PYTEST) -m 'not slow and not every'
 
 test-latest: install-backends ## Run the tests on the newest TensorFlow
-	$(BACKENDS_VENV)/bin/$(PYTEST) -m 'not every'
+	$(PYTEST_ENV) $(BACKENDS_VENV)/bin/$(PYTEST) -m 'not every'
 
 test-every: install ## Run the long runs that `make test` leaves out: hours
-	$(VENV)/bin/$(PYTEST) -m every
+	$(PYTEST_ENV) $(VENV)/bin/$(PYTEST) -m every
 
 # What a new TensorFlow or Keras can change: private names, fit, graphs, tf.data, strategies, files,
 # checkpoints, export. Not: lists, plans, schedules, drawing and decoding in Python and NumPy, command
@@ -86,7 +88,7 @@ VERSION_TESTS := $(addprefix tests/,test_compat.py test_learning_rate.py test_re
 	$(addprefix models/test_,export.py replicas.py sub_batch_normalization.py))
 
 test-latest-fast: install-backends ## Test on the newest TensorFlow what depends on its version
-	$(BACKENDS_VENV)/bin/$(PYTEST) -m 'not slow and not every' $(VERSION_TESTS)
+	$(PYTEST_ENV) $(BACKENDS_VENV)/bin/$(PYTEST) -m 'not slow and not every' $(VERSION_TESTS)
 
 # The networks, their weights and what trains them; and whole runs. A network whose output is right
 # has right stages, and two of them have every layer of the others. PyTorch computes more of them: JAX
@@ -97,12 +99,12 @@ BACKEND_TESTS := $(addprefix tests/,test_compat.py augmentation/test_on_every_ba
 BACKEND_KINDS := "not parameters and not stages and not i3d_8x8 and not slow_8x8"
 
 test-backends: install-backends ## Run the tests of networks and runs on JAX and on PyTorch
-	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/$(PYTEST) -k $(BACKEND_KINDS) $(BACKEND_TESTS)
-	KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/$(PYTEST) -k $(BACKEND_KINDS) $(BACKEND_TESTS) \
+	$(PYTEST_ENV) KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/$(PYTEST) -k $(BACKEND_KINDS) $(BACKEND_TESTS)
+	$(PYTEST_ENV) KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/$(PYTEST) -k $(BACKEND_KINDS) $(BACKEND_TESTS) \
 		tests/models/test_saving.py tests/models/test_weights.py
 
 test-beam: install-beam ## Prepare records by Apache Beam on this machine
-	$(BEAM_VENV)/bin/python -m pytest tests/test_prepare_beam.py
+	$(PYTEST_ENV) $(BEAM_VENV)/bin/python -m pytest tests/test_prepare_beam.py
 
 fuzz: install ## Damage 3,300 files of every kind that is read, and count how that ends
 	$(VENV)/bin/python tests/fuzz.py $(FUZZ)
