@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from keras_multigrid import compat, replicas
+from keras_multigrid import compat, data_parallel, replicas
 from keras_multigrid.checks import check_choice
 from keras_multigrid.layers.moving_statistics import exchanged_together
 
@@ -43,8 +43,9 @@ def find_strategy(
 ) -> tf.distribute.Strategy:
     """The distribution strategy for this machine. Call it before anything else uses TensorFlow.
 
-    JAX and PyTorch train on one device, and TensorFlow reads the input on the CPU: for them the
-    strategy is that of one device.
+    On JAX and PyTorch, TensorFlow reads the input on the CPU, and the strategy is that of one
+    device. JAX trains on all devices of this machine by `keras.distribution`, which is set here;
+    PyTorch trains on one.
 
     Args:
         name: "one_device"; "mirrored", all GPUs of this machine; "multi_worker", all machines that
@@ -67,8 +68,7 @@ def find_strategy(
     """
     check_choice("name", name, STRATEGIES)
     if keras.backend.backend() != "tensorflow":
-        several = logical_cpus is not None or (name == "auto" and len(_workers()) > 1)
-        return _one_device_of_another_backend(name, several or name in ("mirrored", "multi_worker"))
+        return _input_of_another_backend(name, logical_cpus)
     devices = None
     if logical_cpus is not None:
         devices = [f"CPU:{number}" for number in range(logical_cpus)]
@@ -99,41 +99,44 @@ def find_strategy(
             ) from error
 
 
-def _one_device_of_another_backend(name: str, takes_several: bool) -> tf.distribute.Strategy:
+def _input_of_another_backend(name: str, logical_cpus: int | None) -> tf.distribute.Strategy:
     backend = keras.backend.backend()
-    if takes_several:
+    has_workers = name == "multi_worker" or (name == "auto" and len(_workers()) > 1)
+    is_jax = backend == "jax"
+    if has_workers or (not is_jax and (logical_cpus is not None or name == "mirrored")):
+        where = "the devices of one machine" if is_jax else "one device"
         raise ValueError(
-            f"KERAS_BACKEND={backend} trains on one device. Received: strategy={name!r} with "
+            f"KERAS_BACKEND={backend} trains on {where}. Received: strategy={name!r} with "
             "several devices or machines. Use KERAS_BACKEND=tensorflow, or 'one_device' without "
             "TF_CONFIG."
         )
+    if is_jax:
+        data_parallel.use_devices(name, logical_cpus)
     keep_input_off_gpus()
     return tf.distribute.get_strategy()
 
 
 def check_backend(strategy: tf.distribute.Strategy) -> None:
-    """Refuse several devices where another backend than TensorFlow trains.
+    """Refuse several devices where the backend cannot train on them.
 
     Raises:
         ValueError: if the backend is JAX or PyTorch and the strategy has several replicas, or
-            `keras.distribution` has several devices.
+            `keras.distribution` shards the model.
     """
     backend, count = keras.backend.backend(), strategy.num_replicas_in_sync
     if backend != "tensorflow" and count > 1:
         raise ValueError(
             f"KERAS_BACKEND={backend} cannot train under a strategy of tf.distribute. Received: a "
             f"{type(strategy).__name__} of {count} replicas. Use KERAS_BACKEND=tensorflow, or "
-            "distribute.find_strategy('one_device')."
+            "distribute.find_strategy()."
         )
-    distribution = keras.distribution.distribution()
-    devices = 1 if distribution is None else distribution.device_mesh.devices.size
-    if devices > 1:
-        raise ValueError(
-            f"Runs train on one device on KERAS_BACKEND={backend}. Received: a "
-            f"{type(distribution).__name__} of {devices} devices. Use "
-            "KERAS_BACKEND=tensorflow, or keras.distribution.set_distribution(None)."
-        )
+    data_parallel.check_distribution()
     keep_input_off_gpus()
+
+
+def device_count(strategy: tf.distribute.Strategy) -> int:
+    """Devices that share every mini-batch, on all machines."""
+    return strategy.num_replicas_in_sync * data_parallel.device_count()
 
 
 def keep_input_off_gpus() -> None:
@@ -179,6 +182,7 @@ def prepare(model: keras.Model) -> keras.Model:
     other machines, and reduces scalars that have no axis for it. And where the last batch of an
     evaluation leaves devices without a clip, the mean of nothing is NaN. In training, the moving
     statistics of all `SubBatchNormalization` layers travel in one all-reduce instead of one each.
+    On JAX, evaluations take batches that its devices cannot share evenly.
 
     Args:
         model: the model; its methods are wrapped in place, once.
@@ -186,6 +190,7 @@ def prepare(model: keras.Model) -> keras.Model:
     Returns:
         The same model.
     """
+    data_parallel.prepare(model)
     if replicas.count(model) > 1 and model not in _prepared:
         _prepared.add(model)
         compat.build_from_first_replica(model)

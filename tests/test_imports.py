@@ -22,6 +22,7 @@ SCHEDULE = ours("schedule", "checks")
 LEARNING_RATE = KERAS | SCHEDULE | ours("learning_rate", "compat")
 FILES = ours("files", "machine_faults", "remote_files", "temporary_files")
 CALLBACKS = LEARNING_RATE | FILES | ours("figures", "monitor", "progress", "replicas", "signals")
+CALLBACKS |= ours("data_parallel")
 CALLBACKS |= {"h5py", "tensorboard", "PIL", "absl"}
 DATA = {"tensorflow", "numpy", "av", "cv2", "PIL", "absl", "google.protobuf"}
 DATA |= SCHEDULE | FILES | ours("backend", "class_weights", "compat", "lazy", "monitor", "task")
@@ -52,6 +53,7 @@ ALLOWED = {
     "soft_metrics": {"keras"},
     "figures": LEARNING_RATE | {"matplotlib"},
     "replicas": {"keras"},
+    "data_parallel": {"keras"},
     # TensorFlow for remote files alone: checkpoints work on every backend.
     "machine_faults": {"absl"},
     "remote_files": {"absl", "tensorflow", "tensorflow_io"} | ours("machine_faults"),
@@ -68,6 +70,7 @@ FILES_ALLOWED = {
     "layers/moving_statistics.py": {"tensorflow"},
     "data/records/beam.py": {"apache_beam"},
     "runs/step_seed.py": {"torch"},
+    "data_parallel.py": {"jax"},
 }
 
 

@@ -4,7 +4,7 @@ import warnings
 
 import keras
 
-from keras_multigrid import compat, replicas
+from keras_multigrid import compat, data_parallel, replicas
 from keras_multigrid.callbacks.averaged_weights import begin_averages
 from keras_multigrid.callbacks.batch_check import BatchCheck
 from keras_multigrid.callbacks.groups import set_groups
@@ -181,7 +181,7 @@ def _check_grids(schedule: MultigridSchedule, model: keras.Model) -> None:
             f"Received: {model.steps_per_execution}. Compile without it."
         )
     check_clip_size = getattr(model, "check_clip_size", None)
-    count = replicas.count(model)
+    count = replicas.count(model) * data_parallel.device_count()
     for grid in schedule.grids:
         if check_clip_size is not None:
             try:

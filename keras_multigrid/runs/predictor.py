@@ -53,7 +53,7 @@ class Predictor:
         self._network, self._views = network, test.views
         self._strategy = tf.distribute.get_strategy() if strategy is None else strategy
         self._takes_mean = test.combine == "mean"
-        batch_size = test.batch_size * self._strategy.num_replicas_in_sync
+        batch_size = test.batch_size * distribute.device_count(self._strategy)
         self._settings = {
             "views": test.views,
             "grid": Grid(batch_size=batch_size, num_frames=frames, crop_size=crop_size),

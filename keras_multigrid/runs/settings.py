@@ -185,8 +185,8 @@ class Hardware:
     """Where a run trains.
 
     Args:
-        strategy: finds the distribution strategy. Of several workers one writes. On JAX and
-            PyTorch it must be that of one device.
+        strategy: finds the distribution strategy. Of several workers one writes. On JAX it sets
+            `keras.distribution`, for all devices of the machine; PyTorch trains on one.
     """
 
     strategy: Callable[[], tf.distribute.Strategy] = distribute.find_strategy

@@ -77,10 +77,10 @@ def train(settings: Settings) -> Report | None:
     distribute.check_backend(strategy)
     keras.utils.set_random_seed(settings.seed)
     schedule = dataclasses.replace(
-        settings.optimization.schedule, replicas=strategy.num_replicas_in_sync
+        settings.optimization.schedule, replicas=distribute.device_count(strategy)
     )
     source = settings.data.source(BadVideos())
-    check_pairs(source.augment, schedule, schedule.replicas)
+    check_pairs(source.augment, schedule, strategy.num_replicas_in_sync)
     with strategy.scope():
         network = distribute.prepare(
             compiled_network(settings.model, optimization, source.task, schedule)
