@@ -21,7 +21,7 @@ from keras_multigrid.task import Task
 NUM_NUMBERS = 16
 
 
-def augmented(augment: Callable, base: Grid, seed: int, clips, labels, values):
+def augmented(augment: Callable, base: Grid, seed: int, clips, labels, values, *, repeats: int = 1):
     """Clips and labels of a batch, augmented.
 
     Args:
@@ -31,7 +31,18 @@ def augmented(augment: Callable, base: Grid, seed: int, clips, labels, values):
         clips: float32 (b, t, s, s, 3).
         labels: of the clips.
         values: their packed `Clip`s.
+        repeats: neighbouring clips that come from one video.
     """
+    if getattr(augment, "pairs_clips", False) and repeats > 1:
+        # Pairs of clips of two videos: 0 1 2 3 4 5, of which 0 1 2 are of one, become 0 3 1 4 2 5.
+        places = tf.range(tf.shape(clips)[0])
+        there, back = (
+            tf.reshape(tf.linalg.matrix_transpose(tf.reshape(places, shape)), (-1,))
+            for shape in ((-1, 2, repeats), (-1, repeats, 2))
+        )
+        ordered = [tf.gather(tensor, there) for tensor in (clips, labels, values)]
+        changed = augmented(augment, base, seed, *ordered)
+        return [tf.gather(tensor, back) for tensor in changed]
     positions = Clip.unpacked(values).position
     numbers = uniform_at(seed, positions, getattr(augment, "num_numbers", NUM_NUMBERS))
     frames, size = tf.unstack(tf.cast(tf.shape(clips)[1:3], tf.float32))
@@ -74,17 +85,22 @@ def check_augment(augment: Callable | None, sampling: ClipSampling, task: Task) 
         )
 
 
-def check_pairs(augment: Callable | None, schedule: MultigridSchedule, replicas: int) -> None:
+def check_pairs(
+    augment: Callable | None, schedule: MultigridSchedule, replicas: int, repeats: int = 1
+) -> None:
     """Refuse a schedule of which a device gets an odd number of clips, where pairs are mixed."""
     if not getattr(augment, "pairs_clips", False):
         return
+    of_device = "an even number of clips"
+    if repeats > 1:
+        of_device = f"clips of an even number of videos, {repeats} of each,"
     for grid in schedule.grids:
-        if grid.batch_size % (2 * replicas):
+        if grid.batch_size % (2 * repeats * replicas):
             shared = "" if replicas == 1 else f", shared by {replicas} replicas"
             raise ValueError(
-                "`augment` mixes clips in pairs: every device must have an even number of clips at "
+                f"`augment` mixes clips in pairs: every device must have {of_device} at "
                 f"every step. Received: {grid}{shared}. Use a base grid whose batch_size is a "
-                f"multiple of {2 * replicas}."
+                f"multiple of {2 * repeats * replicas}."
             )
 
 

@@ -117,7 +117,7 @@ class Input:
         """
         check_num_videos(len(self.videos.train), schedule, self.sampling.repeats)
         share = Share.of(input_context)
-        check_pairs(self.augment, schedule, share.total)
+        check_pairs(self.augment, schedule, share.total, self.sampling.repeats)
         return training_stream(
             self._reader(self.videos.train),
             schedule,
@@ -192,12 +192,13 @@ class Input:
             crop, crop, 3), as the model gets it.
         """
         check_num_videos(len(self.videos.train), schedule, self.sampling.repeats)
-        check_pairs(self.augment, schedule, 1)
+        check_pairs(self.augment, schedule, 1, self.sampling.repeats)
         reader = self._python_reader(self.videos.train)
         balance = self._class_balance()
         drawn = drawn_clips(schedule, self.sampling, seed=seed, start_step=step, balance=balance)
-        # Two at a time: an augmentation may mix neighbours.
-        pairs = drawn.take(count + count % 2).batch(2)
+        # Of two videos at a time: an augmentation may mix them.
+        repeats = self.sampling.repeats
+        pairs = drawn.take(-(-count // (2 * repeats)) * 2 * repeats).batch(2 * repeats)
         for number, rows in enumerate(pairs):
             clips = [Clip.unpacked(row) for row in rows.numpy().tolist()]
             cuts = [reader.training_cut(clip) for clip in clips]
@@ -210,9 +211,11 @@ class Input:
             else:
                 colours = tf.cast(tf.stack(frames), tf.float32) / 255
                 labels = tf.stack([cut.label for cut in cuts])
-                frames, labels = augmented(self.augment, schedule.base, seed, colours, labels, rows)
+                frames, labels = augmented(
+                    *(self.augment, schedule.base, seed, colours, labels, rows), repeats=repeats
+                )
             shown = zip(clips, cuts, frames, np.asarray(labels), strict=True)
-            for clip, cut, own, label in itertools.islice(shown, count - 2 * number):
+            for clip, cut, own, label in itertools.islice(shown, count - 2 * repeats * number):
                 yield clip, cut._replace(label=label), normalized(own, self.sampling).numpy()
 
     def validation_clip(self, index: int, grid: Grid) -> tuple[Cut, np.ndarray] | None:

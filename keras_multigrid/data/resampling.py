@@ -71,7 +71,7 @@ def resample(
     """
     share = Share.of(input_context)
     check_augment(augment, sampling, SingleLabel(()))
-    check_pairs(augment, schedule, share.total)
+    check_pairs(augment, schedule, share.total, sampling.repeats)
     clips = drawn_clips(schedule, sampling, seed=seed, start_step=start_step, share=share)
     as_they_are = dataclasses.replace(sampling, mean=0.0, std=1.0)
     # What is augmented is normalized afterwards.
@@ -108,7 +108,9 @@ def resample(
         def finished(values, clips, labels, *weights):
             if augment is None:
                 return clips, labels, *weights
-            clips, labels = augmented(augment, schedule.base, seed, clips, labels, values)
+            clips, labels = augmented(
+                augment, schedule.base, seed, clips, labels, values, repeats=repeats
+            )
             return normalized(clips, sampling if is_uint8 else as_they_are), labels, *weights
 
         finish = finished if augment else without_autograph(finished)

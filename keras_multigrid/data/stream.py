@@ -61,7 +61,9 @@ def training_stream(
     def finished(values, clips, labels):
         if augment is not None:
             colours = tf.cast(clips, tf.float32) / 255
-            clips, labels = augmented(augment, schedule.base, seed, colours, labels, values)
+            clips, labels = augmented(
+                augment, schedule.base, seed, colours, labels, values, repeats=sampling.repeats
+            )
         return normalized(clips, sampling), labels
 
     drawn_of = _draws(schedule, sampling, seed=seed, share=share, balance=balance)

@@ -8,21 +8,26 @@ import tensorflow as tf
 
 from keras_multigrid.class_weights import class_weights
 from keras_multigrid.data.class_balance import class_counts
-from keras_multigrid.data.videos.video import VideoSet
 from keras_multigrid.losses import ClassWeightedCrossentropy
-from keras_multigrid.runs.settings import Optimization
+from keras_multigrid.runs.settings import Data, Optimization
 from keras_multigrid.task import MultiLabel, SingleLabel, Task
 
 
-def in_numbers(settings: Optimization, videos: VideoSet) -> Optimization:
+def in_numbers(settings: Optimization, data: Data) -> Optimization:
     """The same settings, the class weights that a rule makes from the training videos in numbers.
 
     Raises:
-        ValueError: if the task has no classes to count.
+        ValueError: if the task has no classes to count, or rare classes are drawn more often, too.
     """
-    rule, task = settings.class_weight, videos.task
+    rule, videos, task = settings.class_weight, data.videos, data.videos.task
     if rule is None or isinstance(rule, Mapping):
         return settings
+    if data.balance is not None:
+        raise ValueError(
+            "Rare classes may weigh more or be drawn more often, not both. Received: "
+            f"class_weight={rule!r}, balance={data.balance!r}. Set one of them to None, or give "
+            "`class_weight` as a mapping from class to weight."
+        )
     if not isinstance(task, (SingleLabel, MultiLabel)):
         raise ValueError(
             "`class_weight` must be None or a mapping for this task, which has no classes to count."

@@ -119,7 +119,7 @@ class Optimization:
             weighs them by the training videos of each: "inverse", "inverse_square_root",
             "effective_number", or a function, same as for `class_weights`. A mapping gives the
             weights themselves, those left out being 1. Against rare classes, use this or
-            `Data.balance`, not both.
+            `Data.balance`; a rule with both is refused.
         precise_batches: batches of the base grid over which the statistics of batch normalization
             are computed anew before each validation (precise BN); published recipes take 200. 0
             uses moving averages.

@@ -72,7 +72,7 @@ def train(settings: Settings) -> Report | None:
         WorkerLostError: if another worker is lost.
     """
     _check_addresses(settings)
-    optimization = class_weighting.in_numbers(settings.optimization, settings.data.videos)
+    optimization = class_weighting.in_numbers(settings.optimization, settings.data)
     strategy = settings.hardware.strategy()
     distribute.check_backend(strategy)
     keras.utils.set_random_seed(settings.seed)
@@ -80,7 +80,7 @@ def train(settings: Settings) -> Report | None:
         settings.optimization.schedule, replicas=distribute.device_count(strategy)
     )
     source = settings.data.source(BadVideos())
-    check_pairs(source.augment, schedule, strategy.num_replicas_in_sync)
+    check_pairs(source.augment, schedule, strategy.num_replicas_in_sync, source.sampling.repeats)
     with strategy.scope():
         network = distribute.prepare(
             compiled_network(settings.model, optimization, source.task, schedule)

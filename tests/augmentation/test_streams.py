@@ -82,6 +82,33 @@ def test_coarse_grids_are_changed_less(videos):
     assert 0.18 < means[1, 8] / means[4, 16] < 0.35
 
 
+def test_clips_of_two_videos_are_mixed_where_a_video_gives_several(videos):
+    sampling = dataclasses.replace(SAMPLING, repeats=2)
+    schedule = dataclasses.replace(SCHEDULE, num_clips=12, epochs=45, boundaries=(15, 30))
+    settings = {"videos": videos, "sampling": sampling, "workers": 1}
+    mixed = Input(augment=Compose([MixUp()]), **settings).training(schedule, seed=3)
+    plain = Input(**settings).training(schedule, seed=3)
+    for (_, labels), (_, classes) in zip(mixed.take(4), plain.take(4), strict=True):
+        pairs = labels.numpy().reshape(-1, 2, 2, 6)
+        its_classes = classes.numpy().reshape(-1, 2, 2)
+        # Videos 0 0 1 1: each clip of the first with one of the second.
+        for (own, others), (first, second) in zip(pairs, its_classes, strict=True):
+            for one, other in zip(own, others, strict=True):
+                assert {*np.flatnonzero(one)} <= {first[0], second[0]}
+                assert one[first[0]] + one[second[0]] == pytest.approx(1)
+                assert one[first[0]] == pytest.approx(other[second[0]])
+        assert labels.numpy().max(axis=1).min() < 1
+    few = dataclasses.replace(
+        schedule, base=Grid(batch_size=6, num_frames=4, crop_size=16), replicas=1
+    )
+    with pytest.raises(ValueError, match=r"an even number of videos, 2 of each.*multiple of 4"):
+        Input(augment=MIXED, **settings).training(few, seed=3)
+    source = Input(augment=Compose([MixUp()]), **settings)
+    (expected, _), *_ = mixed.take(1)
+    for number, (_, _, clip) in enumerate(source.training_clips(schedule, step=0, count=5, seed=3)):
+        np.testing.assert_allclose(clip, expected[number], atol=1e-5)
+
+
 @pytest.mark.parametrize("replicas", [2, 4])
 def test_all_workers_together_get_the_same_clips(videos, whole, replicas):
     source = Input(videos=videos, sampling=SAMPLING, augment=AUGMENT, workers=1)

@@ -86,9 +86,15 @@ def test_weights_by_rule_reach_the_training(few, tmp_path):
     optimization = settings.Optimization(
         schedule=SCHEDULE, learning_rate=None, optimizer=None, class_weight="inverse"
     )
-    found = class_weighting.in_numbers(optimization, few).class_weight
+    data = settings.Data(videos=few)
+    found = class_weighting.in_numbers(optimization, data).class_weight
     # 24 videos in 3 classes of 16, 6 and 2.
     assert found == pytest.approx({0: 1 / 2, 1: 4 / 3, 2: 4})
+    balanced = dataclasses.replace(data, balance="inverse")
+    with pytest.raises(ValueError, match=r"not both\. Received: class_weight='inverse', balance="):
+        class_weighting.in_numbers(optimization, balanced)
+    optimization = dataclasses.replace(optimization, class_weight={2: 4.0})
+    assert class_weighting.in_numbers(optimization, balanced) is optimization
 
 
 def test_several_classes_are_weighed_in_the_loss(few, tmp_path):
@@ -148,7 +154,7 @@ def test_labels_that_are_no_classes_are_refused(few):
     )
     videos = VideoSet(train=few.train, validation=few.validation, task=task)
     with pytest.raises(ValueError, match=r"no classes to count\. Received: class_weight='inverse'"):
-        class_weighting.in_numbers(optimization, videos)
+        class_weighting.in_numbers(optimization, settings.Data(videos=videos))
     with pytest.raises(ValueError, match="`class_weight` must be one of 'inverse'"):
         settings.Optimization(
             schedule=SCHEDULE, learning_rate=None, optimizer=None, class_weight="balanced"
