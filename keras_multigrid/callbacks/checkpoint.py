@@ -25,6 +25,8 @@ from keras_multigrid.callbacks.checkpoint_folder import (
 )
 from keras_multigrid.callbacks.lease import Lease
 from keras_multigrid.callbacks.lookup import build_optimizer, steps_trained
+from keras_multigrid.callbacks.not_finite import NotFiniteError as NotFiniteError
+from keras_multigrid.callbacks.not_finite import check_finite
 from keras_multigrid.callbacks.settings import (
     ChangedSettingsError,
     changed_settings,
@@ -36,10 +38,6 @@ from keras_multigrid.learning_rate import policy_of
 
 # Ends a Keras epoch before its time, unlike the True of others, which ends training.
 _CUT = "the end of a Keras epoch that a restart has cut short"
-
-
-class NotFiniteError(RuntimeError):
-    """The weights hold NaN or infinity: nothing is saved."""
 
 
 class MultigridCheckpoint(keras.callbacks.Callback):
@@ -314,7 +312,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
 
     def _save_alone(self, step: int, metrics: list[np.ndarray], results, is_wanted) -> None:
         compat.sync_state(self.model)
-        _check_finite(self.model, step)
+        check_finite(self.model, step)
         before = self.saved()
         try:
             state = self._settings_now(self.model), _random_states(self.model), metrics
@@ -388,13 +386,3 @@ def _random_states(model: keras.Model) -> list:
     weights = {id(variable) for variable in model.weights}
     metrics = {id(variable) for variable in model.metrics_variables}
     return [v for v in model.variables if id(v) not in weights | metrics]
-
-
-def _check_finite(model: keras.Model, step: int) -> None:
-    for variable in model.weights:
-        if not np.isfinite(keras.ops.convert_to_numpy(variable).astype("float32")).all():
-            raise NotFiniteError(
-                f"After step {step} {variable.path} holds values that are not finite: training "
-                "diverged. The checkpoint before it is kept. Lower the learning rate, or lengthen "
-                "its warm-up."
-            )

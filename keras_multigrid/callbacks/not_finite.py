@@ -4,11 +4,16 @@ import math
 from collections.abc import Mapping
 
 import keras
+import numpy as np
 
 from keras_multigrid import compat
 from keras_multigrid.callbacks.lookup import learning_rate_at, steps_trained
 from keras_multigrid.learning_rate import policy_of
 from keras_multigrid.schedule import MultigridSchedule
+
+
+class NotFiniteError(RuntimeError):
+    """The weights hold NaN or infinity: nothing is saved."""
 
 
 class DivergedError(RuntimeError):
@@ -92,3 +97,14 @@ def check_updates(model: keras.Model, step: int, *, is_last: bool = False) -> No
             f"{scale:.3g}. Lower the learning rate, train in bfloat16 or float32, or begin with a "
             "smaller LossScaleOptimizer(initial_scale=...) if the run is short."
         )
+
+
+def check_finite(model: keras.Model, step: int) -> None:
+    """Raise `NotFiniteError` if a weight is not finite after a step."""
+    for variable in model.weights:
+        if not np.isfinite(keras.ops.convert_to_numpy(variable).astype("float32")).all():
+            raise NotFiniteError(
+                f"After step {step} {variable.path} holds values that are not finite: training "
+                "diverged. The checkpoint before it is kept. Lower the learning rate, or lengthen "
+                "its warm-up."
+            )
