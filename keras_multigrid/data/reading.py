@@ -342,8 +342,8 @@ class ClipReader:
         seconds = limits.read_seconds(path)
         # To hand a read to another thread costs a tenth of the clips per second.
         if type(self._videos[index]) is VideoRecord and self._is_on_a_disk(index):
-            limits.begin_read(seconds, path)
-            return read()
+            with limits.time_limit(seconds, path):
+                return read()
         return within(seconds, read, path)
 
     def _is_on_a_disk(self, index: int) -> bool:

@@ -77,9 +77,9 @@ class _Caller:
     def _serve(self) -> None:
         while (call := self._calls.get()) is not None:
             seconds, function, path = call
-            limits.begin_read(seconds, path)
             try:
-                result = function(), None
+                with limits.time_limit(seconds, path):
+                    result = function(), None
             except BaseException as error:
                 result = None, error
             self._results.put(result)

@@ -4,10 +4,12 @@ Environment variables set the limits, so that they hold in every process that re
 training, of a check, of preparing records and of an input service.
 """
 
+import contextlib
 import math
 import os
 import threading
 import time
+from collections.abc import Iterator
 
 from keras_multigrid import files
 from keras_multigrid.data.videos.open_video import DecodeError
@@ -107,16 +109,22 @@ class TooSlowError(DecodeError):
         return type(self), (self.path,)
 
 
-def begin_read(seconds: float, path: str) -> None:
-    """Let `check_time` raise in this thread from so many seconds on."""
+@contextlib.contextmanager
+def time_limit(seconds: float, path: str) -> Iterator[None]:
+    """Context of a read in which `check_time` raises in this thread from so many seconds on."""
     _of_this_thread.read = time.monotonic() + seconds, path
+    try:
+        yield
+    finally:
+        # What the thread reads later has no limit, or one of its own.
+        _of_this_thread.read = _UNLIMITED
 
 
 def check_time() -> None:
     """Decoding calls this again and again, to end by itself where it can.
 
     Raises:
-        TooSlowError: the time since `begin_read` is over.
+        TooSlowError: the time of the read is over.
     """
     end, path = getattr(_of_this_thread, "read", _UNLIMITED)
     if time.monotonic() > end:

@@ -37,6 +37,8 @@ _FLAGS = {
 _NO_IMAGE = "it is cut off, or no image"
 # The largest value of 12 bits, which most formats keep in 16.
 _MOST_OF_12_BITS = 4095
+# Bytes of a further read of a file.
+_CHUNK = 1 << 20
 # Pictures of a video that are looked at to tell 12 bits from 16.
 _LOOKED_AT = 5
 
@@ -96,11 +98,9 @@ def _read_whole(path: str) -> bytes:
         elif status.st_size > limits.read_bytes():
             why = f"it is larger than {limits.read_bytes():,} bytes"
         else:
-            content = os.read(number, status.st_size)
-            while len(content) < status.st_size:
-                more = os.read(number, status.st_size - len(content))
-                if not more:
-                    break
+            content = os.read(number, status.st_size or _CHUNK)
+            # A read may bring less, and some file systems know no sizes.
+            while len(content) != status.st_size and (more := os.read(number, _CHUNK)):
                 content += more
             return content
     finally:

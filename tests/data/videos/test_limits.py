@@ -15,6 +15,7 @@ from keras_multigrid.data.videos import limits
 from keras_multigrid.data.videos.decode import all_frames, decode_frames, read_video
 from keras_multigrid.data.videos.open_video import DecodeError
 from keras_multigrid.data.videos.video import VideoRecord
+from keras_multigrid.schedule import Grid
 from keras_multigrid.task import SingleLabel
 
 
@@ -73,13 +74,23 @@ def test_limits_that_are_no_numbers_are_refused_at_the_start(record, value, monk
 
 def test_decoding_ends_by_itself_when_the_time_is_over(record):
     def read():
-        limits.begin_read(0.0, record.path)
-        return read_video(record)
+        with limits.time_limit(0.0, record.path):
+            return read_video(record)
 
     with pytest.raises(limits.TooSlowError, match=f"'{record.path}': reading it took too long"):
         within(60.0, read, record.path)
     # The next call in this thread has its own time.
     assert len(within(60.0, lambda: read_video(record), record.path)) == 8
+
+
+def test_what_a_thread_reads_later_has_its_own_time(record, monkeypatch):
+    monkeypatch.setenv("KERAS_MULTIGRID_READ_SECONDS", "5")
+    reader = ClipReader([record], ClipSampling(), SingleLabel(("a",)))
+    grid = Grid(batch_size=1, num_frames=2, crop_size=16)
+    assert reader.centre_cut(0, grid) is not None
+    now = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + 60)
+    assert len(read_video(record)) == 8
 
 
 def test_a_call_that_does_not_end_is_left(tmp_path):
