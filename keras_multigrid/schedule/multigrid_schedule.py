@@ -18,6 +18,8 @@ from keras_multigrid.schedule.phase_lengths import make_phases
 from keras_multigrid.schedule.phase_table import PhaseTable
 from keras_multigrid.schedule.settings import ScheduleSettings
 
+_LATER_SETTINGS = ("clips_per_group", "batch_growth", "min_frames", "min_crop", "phase_shares")
+
 
 @dataclasses.dataclass(frozen=True)
 class MultigridSchedule(ScheduleSettings):
@@ -55,6 +57,9 @@ class MultigridSchedule(ScheduleSettings):
         min_frames: the fewest frames of a grid. Coarser ones get as many, and the clips for them.
         min_crop: the smallest crop of a grid, in pixels. Coarser ones get this, and the clips for
             it.
+        phase_shares: of the steps of each stage, the share of each base grid of `long_cycle`, in
+            any unit: (2, 1, 1, 4). `()`, as published, gives all of them as many steps (paper,
+            section 3.3).
 
     Raises:
         ValueError: for any setting that makes no schedule.
@@ -94,6 +99,44 @@ class MultigridSchedule(ScheduleSettings):
                 f"Received: num_clips={self.num_clips}, epochs={self.epochs}, "
                 f"epoch_factor={self.epoch_factor}. Use more epochs."
             )
+
+    @classmethod
+    def published(
+        cls, base: Grid, *, num_clips: int, epochs: int, boundaries: tuple[int, ...], **settings
+    ) -> "MultigridSchedule":
+        """The paper's form: every stage of a stepwise rate goes through the long cycle (3.3).
+
+        Phases end at whole epochs. The other settings are those of the class.
+
+        >>> schedule = MultigridSchedule.published(
+        ...     Grid(batch_size=64, num_frames=32, crop_size=224),
+        ...     num_clips=239_975, epochs=239, boundaries=(94, 154, 196))
+        >>> schedule.total_steps
+        261659
+        """
+        settings = {"round_to_epochs": True, **settings}
+        return cls(base, num_clips, epochs, boundaries, **settings)
+
+    @classmethod
+    def one_pass(
+        cls, base: Grid, *, num_clips: int, epochs: int, **settings
+    ) -> "MultigridSchedule":
+        """Once from coarse to fine, for a rate without stages, such as half a cosine.
+
+        >>> schedule = MultigridSchedule.one_pass(
+        ...     Grid(batch_size=8, num_frames=16, crop_size=112), num_clips=500, epochs=50,
+        ...     phase_shares=(1, 1, 1, 2))
+        >>> [phase.base.crop_size for phase in schedule.phases]
+        [79, 79, 112, 112]
+        """
+        return cls(base, num_clips, epochs, **settings)
+
+    @classmethod
+    def short_only(
+        cls, base: Grid, *, num_clips: int, epochs: int, **settings
+    ) -> "MultigridSchedule":
+        """The short cycle alone: crops change from step to step, frames stay (section 3.2)."""
+        return cls(base, num_clips, epochs, long_cycle=(), **settings)
 
     @functools.cached_property
     def phases(self) -> tuple[Phase, ...]:
@@ -181,7 +224,7 @@ class MultigridSchedule(ScheduleSettings):
         """The settings as plain values, for `from_config`."""
         config = dataclasses.asdict(self)
         # Checkpoints store this config and compare it. Those of earlier versions lack the settings.
-        for name in ("clips_per_group", "batch_growth", "min_frames", "min_crop"):
+        for name in _LATER_SETTINGS:
             if getattr(self, name) == getattr(type(self), name):
                 del config[name]
         return config

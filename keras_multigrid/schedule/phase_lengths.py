@@ -74,21 +74,23 @@ def _phase_lengths(settings: ScheduleSettings) -> list[_Length]:
 
 
 def _long_cycle_lengths(settings: ScheduleSettings) -> list[_Length]:
-    """Paper, section 3.3: all base grids of a stage get the same number of steps."""
+    """Paper, section 3.3: all base grids of a stage get as many steps, or each its share."""
     means = [_mean_relative_batch(settings, shape) for shape in settings.long_cycle]
+    shares = settings.phase_shares or (1.0,) * len(means)
+    epochs = [mean * share for mean, share in zip(means, shares, strict=True)]
     lengths = []
     for stage, (start, end) in enumerate(_long_cycle_stages(settings)):
-        for index, (shape, mean) in enumerate(zip(settings.long_cycle, means, strict=True)):
-            progress = start + (end - start) * (index + 1) / len(means)
+        for index, shape in enumerate(settings.long_cycle):
+            progress = start + (end - start) * sum(shares[: index + 1]) / sum(shares)
             lengths.append(
                 _Length(
-                    epochs=(end - start) * mean / sum(means),
+                    epochs=(end - start) * epochs[index] / sum(epochs),
                     shape=shape,
                     lr_stage=stage if settings.boundaries else 0,
                     end_progress=progress / settings.epochs,
                 )
             )
-    lengths += _fine_tuning(settings, saving=sum(means) / len(means), mean=means[-1])
+    lengths += _fine_tuning(settings, saving=sum(epochs) / sum(shares), mean=means[-1])
     scale = settings.epochs * settings.epoch_factor / sum(length.epochs for length in lengths)
     return [dataclasses.replace(length, epochs=length.epochs * scale) for length in lengths]
 

@@ -36,6 +36,7 @@ class ScheduleSettings:
     batch_growth: float = 1.0
     min_frames: int = 1
     min_crop: int = 1
+    phase_shares: tuple[float, ...] = ()
 
     def __post_init__(self):
         _check_values(self)
@@ -45,6 +46,7 @@ class ScheduleSettings:
         object.__setattr__(self, "boundaries", tuple(self.boundaries))
         object.__setattr__(self, "long_cycle", tuple(tuple(shape) for shape in self.long_cycle))
         object.__setattr__(self, "short_cycle", tuple(self.short_cycle))
+        object.__setattr__(self, "phase_shares", tuple(self.phase_shares))
 
     @property
     def baseline_grid(self) -> Grid:
@@ -86,7 +88,7 @@ def _check_values(settings: ScheduleSettings) -> None:
         remedy = f"The baseline's grid is {base}; no other has more. Use 1 for no floor."
         check_integer(name, getattr(settings, name), most=most, remedy=remedy)
     check_boolean("round_to_epochs", settings.round_to_epochs)
-    for name in ("boundaries", "long_cycle", "short_cycle"):
+    for name in ("boundaries", "long_cycle", "short_cycle", "phase_shares"):
         value = getattr(settings, name)
         if not isinstance(value, (tuple, list)):
             raise ValueError(f"`{name}` must be a tuple, () for none. Received: {name}={value!r}.")
@@ -126,6 +128,14 @@ def _check_cycles(settings: ScheduleSettings) -> None:
             "`long_cycle` must end with the base grid, (1.0, 1.0), which training ends with. "
             f"Received: long_cycle={settings.long_cycle}."
         )
+    if settings.phase_shares and len(settings.phase_shares) != len(settings.long_cycle):
+        raise ValueError(
+            "`phase_shares` must name a share for each base grid of `long_cycle`. Received: "
+            f"phase_shares={settings.phase_shares}, {len(settings.long_cycle)} base grids. Use () "
+            "for equal shares."
+        )
+    for share in settings.phase_shares:
+        check_positive("phase_shares", share)
     if list(settings.short_cycle) != sorted(settings.short_cycle):
         raise ValueError(
             "`short_cycle` must name the smallest crop first. "

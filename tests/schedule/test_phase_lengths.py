@@ -288,3 +288,53 @@ def test_schedule_without_steps():
 def test_whole_epochs_need_a_step_each():
     with pytest.raises(ValueError, match=r"num_clips=10 at batches of 683 clips"):
         MultigridSchedule(base=KINETICS["base"], num_clips=10, epochs=1, round_to_epochs=True)
+
+
+# ---- Shares of the phases ------------------------------------------------------------------------
+
+
+def test_each_base_grid_gets_its_share_of_the_steps():
+    base = Grid(batch_size=8, num_frames=16, crop_size=112)
+    settings = {"base": base, "num_clips": 9600, "epochs": 64, "short_cycle": ()}
+    schedule = MultigridSchedule.one_pass(**settings, phase_shares=(2, 1, 1, 4))
+    steps = [phase.end_step - phase.first_step for phase in schedule.phases]
+    # Of 8 parts, 2 have 64 clips, 1 has 32, 1 has 16 and 4 have 8: 208 clips for 8 steps. 96 epochs
+    # of 9,600 clips are 35,446 steps.
+    assert schedule.total_steps == 35_446
+    assert steps == [8862, 4430, 4431, 17_723]
+    assert schedule.total_clips == pytest.approx(96 * 9600, rel=1e-3)
+    assert [phase.end_progress for phase in schedule.phases] == [0.25, 0.375, 0.5, 1.0]
+    equal = MultigridSchedule.one_pass(**settings, phase_shares=(3, 3, 3, 3))
+    assert equal.total_steps == MultigridSchedule.one_pass(**settings).total_steps
+    assert MultigridSchedule.from_config(schedule.get_config()) == schedule
+
+
+def test_shares_within_the_stages_of_a_stepwise_rate():
+    base = Grid(batch_size=8, num_frames=16, crop_size=112)
+    settings = {"num_clips": 9600, "epochs": 64, "boundaries": (32, 48), "short_cycle": ()}
+    schedule = MultigridSchedule.published(base, **settings, phase_shares=(1, 1, 1, 2))
+    steps = [phase.end_step - phase.first_step for phase in schedule.phases[:4]]
+    assert steps[3] == pytest.approx(2 * steps[0], rel=0.05)
+    assert schedule.round_to_epochs
+    assert [phase.lr_stage for phase in schedule.phases] == [0] * 4 + [1] * 5 + [2]
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ((1, 2), r"a share for each base grid.*Received: phase_shares=\(1, 2\), 4 base grids"),
+        ((1, 1, 0, 1), "`phase_shares` must be a positive number"),
+        (2, r"`phase_shares` must be a tuple"),
+    ],
+)
+def test_wrong_shares_are_refused(shares, message):
+    base = Grid(batch_size=8, num_frames=16, crop_size=112)
+    with pytest.raises(ValueError, match=message):
+        MultigridSchedule.one_pass(base, num_clips=500, epochs=10, phase_shares=shares)
+
+
+def test_the_short_cycle_alone():
+    base = Grid(batch_size=8, num_frames=16, crop_size=112)
+    schedule = MultigridSchedule.short_only(base, num_clips=500, epochs=10)
+    assert {grid.num_frames for grid in schedule.grids} == {16}
+    assert [grid.crop_size for grid in schedule.grids] == [56, 79, 112]
