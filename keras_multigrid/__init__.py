@@ -34,6 +34,7 @@ __getattr__, __dir__, __all__ = public_names(
         "VideoSet": "data.videos",
         "half_cosine": "learning_rate",
         "resample": "data",
+        "centre_clips": "data",
         "training_batches": "data",
     },
     modules=("data", "distribute", "models", "optimizers"),

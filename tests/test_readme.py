@@ -1,12 +1,16 @@
-"""The README's example runs as it stands there."""
+"""The examples of README and docs run as they stand there."""
 
 import os
 import pathlib
 import re
 
+import keras
+import numpy as np
 import processes
 import pytest
 from worker_group import worker_environments
+
+from keras_multigrid.callbacks.lookup import steps_trained
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -21,6 +25,37 @@ def test_example_trains_in_at_most_twenty_lines(tmp_path, monkeypatch):
     exec(compile(example, str(README), "exec"), names)
     assert names["model"].optimizer.iterations == names["schedule"].total_steps
     assert list((tmp_path / "logs").iterdir())
+
+
+def test_the_example_of_a_set_of_ones_own_resumes(tmp_path, monkeypatch):
+    text = (ROOT / "docs" / "guide.md").read_text()
+    (example,) = re.findall(r"```python\n(import keras\n.*?)```", text, flags=re.DOTALL)
+    assert len(example.strip().splitlines()) <= 30
+    monkeypatch.chdir(tmp_path)
+    killing = """
+class Kill(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if steps_trained(self.model) == 13:
+            raise InterruptedError
+"""
+    killed = example.replace("checkpoint])", "checkpoint, Kill()])").replace(
+        "base =", killing + "base ="
+    )
+    weights = []
+    try:
+        with pytest.raises(InterruptedError):
+            exec(compile(killed, "guide.md", "exec"), {"steps_trained": steps_trained})
+        for folder in ("runs/mine", "runs/whole"):
+            names = {}
+            code = example.replace("runs/mine", folder)
+            exec(compile(code, "guide.md", "exec"), names)
+            assert names["start_step"] == (10 if folder == "runs/mine" else 0)
+            assert steps_trained(names["model"]) == names["schedule"].total_steps
+            weights.append(names["model"].get_weights())
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for one, another in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, another)
 
 
 def test_the_example_of_several_machines(tmp_path):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 from keras import ops
 
 
@@ -65,10 +66,17 @@ def select(is_first: Any, first: Any, second: Any) -> Any:
 
 def check_soft(labels: Any, name: str) -> None:
     """Refuse numbers of classes where labels are mixed."""
-    if len(labels.shape) != 2:
+    shape = getattr(labels, "shape", None)
+    is_float = shape is not None and keras.backend.is_float_dtype(
+        keras.backend.standardize_dtype(labels.dtype)
+    )
+    if shape is None or len(shape) != 2 or not is_float:
+        received = type(labels).__name__
+        if shape is not None:
+            received = f"{keras.backend.standardize_dtype(labels.dtype)} of shape {tuple(shape)}"
         raise ValueError(
-            f"`{name}` mixes labels: they must be (batch, classes). Received: labels of shape "
-            f"{tuple(labels.shape)}. In a data set of your own, make them one-hot: "
+            f"`{name}` mixes labels: they must be one float tensor, (batch, classes). Received: "
+            f"{received}. In a data set of your own, make them one-hot: "
             "`videos.map(lambda video, label: (video, tf.one_hot(label, num_classes)))`, with "
             "the loss 'categorical_crossentropy'."
         )

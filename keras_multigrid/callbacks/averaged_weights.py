@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import warnings
 import weakref
 from collections.abc import Iterator
 
@@ -22,6 +23,8 @@ class _Weights:
     # The averages with their statistics, and the step that they are of.
     averaged: list[np.ndarray] | None = None
     step: int = -1
+    # Whether a callback of this file validates with averages.
+    is_validated: bool = False
 
 
 # Not an attribute of the model: Keras would save it.
@@ -65,6 +68,7 @@ class AveragedWeights(keras.callbacks.Callback):
     def set_model(self, model):
         super().set_model(model)
         compat.watch_batches(model)
+        _weights_of(model).is_validated = True
 
     def on_train_begin(self, logs=None):
         check_averages(self.model, has_statistics=self._statistics is not None)
@@ -128,6 +132,19 @@ def check_averages(model: keras.Model, *, has_statistics: bool) -> None:
             f"Averaged weights need statistics of batch normalization of their own: {model.name} "
             f"has {len(moving)} such layers. Use AveragedWeights(PreciseBatchStatistics(...)); in "
             "a run, set Optimization(precise_batches=50)."
+        )
+
+
+def warn_of_averages(model: keras.Model) -> None:
+    """Warn if an optimizer averages weights, and nothing computes statistics for the averages."""
+    moving = any(hasattr(layer, "moving_variance") for layer in compat.flatten_layers(model))
+    if inner_optimizer(model).use_ema and moving and not _weights_of(model).is_validated:
+        warnings.warn(
+            "The optimizer averages weights (use_ema=True). Without AveragedWeights, validations "
+            "see the weights that train, and when fit ends Keras puts the averages beside batch "
+            "normalization statistics of other weights. Add "
+            "AveragedWeights(PreciseBatchStatistics(...)) to the callbacks.",
+            stacklevel=2,
         )
 
 

@@ -5,7 +5,7 @@ import warnings
 import keras
 
 from keras_multigrid import compat, data_parallel, replicas
-from keras_multigrid.callbacks.averaged_weights import begin_averages
+from keras_multigrid.callbacks.averaged_weights import begin_averages, warn_of_averages
 from keras_multigrid.callbacks.batch_check import BatchCheck
 from keras_multigrid.callbacks.groups import set_groups
 from keras_multigrid.callbacks.lookup import find_schedule, inner_optimizer
@@ -81,6 +81,7 @@ class MultigridCallback(TrainingLog):
             self._train_nothing()
         else:
             begin_averages(self.model)
+            warn_of_averages(self.model)
             self._warn_if_cut_short()
             _warn_of_lost_batches(schedule, self.model)
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_multigrid import files
+from keras_multigrid import compat, files
 from keras_multigrid.learning_rate import policy_of
 
 # Settings that may change: Keras counts names up; replicas matter by the grids they make.
@@ -25,6 +25,14 @@ def settings_of(model: keras.Model, others: Mapping[str, Any]) -> dict[str, Any]
     """
     optimizer = {"class": type(model.optimizer).__name__, **model.optimizer.get_config()}
     settings = {"optimizer": optimizer, **others}
+    frozen = [
+        number
+        for number, layer in enumerate(compat.flatten_layers(model))
+        if not layer.trainable and layer.weights
+    ]
+    if frozen:
+        # By their places: names count the layers of a process.
+        settings["frozen_layers"] = frozen
     policy = policy_of(model)
     if policy is not None:
         # With other replicas it may be another, and with it all batches.

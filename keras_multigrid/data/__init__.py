@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = public_names(
         "evaluation_batches": "input",
         "recorded_videos": "records",
         "resample": "resampling",
+        "centre_clips": "resampling",
         "training_batches": "input",
         "view_batches": "input",
     },

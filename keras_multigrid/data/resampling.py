@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -10,9 +9,11 @@ import tensorflow as tf
 
 from keras_multigrid.data.augmenting import augmented, check_augment, check_pairs
 from keras_multigrid.data.clips.clip import Clip
+from keras_multigrid.data.clips.excerpt import centre_excerpt
 from keras_multigrid.data.clips.indices import training_indices
 from keras_multigrid.data.clips.sampling import ClipSampling
-from keras_multigrid.data.clips.windows import normalized, random_clip
+from keras_multigrid.data.clips.windows import normalized, random_clip, tensor_clip
+from keras_multigrid.data.decoded_videos import check_decoded_videos, checked, warned_of_colours
 from keras_multigrid.data.positions import Share, batches
 from keras_multigrid.data.stream import (
     bucketed,
@@ -22,12 +23,8 @@ from keras_multigrid.data.stream import (
     untuned,
     without_autograph,
 )
-from keras_multigrid.schedule import MultigridSchedule
+from keras_multigrid.schedule import Grid, MultigridSchedule
 from keras_multigrid.task import SingleLabel
-
-_CHANNELS = (1, 2, 3, 4)
-# Above what any usual normalization makes of a colour.
-_LARGE = 16.0
 
 
 def resample(
@@ -81,16 +78,17 @@ def resample(
 
     def load(values, video, *others):
         clip = Clip.unpacked(values)
-        video = _checked(video, clip.position % schedule.num_clips // repeats)
+        video = checked(video, clip.position % schedule.num_clips // repeats)
         if video.dtype.is_floating:
-            video = _warned_of_colours(video, clip.position == first_position)
+            video = warned_of_colours(video, clip.position == first_position)
         num_frames = tf.shape(video, tf.int64)[0]
         indices = training_indices(num_frames, clip, sampling)
         return values, random_clip(video, indices, clip, taken), *others
 
     def transform(videos: tf.data.Dataset) -> tf.data.Dataset:
-        _check_decoded_videos(videos, schedule, repeats)
-        stream = videos.repeat().skip(first_position % schedule.num_clips // repeats)
+        check_decoded_videos(videos)
+        stream = _endless(videos, schedule, repeats)
+        stream = stream.skip(first_position % schedule.num_clips // repeats)
         if repeats > 1:
             repeat = without_autograph(
                 lambda *video: tf.data.Dataset.from_tensors(video).repeat(repeats)
@@ -121,6 +119,83 @@ def resample(
     return transform
 
 
+def centre_clips(
+    grid: Grid, *, sampling: ClipSampling = ClipSampling(), workers: int | None = None
+) -> Callable[[tf.data.Dataset], tf.data.Dataset]:
+    """A transformation of any data set of decoded videos to one clip from the middle of each.
+
+    For validation and tests: the clips are those that validations of a run take, at the shortest
+    scale, neither mirrored nor augmented, and normalized as `resample` does.
+
+    Args:
+        grid: the baseline's grid, `schedule.base`: size of the batches and of their clips.
+        sampling: same as for the training.
+        workers: clips taken at a time; by default the number of cores.
+
+    Returns:
+        A function for `tf.data.Dataset.apply`. It takes a data set as `resample` does, and returns
+        one of (clips, labels) or (clips, labels, weights), once through the videos. The last batch
+        may be smaller.
+
+    Raises:
+        ValueError: when applied, if the data set has other elements.
+        tf.errors.InvalidArgumentError: when read, at a video without frames or of other axes.
+
+    Example:
+
+    >>> validation = validation_videos.apply(centre_clips(schedule.base))
+    >>> model.fit(batches, ..., validation_data=validation)
+    """
+    excerpt = centre_excerpt(grid, sampling)
+
+    def load(number, video, *others):
+        video = checked(video, number)
+        if video.dtype.is_floating:
+            video = warned_of_colours(video, number == 0)
+        shape = tf.shape(video, tf.int64)
+        window = excerpt.window(shape[1], shape[2])
+        clip = tensor_clip(video, excerpt.indices(shape[0]), window, grid.crop_size, 0, sampling)
+        channels = video.shape[-1] if video.shape.rank else None
+        return tf.ensure_shape(clip, (*grid.shape[1:4], channels)), *others
+
+    def transform(videos: tf.data.Dataset) -> tf.data.Dataset:
+        check_decoded_videos(videos)
+        clips = videos.enumerate().map(
+            without_autograph(lambda number, video: load(number, *video)),
+            num_parallel_calls=workers or os.cpu_count(),
+            deterministic=True,
+        )
+        return untuned(clips.batch(grid.batch_size).prefetch(2))
+
+    return transform
+
+
+def _endless(videos: tf.data.Dataset, schedule: MultigridSchedule, repeats: int) -> tf.data.Dataset:
+    """The videos again and again, if they are as many as the schedule is for."""
+    num_videos = int(videos.cardinality())
+    if num_videos >= 0:
+        check_num_videos(num_videos, schedule, repeats)
+        return videos.repeat()
+    expected = schedule.num_clips // repeats
+
+    def counted(position, numbered):
+        number, video = numbered
+        told = tf.strings.format(
+            "The data set must hold as many videos as the schedule is for, num_clips / repeats. "
+            f"Received: a schedule for {expected} videos, and a data set whose video {{}} comes "
+            "after {} in all, counted from 0. Set MultigridSchedule.num_clips to their number "
+            "times repeats.",
+            (number, position),
+        )
+        is_right = tf.equal(number, position % expected)
+        with tf.control_dependencies([tf.debugging.Assert(is_right, [told])]):
+            return tf.nest.map_structure(tf.identity, video)
+
+    numbers = tf.data.Dataset.range(np.iinfo(np.int64).max)
+    numbered = tf.data.Dataset.zip((numbers, videos.enumerate().repeat()))
+    return numbered.map(without_autograph(counted))
+
+
 @without_autograph
 def _own_videos(
     stream: tf.data.Dataset, schedule: MultigridSchedule, start_step: int, share: Share
@@ -136,72 +211,3 @@ def _own_videos(
     numbers = tf.data.Dataset.range(start_step * share.total, np.iinfo(np.int64).max)
     stream = tf.data.Dataset.zip((numbers.flat_map(flags), stream))
     return stream.filter(lambda is_own, _: is_own).map(lambda _, video: video)
-
-
-def _check_decoded_videos(
-    videos: tf.data.Dataset, schedule: MultigridSchedule, repeats: int
-) -> None:
-    spec = videos.element_spec
-    is_known = isinstance(spec, tuple) and len(spec) in (2, 3)
-    shape = getattr(spec[0], "shape", None) if is_known else None
-    if shape is None or shape.rank not in (4, None):
-        raise ValueError(
-            "The data set must give (video, label) or (video, label, weight), one video per "
-            f"element, (frames, height, width, 3). Received: element_spec={spec}. Take `.batch()` "
-            "away, and map other forms: "
-            "`videos.map(lambda example: (example['video'], example['label']))`."
-        )
-    if shape.rank and shape[-1] not in (None, *_CHANNELS):
-        raise ValueError(
-            f"Videos must be (frames, height, width, channels), of 1 to {_CHANNELS[-1]} channels. "
-            f"Received: {shape}. Move the axis of channels to the end: "
-            "`videos.map(lambda video, label: (tf.transpose(video, (0, 2, 3, 1)), label))`."
-        )
-    dtype = spec[0].dtype
-    if dtype != tf.uint8 and not dtype.is_floating:
-        raise ValueError(
-            "Videos must be uint8, which are normalized, or float, which are left as they are. "
-            f"Received: {dtype.name}. Convert colours of 0 to 255: "
-            "`videos.map(lambda video, label: (tf.cast(video, tf.uint8), label))`."
-        )
-    num_videos = int(videos.cardinality())
-    if num_videos >= 0:
-        check_num_videos(num_videos, schedule, repeats)
-
-
-def _checked(video: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
-    """A video, if it is one: what the specification of a data set leaves open."""
-    video = tf.ensure_shape(video, (None, None, None, None))
-    shape = tf.shape(video)
-    is_video = tf.reduce_all(shape > 0) & (shape[3] <= _CHANNELS[-1])
-    parts = (
-        f"A video must have at least one frame, and 1 to {_CHANNELS[-1]} channels as the last "
-        "axis. Received: the shape",
-        shape,
-        "of the element at position",
-        number,
-    )
-    with tf.control_dependencies([tf.debugging.Assert(is_video, parts, summarize=4)]):
-        return tf.identity(video)
-
-
-def _warned_of_colours(video: tf.Tensor, is_first: tf.Tensor) -> tf.Tensor:
-    """A video of floats, with a warning at the first one if it looks as if never normalized."""
-
-    def warn(most):
-        warnings.warn(
-            f"The first video holds floats up to {most:g}. Floats are left as they are. To have "
-            "colours of 0 to 255 normalized, convert them: "
-            "`videos.map(lambda video, label: (tf.cast(video, tf.uint8), label))`.",
-            stacklevel=2,
-        )
-        return most
-
-    def warned():
-        most = tf.cast(tf.reduce_max(video), tf.float32)
-        return tf.cond(
-            most > _LARGE, lambda: tf.numpy_function(warn, [most], tf.float32), lambda: most
-        )
-
-    with tf.control_dependencies([tf.cond(is_first, warned, lambda: 0.0)]):
-        return tf.identity(video)

@@ -179,8 +179,15 @@ def test_resampled_videos_are_mixed_with_one_hot_labels():
     clips, labels = next(iter(one_hot.apply(resample(SCHEDULE, **settings))))
     assert clips.shape == SCHEDULE.grid(0).shape
     np.testing.assert_allclose(tf.reduce_sum(labels, axis=1), 1, atol=1e-5)
-    with pytest.raises(ValueError, match="mixes labels"):
+    with pytest.raises(ValueError, match=r"mixes labels.*Received: int32 of shape \(None,\)"):
         decoded.apply(resample(SCHEDULE, **settings))
+    # Shares of integers would be 0.
+    integers = one_hot.map(lambda video, label: (video, tf.cast(label, tf.int32)))
+    with pytest.raises(ValueError, match=r"one float tensor.*Received: int32 of shape \(None, 6\)"):
+        integers.apply(resample(SCHEDULE, **settings))
+    several = one_hot.map(lambda video, label: (video, {"action": label}))
+    with pytest.raises(ValueError, match=r"one float tensor.*Received: dict"):
+        several.apply(resample(SCHEDULE, **settings))
 
 
 def test_several_labels_are_mixed(clip_videos):

@@ -142,6 +142,11 @@ def test_a_run_that_is_killed_in_a_validation_saves_what_it_trains(run, tmp_path
     assert_equal(arrays(model), arrays(run[1]))
 
 
+def test_averages_without_statistics_of_their_own_are_warned_of(recwarn):
+    fit(compiled(use_ema=True), validated=False)
+    assert any("Without AveragedWeights" in str(warned.message) for warned in recwarn)
+
+
 def test_an_optimizer_without_averages_is_refused():
     with pytest.raises(ValueError, match="use_ema=True"):
         fit(compiled(), averaged())

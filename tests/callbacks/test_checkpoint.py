@@ -366,6 +366,15 @@ def test_another_growth_of_batch_or_rate_is_refused(stopped, tmp_path):
         MultigridCheckpoint(str(tmp_path)).restore(model)
 
 
+def test_other_frozen_layers_are_refused(stopped, tmp_path):
+    model = make_model()
+    # With another one frozen instead, the states of the optimizer would fit, in the wrong places.
+    model.layers[0].trainable = False
+    model.compile(model.optimizer, "sparse_categorical_crossentropy")
+    with pytest.raises(ChangedSettingsError, match=r"frozen_layers: nothing is now \[\d\]"):
+        MultigridCheckpoint(str(tmp_path)).restore(model)
+
+
 def test_settings_that_were_not_saved_stay_what_they_stood_for(stopped, tmp_path):
     settings = {"settings": {"data": {"crop": "new"}}, "former_settings": {"data.crop": "old"}}
     for _ in range(2):

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_multigrid import Grid, MultigridSchedule, resample
+from keras_multigrid import ClipSampling, Grid, MultigridSchedule, centre_clips, resample
+from keras_multigrid.data.input import evaluation_batches
+from keras_multigrid.data.videos.decode import read_video
 
 SCHEDULE = MultigridSchedule(
     base=Grid(batch_size=2, num_frames=4, crop_size=16), num_clips=8, epochs=4, boundaries=(2,)
@@ -28,6 +30,46 @@ def of_unknown_shape(shapes):
 
     spec = tf.TensorSpec(None, tf.uint8), tf.TensorSpec((), tf.int32)
     return tf.data.Dataset.from_generator(videos, output_signature=spec)
+
+
+@pytest.mark.parametrize(
+    ("kept", "received"), [(5, "video 0 comes after 5"), (11, "video 8 comes after 8")]
+)
+def test_another_number_of_videos_is_told_when_it_is_known(kept, received):
+    def videos():
+        for number in range(kept):
+            yield np.zeros((6, 20, 24, 3), np.uint8), number
+
+    spec = tf.TensorSpec((None, None, None, 3), tf.uint8), tf.TensorSpec((), tf.int32)
+    data = tf.data.Dataset.from_generator(videos, output_signature=spec)
+    message = f"a schedule for 8 videos, and a data set whose {received}.*num_clips"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        list(data.apply(resample(SCHEDULE)).take(3))
+    assert len(list(data.concatenate(data).take(8).apply(resample(SCHEDULE)).take(1))) == 1
+
+
+@pytest.mark.parametrize("dtype", [tf.uint8, tf.float32])
+def test_centre_clips_are_those_of_validations(videos, dtype):
+    grid = Grid(batch_size=5, num_frames=4, crop_size=16)
+    sampling = ClipSampling(stride=2, min_scale=20, max_scale=24)
+    decoded = tf.data.Dataset.from_generator(
+        lambda: ((read_video(video), video.label) for video in videos),
+        output_signature=(
+            tf.TensorSpec((None, None, None, 3), tf.uint8),
+            tf.TensorSpec((), tf.int64),
+        ),
+    )
+    if dtype != tf.uint8:
+        decoded = decoded.map(
+            lambda video, label: ((tf.cast(video, dtype) / 255 - 0.45) / 0.225, label)
+        )
+    found = list(decoded.apply(centre_clips(grid, sampling=sampling)).as_numpy_iterator())
+    expected = list(evaluation_batches(videos, grid, sampling=sampling).as_numpy_iterator())
+    assert len(found) == len(expected) == 5
+    for (clips, labels), (its_clips, its_labels) in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(labels, its_labels)
+        # Those are rounded to whole colours.
+        np.testing.assert_allclose(clips, its_clips, atol=0.6 / 255 / 0.225)
 
 
 def test_channels_must_be_the_last_axis():

@@ -103,10 +103,27 @@ def random_clip(video: tf.Tensor, indices: tf.Tensor, clip: Clip, sampling: Clip
         (t, crop_size, crop_size, 3) float32.
     """
     shape = tf.shape(video, tf.int64)
-    top, left, side = random_window(shape[1], shape[2], clip)
+    window = random_window(shape[1], shape[2], clip)
+    return tensor_clip(video, indices, window, clip.crop_size, clip.flip, sampling)
+
+
+def tensor_clip(video, indices, window: Window, crop_size, flip, sampling: ClipSampling):
+    """A crop of some frames of a video that is a tensor, at the grid's size.
+
+    Args:
+        video, indices: same as for `random_clip`.
+        window: what the clip shows.
+        crop_size: height and width of the clip, in pixels.
+        flip: 1 to mirror it, else 0.
+        sampling: mean and deviation of uint8 videos.
+
+    Returns:
+        (t, crop_size, crop_size, channels) float32.
+    """
+    top, left, side = window
     frames = tf.gather(video, indices)[:, top : top + side, left : left + side]
     frames.set_shape((None, None, None, video.shape[-1] if video.shape.rank else 3))
-    clips = _mirrored(_resized(frames, clip.crop_size), clip.flip)
+    clips = _mirrored(_resized(frames, crop_size), flip)
     if video.dtype == tf.uint8:
         clips = clips * (1 / (255 * sampling.std)) - sampling.mean / sampling.std
     return _finished(clips, sampling)
