@@ -75,7 +75,7 @@ def check_soft(labels: Any, name: str) -> None:
         if shape is not None:
             received = f"{keras.backend.standardize_dtype(labels.dtype)} of shape {tuple(shape)}"
         raise ValueError(
-            f"`{name}` mixes labels: they must be one float tensor, (batch, classes). Received: "
+            f"`{name}` mixes labels: they must be (batch, classes), one float tensor. Received: "
             f"{received}. In a data set of your own, make them one-hot: "
             "`videos.map(lambda video, label: (video, tf.one_hot(label, num_classes)))`, with "
             "the loss 'categorical_crossentropy'."
