@@ -182,12 +182,12 @@ def _endless(videos: tf.data.Dataset, schedule: MultigridSchedule, repeats: int)
         number, video = numbered
         told = tf.strings.format(
             "The data set must hold as many videos as the schedule is for, num_clips / repeats. "
-            f"Received: a schedule for {expected} videos, and a data set whose video {{}} comes "
-            "after {} in all, counted from 0. Set MultigridSchedule.num_clips to their number "
-            "times repeats.",
-            (number, position),
+            f"Received: a schedule for {expected} videos, and a data set that begins anew after "
+            "{} in all. Set MultigridSchedule.num_clips to their number times repeats.",
+            [position],
         )
-        is_right = tf.equal(number, position % expected)
+        # One that repeats itself is endless.
+        is_right = (number > 0) | tf.equal(position % expected, 0)
         with tf.control_dependencies([tf.debugging.Assert(is_right, [told])]):
             return tf.nest.map_structure(tf.identity, video)
 

@@ -32,17 +32,15 @@ def of_unknown_shape(shapes):
     return tf.data.Dataset.from_generator(videos, output_signature=spec)
 
 
-@pytest.mark.parametrize(
-    ("kept", "received"), [(5, "video 0 comes after 5"), (11, "video 8 comes after 8")]
-)
-def test_another_number_of_videos_is_told_when_it_is_known(kept, received):
+@pytest.mark.parametrize("kept", [5, 11])
+def test_another_number_of_videos_is_told_when_it_is_known(kept):
     def videos():
         for number in range(kept):
             yield np.zeros((6, 20, 24, 3), np.uint8), number
 
     spec = tf.TensorSpec((None, None, None, 3), tf.uint8), tf.TensorSpec((), tf.int32)
     data = tf.data.Dataset.from_generator(videos, output_signature=spec)
-    message = f"a schedule for 8 videos, and a data set whose {received}.*num_clips"
+    message = f"a schedule for 8 videos, and a data set that begins anew after {kept} in.*num_clips"
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         list(data.apply(resample(SCHEDULE)).take(3))
     assert len(list(data.concatenate(data).take(8).apply(resample(SCHEDULE)).take(1))) == 1
