@@ -58,13 +58,16 @@ def use_devices(name: str, logical_cpus: int | None = None) -> None:
     """Let JAX train on one device or on all of this machine, before a model is made.
 
     Args:
-        name: "one_device"; "mirrored", all devices; or "auto", the same.
+        name: "one_device"; "mirrored", all devices; or "auto", the same unless a distribution is
+            set already, which stays.
         logical_cpus: split the CPU into so many devices.
     """
     if logical_cpus is not None:
         import jax
 
         jax.config.update("jax_num_cpu_devices", logical_cpus)
+    if name == "auto" and keras.distribution.distribution() is not None:
+        return
     several = name != "one_device" and len(keras.distribution.list_devices()) > 1
     keras.distribution.set_distribution(DataParallel() if several else None)
 

@@ -184,7 +184,9 @@ class MultigridCheckpoint(keras.callbacks.Callback):
             self.former_settings = {
                 name: value for name, value in self._unsaved_settings.items() if name not in saved
             }
-        changes = changed_settings(saved, self._settings_now(model))
+        # Earlier versions did not say.
+        frozen = {"frozen_layers": self._settings_now(model)["frozen_layers"]}
+        changes = changed_settings({**frozen, **saved}, self._settings_now(model))
         if changes and not self._allow_changes:
             raise ChangedSettingsError(
                 f"The run in {self.folder} began with other settings, and its checkpoint of step "

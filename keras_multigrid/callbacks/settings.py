@@ -30,9 +30,8 @@ def settings_of(model: keras.Model, others: Mapping[str, Any]) -> dict[str, Any]
         for number, layer in enumerate(compat.flatten_layers(model))
         if not layer.trainable and layer.weights
     ]
-    if frozen:
-        # By their places: names count the layers of a process.
-        settings["frozen_layers"] = frozen
+    # By their places: names count the layers of a process.
+    settings["frozen_layers"] = frozen
     policy = policy_of(model)
     if policy is not None:
         # With other replicas it may be another, and with it all batches.

@@ -371,7 +371,7 @@ def test_other_frozen_layers_are_refused(stopped, tmp_path):
     # With another one frozen instead, the states of the optimizer would fit, in the wrong places.
     model.layers[0].trainable = False
     model.compile(model.optimizer, "sparse_categorical_crossentropy")
-    with pytest.raises(ChangedSettingsError, match=r"frozen_layers: nothing is now \[\d\]"):
+    with pytest.raises(ChangedSettingsError, match=r"frozen_layers: \[\] is now \[\d\]"):
         MultigridCheckpoint(str(tmp_path)).restore(model)
 
 
