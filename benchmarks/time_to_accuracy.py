@@ -19,15 +19,13 @@ import itertools
 import json
 import os
 import platform
-import queue
 import statistics
-import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, _ROOT)
+from experiment_runs import ROOT, on_shares_of_the_cores, report_of
+
+sys.path.insert(0, ROOT)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,72 +97,34 @@ def _baselines(settings: argparse.Namespace) -> list[Method]:
 
 def _train(methods: Sequence[Method], settings: argparse.Namespace, *, seeds) -> list[dict]:
     """The reports of all runs, methods in turn for each seed and fold."""
-    jobs = list(itertools.product(seeds, settings.folds, methods))
-    share = max(1, os.cpu_count() // settings.processes)
-    cores = queue.SimpleQueue()
-    for number in range(settings.processes):
-        cores.put(set(range(number * share, (number + 1) * share)))
-
-    def run(job):
-        its_cores = cores.get()
-        try:
-            return _run(*job, settings, its_cores)
-        finally:
-            cores.put(its_cores)
-
-    with ThreadPoolExecutor(settings.processes) as pool:
-        return list(pool.map(run, jobs))
+    jobs = itertools.product(seeds, settings.folds, methods)
+    return on_shares_of_the_cores(
+        lambda job, cores: _run(*job, settings, cores), jobs, settings.processes
+    )
 
 
 def _run(seed: int, fold: int | None, method: Method, settings, cores: set[int]) -> dict:
-    """Train once in a process of its own, unless that was done; the report of the run."""
+    """Train once, unless that was done; the report of the run."""
     parts = [method.name.replace(", ", "_").replace(" ", "_")]
     parts += [f"rate_{method.rate}"] * (method.rate is not None)
     parts += [f"fold_{fold}"] * (fold is not None)
-    run_dir = os.path.join(settings.out, "_".join([*parts, f"seed_{seed}"]))
-    report = os.path.join(run_dir, "report.json")
     bindings = [
-        f"RUN_DIR='{run_dir}'",
         f"runs.Settings.seed={seed}",
         f"runs.Logging.validations={settings.validations}",
-        f"runs.Data.workers={len(cores)}",
         "runs.Logging.still_control=False",
         *method.bindings,
         *([f"LEARNING_RATE={method.rate}"] * (method.rate is not None)),
         *([f"FOLD={fold}"] * (fold is not None)),
         *settings.gin_param,
     ]
-    if not os.path.exists(report):
-        print(f"{os.path.basename(run_dir)} ...", file=sys.stderr, flush=True)
-        _start(settings.gin_file, bindings, cores, log_path=f"{run_dir}.log")
-    with open(report, encoding="utf-8") as file:
-        content = json.load(file)
+    run_dir = os.path.join(settings.out, "_".join([*parts, f"seed_{seed}"]))
+    content = report_of(run_dir, [settings.gin_file], bindings, cores)
     return {
         **dataclasses.asdict(method),
         "method": method.name,
         "seed": seed,
         "fold": fold,
     } | content
-
-
-def _start(gin_file: str, bindings: Sequence[str], cores: set[int], *, log_path: str) -> None:
-    tool = os.path.join(_ROOT, "tools", "train.py")
-    count = str(len(cores))
-    threads = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), count)
-    with open(log_path, "w", encoding="utf-8") as log:
-        subprocess.run(
-            [
-                sys.executable,
-                tool,
-                f"--gin_file={gin_file}",
-                *(f"--gin_param={binding}" for binding in bindings),
-            ],
-            check=True,
-            env={**os.environ, **threads},
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
 
 
 def _of(method: Method, runs: list[dict]) -> list[dict]:

@@ -127,6 +127,37 @@ def draw_curves(
     return figure
 
 
+def draw_frontier(
+    lines: Mapping[str, Sequence[tuple[float, float, float, float]]],
+) -> Figure:
+    """Accuracy over work, and over seconds: a line for each schedule, a point for each length.
+
+    Args:
+        lines: name of a schedule to its points: work in steps of the baseline, seconds, accuracy in
+            [0, 1] and its standard error, NaN where it is not known.
+    """
+    figure = _figure(10, 4.5)
+    axes = figure.subplots(1, 2, sharey=True)
+    for index, (axis, unit) in enumerate(
+        zip(axes, ("work, in steps of the baseline", "seconds of training"), strict=True)
+    ):
+        _style(axis)
+        for colour, (name, points) in zip(itertools.cycle(COLOURS), lines.items(), strict=False):
+            costs, (_, _, accuracies, errors) = (
+                [p[index] for p in points],
+                zip(*points, strict=True),
+            )
+            errors = np.nan_to_num(errors)
+            style = {"color": colour, "linewidth": 2, "marker": "o", "ms": 4, "capsize": 2}
+            axis.errorbar(costs, accuracies, yerr=errors, label=name, elinewidth=1, **style)
+        axis.set_xscale("log")
+        axis.set_xlabel(unit, color=INK)
+    axes[0].set_ylabel("validation accuracy", color=INK)
+    if lines:
+        axes[0].legend(loc="lower right", frameon=False, labelcolor=INK)
+    return figure
+
+
 def draw_confusion(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
     """What videos of each class were taken for, as shares of each row.
 

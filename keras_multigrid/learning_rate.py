@@ -31,7 +31,8 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
             `schedule.baseline_steps`: give it the baseline's own `decay_steps`.
         warmup_epochs: epochs of this schedule over which the rate rises linearly to the one that
             follows the warm-up. Kept as the baseline has it, not rescaled: it takes as many steps
-            as the baseline's where the batch does not grow, fewer where it does.
+            as the baseline's where the batch does not grow, fewer where it does. "auto" takes as
+            many as the first phase's rate needs, `needed_warmup`.
         warmup_start: learning rate of step 0 when there is a warm-up.
         reference_batch_size: clips of the mini-batch that `learning_rate` and `warmup_start` are
             given for; None takes that of `schedule.base`. Both scale to the clips of
@@ -54,7 +55,7 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         self,
         schedule: MultigridSchedule,
         learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
-        warmup_epochs: float = 0,
+        warmup_epochs: float | str = 0,
         warmup_start: float = 0.0,
         reference_batch_size: int | None = None,
         scaling: str = "linear",
@@ -70,6 +71,11 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         self.warmup_start = warmup_start
         self.reference_batch_size = reference_batch_size
         self.scaling = scaling
+        if isinstance(warmup_epochs, str) and warmup_epochs == "auto":
+            # A number from here on: it does not change with the number of devices.
+            self.warmup_epochs = 0
+            self._check()
+            self.warmup_epochs = needed_warmup(schedule, scaling)
         self._check()
         # 64 bits keep large steps exact; JAX has only 32.
         self._dtype = "float32" if keras.backend.backend() == "jax" else "float64"
@@ -174,6 +180,27 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
                 f"{self.schedule.phases[-1].end_epoch:g} epochs. "
                 f"Received: warmup_epochs={self.warmup_epochs!r}."
             )
+
+
+def needed_warmup(schedule: MultigridSchedule, scaling: str = "linear") -> float:
+    """Epochs of warm-up after which the first phase's rate can be borne, from scratch.
+
+    Of all epochs a tenth where the rate is the baseline's, and a fifth where it is eight times as
+    high, in proportion to its cube root. Both ends were measured on small sets (docs/guide.md),
+    what lies between was not.
+
+    Example:
+
+    >>> schedule = MultigridSchedule.one_pass(
+    ...     Grid(batch_size=8, num_frames=16, crop_size=64), num_clips=1800, epochs=10)
+    >>> needed_warmup(schedule)
+    3.0
+    >>> needed_warmup(schedule.baseline())
+    1.0
+    """
+    first, last = schedule.phases[0], schedule.phases[-1]
+    rate = first.relative_batch_size ** SCALINGS[scaling]
+    return round(0.1 * rate ** (1 / 3) * last.end_epoch, 9)
 
 
 def policy_of(model: keras.Model) -> MultigridLearningRate | None:

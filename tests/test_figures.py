@@ -196,6 +196,22 @@ def test_curves_share_a_colour_by_label():
     assert axis.get_ylim() == (0, 1.02)
 
 
+def test_frontier_over_work_and_over_seconds():
+    figure = figures.draw_frontier(
+        {
+            "baseline": [(200, 90, 0.4, 0.02), (400, 180, 0.6, float("nan"))],
+            "multigrid": [(200, 100, 0.7, 0.01)],
+        }
+    )
+    work, seconds = figure.axes
+    for axis, costs in ((work, (200, 400)), (seconds, (90, 180))):
+        np.testing.assert_allclose(
+            axis.lines[0].get_xydata(), list(zip(costs, (0.4, 0.6), strict=True))
+        )
+    assert [text.get_text() for text in work.get_legend().get_texts()] == ["baseline", "multigrid"]
+    assert figures.to_png(figure).startswith(b"\x89PNG")
+
+
 def test_png_and_array_show_the_same_size():
     figure = figures.draw_schedule(MultigridLearningRate(SMALL, 0.05))
     png, pixels = figures.to_png(figure), figures.to_array(figure)

@@ -367,6 +367,28 @@ def test_config_round_trip(policy):
             assert float(copy(step)) == float(learning_rate(step))
 
 
+@pytest.mark.parametrize(
+    "cycles, scaling, share",
+    [
+        # The first phase's batch is 8 times the baseline's, and the cube root of 8 is 2.
+        ({}, "linear", 0.2),
+        ({}, "sqrt", 0.1 * 2**0.5),
+        ({}, "none", 0.1),
+        ({"long_cycle": ()}, "linear", 0.1),
+        ({"batch_growth": 0.0}, "linear", 0.1),
+        ({"batch_growth": 0.5}, "linear", 0.1 * 3 ** (1 / 3)),
+    ],
+)
+def test_warmup_that_the_first_phase_needs(cycles, scaling, share):
+    base = Grid(batch_size=8, num_frames=16, crop_size=64)
+    schedule = MultigridSchedule(base, num_clips=800, epochs=20, **cycles)
+    learning_rate = MultigridLearningRate(schedule, 0.1, warmup_epochs="auto", scaling=scaling)
+    assert learning_rate.warmup_epochs == pytest.approx(share * 30)
+    # Saved as a number, which other devices do not change.
+    assert learning_rate.get_config()["warmup_epochs"] == learning_rate.warmup_epochs
+    assert learning_rate.on_replicas(4).warmup_epochs == learning_rate.warmup_epochs
+
+
 def test_scaling_is_saved_where_it_is_set():
     # Checkpoints of earlier versions hold these settings, and are compared with those of now.
     assert set(_policy(0.1).get_config()) == {
@@ -415,6 +437,7 @@ WRONG = [
     ("learning_rate", None),
     ("warmup_epochs", -1),
     ("warmup_epochs", "1"),
+    ("warmup_epochs", "long"),
     ("warmup_epochs", None),
     ("warmup_epochs", float("nan")),
     ("warmup_epochs", 15),  # The schedule's own length.

@@ -44,6 +44,7 @@ COMMANDS = {
     "plan": False,
     "predict": True,
     "prepare": False,
+    "probe": False,
     "serve_data": True,
     "train": False,
 }

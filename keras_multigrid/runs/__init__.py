@@ -25,6 +25,8 @@ __getattr__, __dir__, __all__ = public_names(
         "evaluate": "evaluation",
         "make_plan": "plan",
         "predict": "evaluation",
+        "ProbeResult": "probing",
+        "probe": "probing",
         "train": "training",
     },
 )

@@ -17,6 +17,7 @@ from keras_multigrid.schedule.phase import Phase
 from keras_multigrid.schedule.phase_lengths import make_phases
 from keras_multigrid.schedule.phase_table import PhaseTable
 from keras_multigrid.schedule.settings import ScheduleSettings
+from keras_multigrid.schedule.suggestion import suggest
 
 _LATER_SETTINGS = ("clips_per_group", "batch_growth", "min_frames", "min_crop", "phase_shares")
 
@@ -137,6 +138,27 @@ class MultigridSchedule(ScheduleSettings):
     ) -> "MultigridSchedule":
         """The short cycle alone: crops change from step to step, frames stay (section 3.2)."""
         return cls(base, num_clips, epochs, long_cycle=(), **settings)
+
+    @classmethod
+    def suggest(
+        cls, base: Grid, num_clips: int, epochs: int, optimizer: str = "sgd", **settings
+    ) -> "MultigridSchedule":
+        """One pass that fits a set, by a rule; `schedule.suggest` of the same arguments says why.
+
+        Follow it with half a cosine, and with the `scaling` that it names and
+        `warmup_epochs="auto"` for `MultigridLearningRate`.
+
+        Args:
+            base, num_clips, epochs: those of the baseline, same as for the class.
+            optimizer: "sgd", "adam", "adamw", "lamb", "lion" or "muon".
+            **settings: of the class, instead of what the rule says.
+
+        >>> MultigridSchedule.suggest(
+        ...     Grid(batch_size=8, num_frames=16, crop_size=64), num_clips=60, epochs=40).min_crop
+        45
+        """
+        rule = suggest(base, num_clips, epochs, optimizer)
+        return cls(base, num_clips, epochs, **{**rule.settings, **settings})
 
     @functools.cached_property
     def phases(self) -> tuple[Phase, ...]:

@@ -1,0 +1,359 @@
+"""Which schedule a model learns a set with, found by short runs before the whole one.
+
+Successive halving: all candidates train at equal work, the better half at twice as much. Each run
+is a whole schedule from coarse to fine, with its warm-up, along half a cosine: what a schedule is
+good for shows at its end, not after its first steps.
+"""
+
+import collections
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from keras_multigrid import files
+from keras_multigrid.checks import check_positive
+from keras_multigrid.learning_rate import MultigridLearningRate, half_cosine
+from keras_multigrid.runs.report import Report
+from keras_multigrid.runs.settings import Settings
+from keras_multigrid.runs.training import train
+from keras_multigrid.schedule import MultigridSchedule, Suggestion, suggest
+
+# In steps of the baseline: from scratch, shorter runs end in their warm-up, at chance.
+LEAST_WORK = 200
+# A difference counts if it is as many standard errors.
+_CERTAIN = 2.0
+# Validations of the last round's runs, for what each grid learned.
+_VALIDATIONS = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProbeResult:
+    """What a probe found.
+
+    Args:
+        answer: "multigrid" if the best candidate beats the baseline, "baseline" if it is beaten,
+            "cannot tell" if neither is certain.
+        choice: name of the candidate to train with. Where it cannot tell, that of the rule.
+        schedule: the chosen one, at the length of the run that was probed.
+        scaling: of its learning rate.
+        work: of all runs of the probe, in steps of the baseline.
+        needed_work: the work at which a probe would probably tell; None if this one did.
+        runs: of each run its round, candidate, work, result, standard error of the result, and
+            loss.
+        learning: in the last round, name of a candidate to what its phases learned: grid, fall of
+            the validation loss for 100 steps of the baseline's work, and its standard error, None
+            where there are too few validations.
+    """
+
+    answer: str
+    choice: str
+    schedule: MultigridSchedule
+    scaling: str
+    work: float
+    needed_work: float | None
+    runs: Sequence[Mapping[str, Any]]
+    learning: Mapping[str, Sequence[Mapping[str, Any]]]
+
+    def __str__(self) -> str:
+        lines = [
+            f"{'round':>5}  {'candidate':<16}{'work':>8}{'result':>9}{'± error':>9}{'loss':>8}"
+        ]
+        for run in self.runs:
+            lines.append(
+                f"{run['round']:>5}  {run['candidate']:<16}{run['work']:>8,.0f}"
+                f"{run['result']:>9.3f}{run['error']:>9.3f}{run['loss']:>8.3f}"
+            )
+        for name, phases in self.learning.items():
+            lines.append(
+                f"{name}: fall of the validation loss for 100 steps of the baseline's work"
+            )
+            for phase in phases:
+                error = "" if phase["error"] is None else f" ± {phase['error']:.3f}"
+                lines.append(f"  {phase['grid']:>20}  {phase['fall']:+.3f}{error}")
+        return "\n".join([*lines, self._in_words()])
+
+    def _in_words(self) -> str:
+        cost = f"The probe took the work of {self.work:,.0f} steps of the baseline."
+        if self.answer == "multigrid":
+            return f"Train with '{self.choice}': it beats the baseline at equal work. {cost}"
+        if self.answer == "baseline":
+            return f"The baseline is the better choice here. {cost}"
+        return (
+            f"Cannot tell at this cost; {self.needed_work:,.0f} steps would probably do "
+            f"(--work={self.needed_work:.0f}). Until then the rule's schedule, "
+            f"'{self.choice}', stands. {cost}"
+        )
+
+
+def candidates(schedule: MultigridSchedule, rule: Suggestion) -> dict[str, dict[str, Any]]:
+    """Names of schedules to settings over those of `schedule`; equal ones are tried once.
+
+    Beside the baseline and the rule's, these are the rule's with batches that grow otherwise.
+    """
+    growths = {f"growth {growth:g}": growth for growth in (1.0, 0.5, 0.0)}
+    named = {
+        "baseline": {"long_cycle": (), "short_cycle": ()},
+        "rule": dict(rule.settings),
+        **{name: {**rule.settings, "batch_growth": growth} for name, growth in growths.items()},
+    }
+    unique = {}
+    for name, settings in named.items():
+        phases = _one_pass(schedule, settings, schedule.epochs).phases
+        unique.setdefault(phases, (name, settings))
+    return dict(unique.values())
+
+
+def probe(
+    settings: Settings,
+    *,
+    work: float | None = None,
+    optimizer: str = "sgd",
+    least_work: float = LEAST_WORK,
+) -> ProbeResult:
+    """Try schedules on the model and data of a run, before it.
+
+    The runs are ordinary ones, in folders of their own below `run_dir`/probe: each resumes if it
+    was killed, is repeated exactly by the same seed, and shows in TensorBoard beside the others.
+    The result is written there as `probe.json`, and the chosen schedule as `schedule.gin`.
+
+    Args:
+        settings: of the run that is probed.
+        work: of all runs together, in steps of the baseline; None for a tenth of the baseline's. If
+            it does not pay for `least_work` of each candidate, nothing is trained and the answer is
+            that the probe cannot tell.
+        optimizer: its kind, for the rule: see `schedule.suggest`.
+        least_work: of each run. Networks that begin with trained weights need less.
+
+    Raises:
+        ValueError: if `work` is not positive, or what `train` raises.
+
+    Example:
+
+    >>> result = probe(settings)
+    >>> settings.optimization.schedule.total_work, result.schedule.total_work
+    """
+    schedule = settings.optimization.schedule
+    work = 0.1 * schedule.baseline_steps if work is None else work
+    check_positive("work", work)
+    rule = suggest(schedule.base, schedule.num_clips, schedule.epochs, optimizer)
+    named = candidates(schedule, rule)
+    rounds, left = [], list(named)
+    while len(left) > 1:
+        rounds.append(len(left))
+        left = left[: -(-len(left) // 2)]
+    check_positive("least_work", least_work)
+    least = least_work * rounds[0] * len(rounds)
+    runs, learning = [], {}
+    if work >= least:
+        runs, learning = _halve(settings, named, rounds, work / len(rounds), rule.scaling)
+    answer, choice, needed = _decide(runs, settings, max(work, least))
+    # Where the base grid leaves nothing to make coarser, the rule's schedule is the baseline.
+    choice = choice if choice in named else "baseline"
+    result = ProbeResult(
+        answer=answer,
+        choice=choice,
+        schedule=_one_pass(schedule, named[choice], schedule.epochs),
+        scaling=rule.scaling,
+        work=sum(run["work"] for run in runs),
+        needed_work=needed,
+        runs=runs,
+        learning=learning,
+    )
+    _save(result, os.path.join(settings.run_dir, "probe"))
+    return result
+
+
+def _one_pass(
+    schedule: MultigridSchedule, settings: Mapping[str, Any], epochs: int
+) -> MultigridSchedule:
+    own = {"epochs": epochs, "boundaries": (), "round_to_epochs": False, **settings}
+    return dataclasses.replace(schedule, **own)
+
+
+def _halve(
+    settings: Settings,
+    named: Mapping[str, Mapping[str, Any]],
+    rounds: Sequence[int],
+    round_work: float,
+    scaling: str,
+) -> tuple[list[dict], dict]:
+    """All runs, and what the grids of the last ones learned."""
+    runs, learning, left = [], {}, list(named)
+    for number, count in enumerate(rounds, start=1):
+        is_last = number == len(rounds)
+        own = []
+        for name in left:
+            short = _of_work(settings.optimization.schedule, named[name], round_work / count)
+            folder = f"round_{number}_{name.replace(' ', '_')}"
+            report = _run(settings, short, folder, scaling, _VALIDATIONS if is_last else 1)
+            if is_last:
+                learning[name] = _learning(short, report)
+            own.append({"round": number, "candidate": name, **_outcome(report, settings)})
+        runs += own
+        # Of equal results, the lower loss.
+        own.sort(key=lambda run: (run["quality"], -run["loss"]), reverse=True)
+        left = [run["candidate"] for run in own[: -(-len(own) // 2)]]
+    return runs, learning
+
+
+def _of_work(
+    schedule: MultigridSchedule, settings: Mapping[str, Any], work: float
+) -> MultigridSchedule:
+    """The schedule whose length in whole epochs comes nearest to this work."""
+    whole = _one_pass(schedule, settings, 1000)
+    return _one_pass(schedule, settings, max(1, round(1000 * work / whole.total_work)))
+
+
+def _run(
+    settings: Settings, schedule: MultigridSchedule, folder: str, scaling: str, validations: int
+) -> Report:
+    policy = settings.optimization.learning_rate(settings.optimization.schedule)
+    rate = _highest_rate(policy, settings.optimization.schedule)
+
+    def learning_rate(its_schedule):
+        return MultigridLearningRate(
+            its_schedule,
+            half_cosine(its_schedule, rate),
+            warmup_epochs="auto",
+            warmup_start=policy.warmup_start,
+            reference_batch_size=policy.reference_batch_size,
+            scaling=scaling,
+        )
+
+    keras.backend.clear_session()
+    return train(
+        dataclasses.replace(
+            settings,
+            run_dir=os.path.join(settings.run_dir, "probe", folder),
+            optimization=dataclasses.replace(
+                settings.optimization, schedule=schedule, learning_rate=learning_rate
+            ),
+            logging=dataclasses.replace(
+                settings.logging, validations=validations, still_control=False
+            ),
+        )
+    )
+
+
+def _highest_rate(policy: MultigridLearningRate, schedule: MultigridSchedule) -> float:
+    """The baseline's rate before it falls."""
+    rate = policy.learning_rate
+    if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        return rate
+    steps = range(0, schedule.baseline_steps, max(1, schedule.baseline_steps // 100))
+    return max(float(rate(step)) for step in steps)
+
+
+def _outcome(report: Report, settings: Settings) -> dict[str, float]:
+    task = settings.data.videos.task
+    result = report.metrics[task.result]
+    count = len(settings.data.videos.validation)
+    # Of a share of right answers; for other results in [0, 1] an upper bound.
+    share = min(max(result, 0.5 / count), 1 - 0.5 / count)
+    return {
+        "work": report.work,
+        "result": result,
+        "error": math.sqrt(share * (1 - share) / count),
+        "loss": report.metrics["loss"],
+        "quality": result if task.mode == "max" else -result,
+    }
+
+
+def _decide(
+    runs: Sequence[Mapping[str, Any]], settings: Settings, work: float
+) -> tuple[str, str, float | None]:
+    """The answer, the candidate to take, and the work that would tell if this one did not."""
+    if not runs:
+        return "cannot tell", "rule", work
+    last = [run for run in runs if run["round"] == runs[-1]["round"]]
+    best = max(last, key=lambda run: (run["quality"], -run["loss"]))
+    chance = _most_frequent_share(settings)
+    if (
+        settings.data.videos.task.mode == "max"
+        and best["result"] - chance < _CERTAIN * best["error"]
+    ):
+        return "cannot tell", "rule", 4 * work
+    # At equal work: the baseline's last run, and the best of the others in that round.
+    baseline = [run for run in runs if run["candidate"] == "baseline"][-1]
+    others = [
+        run for run in runs if run["round"] == baseline["round"] and run["candidate"] != "baseline"
+    ]
+    other = max(others, key=lambda run: (run["quality"], -run["loss"]))
+    difference = other["quality"] - baseline["quality"]
+    if abs(difference) < _CERTAIN * math.hypot(other["error"], baseline["error"]):
+        return "cannot tell", "rule", 2 * work
+    if difference < 0:
+        return "baseline", "baseline", None
+    return "multigrid", best["candidate"], None
+
+
+def _most_frequent_share(settings: Settings) -> float:
+    """What naming the most frequent class gets; 0 where labels are no single classes."""
+    labels = [video.label for video in settings.data.videos.validation]
+    if not all(isinstance(label, int) for label in labels):
+        return 0.0
+    return max(collections.Counter(labels).values()) / len(labels)
+
+
+def _learning(schedule: MultigridSchedule, report: Report) -> list[dict[str, Any]]:
+    """Of each phase the slope of the validation loss over work, by least squares."""
+    points = [(schedule.work_before(p["step"]), p["val_loss"]) for p in report.curve]
+    rows = []
+    for phase in schedule.phases:
+        first, last = map(schedule.work_before, (phase.first_step, phase.end_step))
+        inside = [index for index, (work, _) in enumerate(points) if first < work <= last]
+        if not inside:
+            continue
+        # From the validation before the phase on.
+        own = points[max(0, inside[0] - 1) : inside[-1] + 1]
+        if len(own) > 1:
+            slope, error = _slope(own)
+            rows.append(
+                {
+                    "grid": str(phase.base),
+                    "fall": -100 * slope,
+                    "error": None if error is None else 100 * error,
+                }
+            )
+    return rows
+
+
+def _slope(points: Sequence[tuple[float, float]]) -> tuple[float, float | None]:
+    """Slope of the line through points, and its standard error; None for two points."""
+    count = len(points)
+    mean_x, mean_y = (sum(values) / count for values in zip(*points, strict=True))
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
+    if count < 3:
+        return slope, None
+    rest = sum((y - mean_y - slope * (x - mean_x)) ** 2 for x, y in points)
+    return slope, math.sqrt(rest / (count - 2) / spread)
+
+
+def _save(result: ProbeResult, folder: str) -> None:
+    content = {**dataclasses.asdict(result), "schedule": result.schedule.get_config()}
+    files.write(os.path.join(folder, "probe.json"), json.dumps(content, indent=1))
+    files.write(os.path.join(folder, "schedule.gin"), in_gin(result))
+
+
+def in_gin(result: ProbeResult) -> str:
+    """Bindings that let an experiment train with the chosen schedule."""
+    names = ("long_cycle", "short_cycle", "batch_growth", "min_frames", "min_crop", "epoch_factor")
+    values = {f"schedule.MultigridSchedule.{n}": getattr(result.schedule, n) for n in names}
+    values["learning_rate.MultigridLearningRate.warmup_epochs"] = "auto"
+    values["learning_rate.MultigridLearningRate.scaling"] = result.scaling
+    return "\n".join(
+        [
+            "from __gin__ import dynamic_registration",
+            "from keras_multigrid import learning_rate",
+            "from keras_multigrid import schedule",
+            "include 'gin/recipes/half_cosine.gin'",
+            *(f"{name} = {value!r}" for name, value in values.items()),
+            "",
+        ]
+    )

@@ -1,0 +1,143 @@
+"""`probe()` on real encoded videos, by tiny runs."""
+
+import functools
+import json
+import math
+
+import pytest
+from small_run import tiny
+
+from keras_multigrid import Grid, MultigridLearningRate, MultigridSchedule, ReferenceSGD
+from keras_multigrid.data.clips.sampling import ClipSampling
+from keras_multigrid.data.lists.folders import class_folders
+from keras_multigrid.data.synthetic.videos import write_videos
+from keras_multigrid.runs import Data, Model, Optimization, Settings, probe
+from keras_multigrid.runs.probing import _decide, _learning, candidates
+from keras_multigrid.runs.report import Report
+from keras_multigrid.schedule import suggest
+
+BASE = Grid(batch_size=4, num_frames=8, crop_size=32)
+SCHEDULE = MultigridSchedule(BASE, num_clips=24, epochs=40, boundaries=(20, 30))
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    root = tmp_path_factory.mktemp("probe")
+    write_videos(root, num_train=24, num_validation=12, processes=1)
+    return Settings(
+        run_dir=str(root / "run"),
+        data=Data(
+            videos=class_folders(root / "train", validation=root / "validation"),
+            sampling=ClipSampling(flip=False),
+            keep_decoded=True,
+        ),
+        model=Model(model=functools.partial(tiny, dropout=0.0)),
+        optimization=Optimization(
+            schedule=SCHEDULE,
+            learning_rate=lambda schedule: MultigridLearningRate(schedule, 0.01),
+            optimizer=functools.partial(ReferenceSGD, momentum=0.9),
+        ),
+    )
+
+
+def read(settings, name):
+    with open(f"{settings.run_dir}/probe/{name}", encoding="utf-8") as file:
+        return file.read()
+
+
+def test_a_probe_that_pays_for_no_warmup_trains_nothing(settings):
+    result = probe(settings)
+    assert (result.answer, result.choice, result.work, result.runs) == (
+        "cannot tell",
+        "rule",
+        0,
+        [],
+    )
+    # 240 steps of the baseline. Two rounds of four candidates need 200 each in the first.
+    assert result.needed_work == 1600
+    assert "--work=1600" in str(result)
+    assert json.loads(read(settings, "probe.json"))["answer"] == "cannot tell"
+
+
+def test_halving_at_equal_work(settings):
+    result = probe(settings, work=96, least_work=10)
+    rounds = [[run for run in result.runs if run["round"] == number] for number in (1, 2)]
+    assert [len(runs) for runs in rounds] == [4, 2]
+    # Half of the work each, evenly shared, to whole epochs of at most 6 steps.
+    for runs, share in zip(rounds, (12, 24), strict=True):
+        for run in runs:
+            assert run["work"] == pytest.approx(share, abs=3.1), run
+            assert run["error"] > 0
+    best = sorted(rounds[0], key=lambda run: (run["quality"], -run["loss"]), reverse=True)[:2]
+    assert {run["candidate"] for run in rounds[1]} == {run["candidate"] for run in best}
+    assert result.work == pytest.approx(sum(run["work"] for run in result.runs))
+    assert set(result.learning) == {run["candidate"] for run in best}
+    assert "± error" in str(result)
+    # Finished runs are not run again, and say the same.
+    assert probe(settings, work=96, least_work=10) == result
+    bindings = read(settings, "schedule.gin")
+    assert f"MultigridSchedule.batch_growth = {result.schedule.batch_growth!r}" in bindings
+    assert "warmup_epochs = 'auto'" in bindings
+
+
+def test_equal_candidates_are_tried_once():
+    large = MultigridSchedule(
+        Grid(batch_size=8, num_frames=32, crop_size=224), num_clips=10_000, epochs=10
+    )
+    named = candidates(large, suggest(large.base, large.num_clips, large.epochs))
+    # The rule's is the published one, of growth 1.
+    assert list(named) == ["baseline", "rule", "growth 0.5", "growth 0"]
+
+
+def outcome(candidate, result, number=1, error=0.02):
+    loss = 1 - result
+    return {
+        "round": number,
+        "candidate": candidate,
+        "result": result,
+        "quality": result,
+        "error": error,
+        "loss": loss,
+    }
+
+
+@pytest.mark.parametrize(
+    "runs, expected",
+    [
+        # Chance is 1 / 12.
+        ([outcome("baseline", 0.1), outcome("rule", 0.09)], ("cannot tell", "rule", 400)),
+        ([outcome("baseline", 0.5), outcome("rule", 0.52)], ("cannot tell", "rule", 200)),
+        ([outcome("baseline", 0.5), outcome("rule", 0.6)], ("multigrid", "rule", None)),
+        ([outcome("baseline", 0.6), outcome("rule", 0.5)], ("baseline", "baseline", None)),
+        # The baseline left in the first round, clearly beaten.
+        (
+            [outcome("baseline", 0.3), outcome("rule", 0.5), outcome("growth 0", 0.6, 2)],
+            ("multigrid", "growth 0", None),
+        ),
+    ],
+)
+def test_decision(settings, runs, expected):
+    assert _decide(runs, settings, 100) == expected
+
+
+def test_what_each_grid_learned():
+    schedule = MultigridSchedule(BASE, num_clips=400, epochs=10)
+    steps = [round(schedule.total_steps * part / 8) for part in range(1, 9)]
+    curve = [{"step": step, "val_loss": 3 - 0.01 * schedule.work_before(step)} for step in steps]
+    report = Report(
+        steps=steps[-1],
+        baseline_steps=1000,
+        seconds=1.0,
+        curve=curve,
+        metrics={},
+        still_metrics=None,
+        clips_per_second={},
+        input_wait_share=0.0,
+        bad_videos={},
+        replaced_clips=0,
+    )
+    phases = _learning(schedule, report)
+    assert [phase["grid"] for phase in phases] == [str(p.base) for p in schedule.phases]
+    for phase in phases:
+        assert phase["fall"] == pytest.approx(1.0)
+        assert phase["error"] is None or math.isclose(phase["error"], 0, abs_tol=1e-6)

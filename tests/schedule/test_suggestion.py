@@ -1,0 +1,66 @@
+"""The rule from a set to a schedule."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keras_multigrid.schedule import Grid, MultigridSchedule, suggest
+
+BASE = Grid(batch_size=8, num_frames=16, crop_size=64)
+
+
+def test_a_small_set_of_small_videos_by_hand():
+    schedule = MultigridSchedule.suggest(BASE, num_clips=60, epochs=40)
+    # 300 steps; 64 / sqrt(2) is 45.3.
+    assert (schedule.batch_growth, schedule.min_crop, schedule.min_frames) == (0.5, 45, 4)
+    assert min(grid.crop_size for grid in schedule.grids) == 45
+
+
+def test_a_large_set_trains_as_published():
+    base = Grid(batch_size=64, num_frames=32, crop_size=224)
+    schedule = MultigridSchedule.suggest(base, num_clips=239_975, epochs=239)
+    published = MultigridSchedule.one_pass(base, num_clips=239_975, epochs=239)
+    assert schedule.phases == published.phases
+
+
+def test_settings_win_over_the_rule():
+    schedule = MultigridSchedule.suggest(BASE, 60, 40, batch_growth=0.0, epoch_factor=1.0)
+    assert (schedule.batch_growth, schedule.epoch_factor, schedule.min_crop) == (0.0, 1.0, 45)
+
+
+@pytest.mark.parametrize("optimizer, scaling", [("sgd", "linear"), ("adamw", "sqrt")])
+def test_each_choice_has_its_reason(optimizer, scaling):
+    rule = suggest(BASE, 60, 40, optimizer)
+    assert rule.scaling == scaling
+    for words in ("one pass", "batch_growth=0.5", "no crop below 45", scaling):
+        assert words in str(rule)
+    assert ("not measured here" in rule.reasons[-1]) == (optimizer != "sgd")
+
+
+@given(
+    clips=st.integers(60, 100_000),
+    epochs=st.integers(10, 100),
+    frames=st.integers(4, 64),
+    crop=st.integers(16, 256),
+)
+def test_any_set_gets_a_schedule_above_its_floors(clips, epochs, frames, crop):
+    base = Grid(batch_size=8, num_frames=frames, crop_size=crop)
+    rule = suggest(base, clips, epochs)
+    schedule = MultigridSchedule.suggest(base, clips, epochs)
+    assert schedule.phases[-1].base == base
+    assert all(grid.num_frames >= min(frames, 4) for grid in schedule.grids)
+    assert len(rule.reasons) == 5
+
+
+@pytest.mark.parametrize(
+    "arguments, name",
+    [
+        ({"base": (8, 16, 64)}, "base"),
+        ({"num_clips": 0}, "num_clips"),
+        ({"epochs": 1.5}, "epochs"),
+        ({"optimizer": "rmsprop"}, "optimizer"),
+    ],
+)
+def test_wrong_argument(arguments, name):
+    with pytest.raises(ValueError, match=rf"`{name}` must be .*Received"):
+        suggest(**{"base": BASE, "num_clips": 60, "epochs": 40, **arguments})
