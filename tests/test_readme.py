@@ -27,6 +27,16 @@ def test_example_trains_in_at_most_twenty_lines(tmp_path, monkeypatch):
     assert list((tmp_path / "logs").iterdir())
 
 
+def test_the_rule_says_why(capsys):
+    text = (ROOT / "docs" / "guide.md").read_text()
+    (example,) = re.findall(r"```python\n(import keras_multigrid as mg\n.*?)```", text, re.DOTALL)
+    names = {}
+    exec(compile(example, "guide.md", "exec"), names)
+    assert len(capsys.readouterr().out.splitlines()) == 5
+    # A tenth of the epochs, times the cube root of the first phase's rate.
+    assert names["rate"].warmup_epochs > 0.1 * names["schedule"].phases[-1].end_epoch
+
+
 def test_the_example_of_a_set_of_ones_own_resumes(tmp_path, monkeypatch):
     text = (ROOT / "docs" / "guide.md").read_text()
     (example,) = re.findall(r"```python\n(import keras\n.*?)```", text, flags=re.DOTALL)

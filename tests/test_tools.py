@@ -61,6 +61,21 @@ def test_plan_without_data(tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_probe_that_cannot_tell_leaves_a_schedule_to_train_with(tmp_path):
+    params = (*TINY, f"DATA_DIR='{tmp_path}/data'", f"RUN_DIR='{tmp_path}/run'")
+    result = call("probe.py", "--gin_file=gin/quickstart.gin", params=params)
+    assert result.returncode == 0, result.stderr
+    assert "Cannot tell at this cost; 1,600 steps would probably do" in result.stdout
+    chosen = f"--gin_file={tmp_path}/run/probe/schedule.gin"
+    params = [param for param in params if not param.startswith("BOUNDARIES")]
+    result = call("plan.py", "--gin_file=gin/quickstart.gin", chosen, "--json", params=params)
+    assert result.returncode == 0, result.stderr
+    settings = json.loads(result.stdout)["settings"]
+    # 0.71 of 32 pixels, the work of the baseline's few steps, a fifth of the epochs.
+    assert (settings["schedule"]["min_crop"], settings["schedule"]["epoch_factor"]) == (23, 4.25)
+    assert settings["warmup_epochs"] == pytest.approx(4 * 4.25 / 5)
+
+
 def test_train_from_another_folder(tmp_path):
     params = (*TINY, f"DATA_DIR='{tmp_path}/data'", "RUN_DIR='run'")
     result = call("train.py", "--gin_file=gin/quickstart.gin", params=params, cwd=tmp_path)

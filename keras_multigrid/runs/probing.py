@@ -95,7 +95,7 @@ def candidates(schedule: MultigridSchedule, rule: Suggestion) -> dict[str, dict[
 
     Beside the baseline and the rule's, these are the rule's with batches that grow otherwise.
     """
-    growths = {f"growth {growth:g}": growth for growth in (1.0, 0.5, 0.0)}
+    growths = {f"growth {growth:g}": growth for growth in (0.5, 0.0)}
     named = {
         "baseline": {"long_cycle": (), "short_cycle": ()},
         "rule": dict(rule.settings),

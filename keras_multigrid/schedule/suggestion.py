@@ -10,19 +10,21 @@ from typing import Any
 
 from keras_multigrid.checks import check_choice, check_integer
 from keras_multigrid.schedule.grid import Grid
-from keras_multigrid.schedule.settings import SQRT_HALF
+from keras_multigrid.schedule.phase_lengths import make_phases
+from keras_multigrid.schedule.settings import SQRT_HALF, ScheduleSettings
 
 # Name of an optimizer to what a larger batch does to its learning rate.
 SCALINGS = {
     "sgd": "linear",
     **dict.fromkeys(("adam", "adamw", "lamb", "lion", "muon"), "sqrt"),
 }
-# Steps of the baseline, of which a schedule with batches as published takes about a quarter.
-FEW_STEPS = 1_200
-# Crop below which a halved one no longer shows what moves, on the sets that were measured.
+# Shorter schedules end before they have learned what the first phases' rate keeps them from.
+LEAST_STEPS = 300
+# Crop below which a halved one no longer shows what moves.
 SMALL_CROP = 112
-# Fewer frames do not show which way something turns.
-LEAST_FRAMES = 4
+# One frame shows no motion.
+LEAST_FRAMES = 2
+_PUBLISHED_FACTOR = 1.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +38,8 @@ class Suggestion:
 
     Example:
 
-    >>> print(suggest(Grid(8, 16, 64), num_clips=500, epochs=10).reasons[0])
-    one pass from coarse to fine, for half a cosine: each cut of the rate would be another pass
+    >>> suggest(Grid(8, 16, 64), num_clips=500, epochs=40).settings["epoch_factor"]
+    1.5
     """
 
     settings: Mapping[str, Any]
@@ -65,33 +67,41 @@ def suggest(base: Grid, num_clips: int, epochs: int, optimizer: str = "sgd") -> 
     check_integer("num_clips", num_clips)
     check_integer("epochs", epochs)
     check_choice("optimizer", optimizer, tuple(SCALINGS))
-    steps = epochs * num_clips / base.batch_size
-    growth, growth_reason = _batch_growth(steps)
     crop, crop_reason = _least_crop(base.crop_size)
-    frames, frames_reason = _least_frames(base.num_frames)
+    frames = min(base.num_frames, LEAST_FRAMES)
+    floored = ScheduleSettings(base, num_clips, epochs, min_crop=crop, min_frames=frames)
+    factor, factor_reason = _epoch_factor(floored)
     scaling = SCALINGS[optimizer]
     reasons = (
         "one pass from coarse to fine, for half a cosine: each cut of the rate would be another "
         "pass",
-        growth_reason,
+        factor_reason,
         crop_reason,
-        frames_reason,
+        f"no clip of fewer than {frames} frames: one shows no motion",
         f"the rate grows with the batch by scaling='{scaling}'"
         + ("" if optimizer == "sgd" else f": usual for {optimizer}, not measured here"),
     )
-    settings = {"batch_growth": growth, "min_crop": crop, "min_frames": frames}
+    settings = {"epoch_factor": factor, "min_crop": crop, "min_frames": frames}
     return Suggestion(settings, scaling, reasons)
 
 
-def _batch_growth(steps: float) -> tuple[float, str]:
-    if steps >= FEW_STEPS:
-        return 1.0, (
-            f"batches grow at constant work, as published: the baseline's {steps:,.0f} steps leave "
-            "enough for every grid"
+def _epoch_factor(settings: ScheduleSettings) -> tuple[float, str]:
+    baseline_steps = settings.epochs * settings.num_clips / settings.base.batch_size
+    # Steps are in proportion to the factor.
+    phases = make_phases(dataclasses.replace(settings, epoch_factor=1000.0))
+    steps = phases[-1].end_step / 1000 * _PUBLISHED_FACTOR
+    if steps >= LEAST_STEPS:
+        return _PUBLISHED_FACTOR, (
+            f"epoch_factor={_PUBLISHED_FACTOR}, as published: {steps:,.0f} steps, "
+            f"{baseline_steps / steps:.1f} times fewer than the baseline's"
         )
-    return 0.5, (
-        f"batches grow by the square root of what the clips save (batch_growth=0.5): of the "
-        f"baseline's {steps:,.0f} steps, constant work would leave too few for each grid"
+    # At most as many as the baseline, which are as much work.
+    wanted = min(LEAST_STEPS, baseline_steps)
+    factor = round(_PUBLISHED_FACTOR * wanted / steps, 2)
+    return factor, (
+        f"epoch_factor={factor:g} instead of {_PUBLISHED_FACTOR}: schedules of fewer than "
+        f"{LEAST_STEPS} steps have not learned (measured on two small sets), so that little is "
+        "saved on a training this short"
     )
 
 
@@ -102,14 +112,4 @@ def _least_crop(crop: int) -> tuple[int, str]:
     return floor, (
         f"no crop below {floor} pixels, 0.71 of the baseline's: half of {crop} hides what moves "
         "(measured at 64; below that extrapolated)"
-    )
-
-
-def _least_frames(frames: int) -> tuple[int, str]:
-    floor = min(frames, LEAST_FRAMES)
-    if frames // 4 >= LEAST_FRAMES:
-        return floor, f"no floor under the frames: a quarter of {frames} still shows a direction"
-    return (
-        floor,
-        f"no clip of fewer than {floor} frames: fewer do not show a direction (not measured)",
     )

@@ -11,9 +11,20 @@ BASE = Grid(batch_size=8, num_frames=16, crop_size=64)
 
 def test_a_small_set_of_small_videos_by_hand():
     schedule = MultigridSchedule.suggest(BASE, num_clips=60, epochs=40)
-    # 300 steps; 64 / sqrt(2) is 45.3.
-    assert (schedule.batch_growth, schedule.min_crop, schedule.min_frames) == (0.5, 45, 4)
+    # 64 / sqrt(2) is 45.3. Clips of 45 pixels and 4, 8, 8 and 16 frames: 8, 4, 2, 1 times the
+    # baseline's batch; a short crop has twice that of 64 pixels, so means of 8, 4, 10 / 3, 5 / 3 in
+    # all 4.25. The baseline's 300 steps are thus 300 * 1.5 / 4.25 with factor 1.5, 300 with 4.25.
+    assert (schedule.epoch_factor, schedule.min_crop, schedule.min_frames) == (4.25, 45, 2)
     assert min(grid.crop_size for grid in schedule.grids) == 45
+    assert schedule.total_steps == pytest.approx(300, abs=2)
+    assert schedule.total_work == pytest.approx(300, rel=0.03)
+
+
+def test_a_short_training_gets_the_steps_that_learning_takes():
+    schedule = MultigridSchedule.suggest(BASE, num_clips=120, epochs=40)
+    # Half of the factor above for twice the steps of the baseline: 2.125.
+    assert schedule.epoch_factor == pytest.approx(2.125, abs=0.01)
+    assert schedule.total_steps == pytest.approx(300, abs=2)
 
 
 def test_a_large_set_trains_as_published():
@@ -32,7 +43,7 @@ def test_settings_win_over_the_rule():
 def test_each_choice_has_its_reason(optimizer, scaling):
     rule = suggest(BASE, 60, 40, optimizer)
     assert rule.scaling == scaling
-    for words in ("one pass", "batch_growth=0.5", "no crop below 45", scaling):
+    for words in ("one pass", "epoch_factor=4.25", "no crop below 45", scaling):
         assert words in str(rule)
     assert ("not measured here" in rule.reasons[-1]) == (optimizer != "sgd")
 
@@ -48,7 +59,7 @@ def test_any_set_gets_a_schedule_above_its_floors(clips, epochs, frames, crop):
     rule = suggest(base, clips, epochs)
     schedule = MultigridSchedule.suggest(base, clips, epochs)
     assert schedule.phases[-1].base == base
-    assert all(grid.num_frames >= min(frames, 4) for grid in schedule.grids)
+    assert all(grid.num_frames >= 2 for grid in schedule.grids)
     assert len(rule.reasons) == 5
 
 
