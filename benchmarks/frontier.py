@@ -212,16 +212,18 @@ def _tuning_table(tried: Sequence[dict]) -> str:
 
 
 def _table(points: Sequence[dict]) -> str:
+    # One seed has no standard error.
     lines = [
         "the best rate of each, means over seeds",
         f"{'schedule':<20}{'work':>8}{'steps':>8}{'seconds':>9}{'rate':>8}{'accuracy':>10}"
         f"{'± error':>9}{'loss':>8}",
     ]
     for point in points:
+        error = "" if point["seeds"] == 1 else f"{point['standard_error']:.3f}"
         lines.append(
             f"{point['schedule']:<20}{point['own_work']:>8,.0f}{point['steps']:>8,.0f}"
             f"{point['seconds']:>9,.0f}{point['rate']:>8g}{point['accuracy']:>10.3f}"
-            f"{point['standard_error']:>9.3f}{point['loss']:>8.3f}"
+            f"{error:>9}{point['loss']:>8.3f}"
         )
     return "\n".join(lines)
 
@@ -241,7 +243,8 @@ def _comparison(points: Sequence[dict]) -> str:
             other = baseline[point["work"]]
             error = math.hypot(point["standard_error"], other["standard_error"])
             difference = point["accuracy"] - other["accuracy"]
-            lines.append(f"{name} at work {point['work']:,}: {difference:+.3f} ± {error:.3f}")
+            error = "" if math.isnan(error) else f" ± {error:.3f}"
+            lines.append(f"{name} at work {point['work']:,}: {difference:+.3f}{error}")
         reached = [point for point in own if point["accuracy"] >= best["accuracy"]]
         if not reached:
             lines.append(f"{name} does not reach the baseline's best, {best['accuracy']:.3f}")

@@ -150,7 +150,7 @@ def draw_frontier(
             errors = np.nan_to_num(errors)
             style = {"color": colour, "linewidth": 2, "marker": "o", "ms": 4, "capsize": 2}
             axis.errorbar(costs, accuracies, yerr=errors, label=name, elinewidth=1, **style)
-        axis.set_xscale("log")
+        axis.set_xlim(left=0)
         axis.set_xlabel(unit, color=INK)
     axes[0].set_ylabel("validation accuracy", color=INK)
     if lines:
