@@ -5,7 +5,6 @@ is a whole schedule from coarse to fine, with its warm-up, along half a cosine: 
 good for shows at its end, not after its first steps.
 """
 
-import collections
 import dataclasses
 import json
 import math
@@ -17,11 +16,13 @@ import keras
 
 from keras_multigrid import files
 from keras_multigrid.checks import check_positive
+from keras_multigrid.data.class_balance import class_counts
 from keras_multigrid.learning_rate import MultigridLearningRate, half_cosine
 from keras_multigrid.runs.report import Report
 from keras_multigrid.runs.settings import Settings
 from keras_multigrid.runs.training import train
 from keras_multigrid.schedule import MultigridSchedule, Suggestion, suggest
+from keras_multigrid.task import MultiLabel, SingleLabel, Task
 
 # In steps of the baseline: from scratch, shorter runs end in their warm-up, at chance.
 LEAST_WORK = 200
@@ -130,13 +131,15 @@ def probe(
         least_work: of each run. Networks that begin with trained weights need less.
 
     Raises:
-        ValueError: if `work` is not positive, or what `train` raises.
+        ValueError: if a setting is not positive, if the task's result is no share, such as an error
+            to minimize, or what `train` raises.
 
     Example:
 
     >>> result = probe(settings)
     >>> settings.optimization.schedule.total_work, result.schedule.total_work
     """
+    _check_task(settings.data.videos.task)
     schedule = settings.optimization.schedule
     work = 0.1 * schedule.baseline_steps if work is None else work
     check_positive("work", work)
@@ -168,6 +171,15 @@ def probe(
     return result
 
 
+def _check_task(task: Task) -> None:
+    if task.mode != "max":
+        raise ValueError(
+            "`probe` compares shares of right answers, between 0 and 1, whose error is known from "
+            f"the number of videos. Received: a task whose {task.result!r} is to be minimized. "
+            "Compare its schedules with benchmarks/frontier.py."
+        )
+
+
 def _one_pass(
     schedule: MultigridSchedule, settings: Mapping[str, Any], epochs: int
 ) -> MultigridSchedule:
@@ -196,7 +208,7 @@ def _halve(
             own.append({"round": number, "candidate": name, **_outcome(report, settings)})
         runs += own
         # Of equal results, the lower loss.
-        own.sort(key=lambda run: (run["quality"], -run["loss"]), reverse=True)
+        own.sort(key=lambda run: (run["result"], -run["loss"]), reverse=True)
         left = [run["candidate"] for run in own[: -(-len(own) // 2)]]
     return runs, learning
 
@@ -260,7 +272,6 @@ def _outcome(report: Report, settings: Settings) -> dict[str, float]:
         "result": result,
         "error": math.sqrt(share * (1 - share) / count),
         "loss": report.metrics["loss"],
-        "quality": result if task.mode == "max" else -result,
     }
 
 
@@ -271,20 +282,17 @@ def _decide(
     if not runs:
         return "cannot tell", "rule", work
     last = [run for run in runs if run["round"] == runs[-1]["round"]]
-    best = max(last, key=lambda run: (run["quality"], -run["loss"]))
+    best = max(last, key=lambda run: (run["result"], -run["loss"]))
     chance = _most_frequent_share(settings)
-    if (
-        settings.data.videos.task.mode == "max"
-        and best["result"] - chance < _CERTAIN * best["error"]
-    ):
+    if best["result"] - chance < _CERTAIN * best["error"]:
         return "cannot tell", "rule", 4 * work
     # At equal work: the baseline's last run, and the best of the others in that round.
     baseline = [run for run in runs if run["candidate"] == "baseline"][-1]
     others = [
         run for run in runs if run["round"] == baseline["round"] and run["candidate"] != "baseline"
     ]
-    other = max(others, key=lambda run: (run["quality"], -run["loss"]))
-    difference = other["quality"] - baseline["quality"]
+    other = max(others, key=lambda run: (run["result"], -run["loss"]))
+    difference = other["result"] - baseline["result"]
     if abs(difference) < _CERTAIN * math.hypot(other["error"], baseline["error"]):
         return "cannot tell", "rule", 2 * work
     if difference < 0:
@@ -293,11 +301,11 @@ def _decide(
 
 
 def _most_frequent_share(settings: Settings) -> float:
-    """What naming the most frequent class gets; 0 where labels are no single classes."""
-    labels = [video.label for video in settings.data.videos.validation]
-    if not all(isinstance(label, int) for label in labels):
+    """What naming the most frequent class gets; 0 where labels are no classes."""
+    videos = settings.data.videos
+    if not isinstance(videos.task, (SingleLabel, MultiLabel)):
         return 0.0
-    return max(collections.Counter(labels).values()) / len(labels)
+    return class_counts(videos.validation, videos.task.num_outputs).max() / len(videos.validation)
 
 
 def _learning(schedule: MultigridSchedule, report: Report) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """`probe()` on real encoded videos, by tiny runs."""
 
+import dataclasses
 import functools
 import json
 import math
@@ -15,6 +16,7 @@ from keras_multigrid.runs import Data, Model, Optimization, Settings, probe
 from keras_multigrid.runs.probing import _decide, _learning, candidates
 from keras_multigrid.runs.report import Report
 from keras_multigrid.schedule import suggest
+from keras_multigrid.task import Task
 
 BASE = Grid(batch_size=4, num_frames=8, crop_size=32)
 SCHEDULE = MultigridSchedule(BASE, num_clips=24, epochs=40, boundaries=(20, 30))
@@ -68,7 +70,7 @@ def test_halving_at_equal_work(settings):
         for run in runs:
             assert run["work"] == pytest.approx(share, abs=3.1), run
             assert run["error"] > 0
-    best = sorted(rounds[0], key=lambda run: (run["quality"], -run["loss"]), reverse=True)[:2]
+    best = sorted(rounds[0], key=lambda run: (run["result"], -run["loss"]), reverse=True)[:2]
     assert {run["candidate"] for run in rounds[1]} == {run["candidate"] for run in best}
     assert result.work == pytest.approx(sum(run["work"] for run in result.runs))
     assert set(result.learning) == {run["candidate"] for run in best}
@@ -95,7 +97,6 @@ def outcome(candidate, result, number=1, error=0.02):
         "round": number,
         "candidate": candidate,
         "result": result,
-        "quality": result,
         "error": error,
         "loss": loss,
     }
@@ -118,6 +119,13 @@ def outcome(candidate, result, number=1, error=0.02):
 )
 def test_decision(settings, runs, expected):
     assert _decide(runs, settings, 100) == expected
+
+
+def test_an_error_to_minimize_is_refused(settings):
+    videos = dataclasses.replace(settings.data.videos, task=Task(("speed",)))
+    data = dataclasses.replace(settings.data, videos=videos)
+    with pytest.raises(ValueError, match=r"`probe` compares .* 'loss' is to be minimized"):
+        probe(dataclasses.replace(settings, data=data))
 
 
 def test_what_each_grid_learned():
