@@ -186,8 +186,8 @@ def needed_warmup(schedule: MultigridSchedule, scaling: str = "linear") -> float
     """Epochs of warm-up after which the first phase's rate can be borne, from scratch.
 
     Of all epochs a tenth where the rate is the baseline's, and a fifth where it is eight times as
-    high, in proportion to its cube root. Both ends were measured on small sets (docs/guide.md),
-    what lies between was not.
+    high, in proportion to its cube root. Both ends are those of the trainings in docs/guide.md,
+    which compared no others.
 
     Example:
 

@@ -24,7 +24,7 @@ from keras_multigrid.runs.training import train
 from keras_multigrid.schedule import MultigridSchedule, Suggestion, suggest
 from keras_multigrid.task import MultiLabel, SingleLabel, Task
 
-# In steps of the baseline: from scratch, shorter runs end in their warm-up, at chance.
+# In steps of the baseline. From scratch, less leaves few steps after the warm-up.
 LEAST_WORK = 200
 # A difference counts if it is as many standard errors.
 _CERTAIN = 2.0

@@ -18,9 +18,9 @@ SCALINGS = {
     "sgd": "linear",
     **dict.fromkeys(("adam", "adamw", "lamb", "lion", "muon"), "sqrt"),
 }
-# Shorter schedules end before they have learned what the first phases' rate keeps them from.
+# A precaution: one of 235 steps never learned, with a warm-up shorter than "auto".
 LEAST_STEPS = 300
-# Crop below which a halved one no longer shows what moves.
+# Crop below which a halved one may no longer show what moves.
 SMALL_CROP = 112
 # One frame shows no motion.
 LEAST_FRAMES = 2
@@ -99,9 +99,9 @@ def _epoch_factor(settings: ScheduleSettings) -> tuple[float, str]:
     wanted = min(LEAST_STEPS, baseline_steps)
     factor = round(_PUBLISHED_FACTOR * wanted / steps, 2)
     return factor, (
-        f"epoch_factor={factor:g} instead of {_PUBLISHED_FACTOR}: schedules of fewer than "
-        f"{LEAST_STEPS} steps have not learned (measured on two small sets), so that little is "
-        "saved on a training this short"
+        f"epoch_factor={factor:g} instead of {_PUBLISHED_FACTOR}: {LEAST_STEPS} steps, "
+        "as shorter schedules have failed on generated videos; less is saved on a training this "
+        "short"
     )
 
 
@@ -110,6 +110,6 @@ def _least_crop(crop: int) -> tuple[int, str]:
         return 1, f"no floor under the crop: half of {crop} pixels still shows what moves"
     floor = round(crop * SQRT_HALF)
     return floor, (
-        f"no crop below {floor} pixels, 0.71 of the baseline's: half of {crop} hides what moves "
-        "(measured at 64; below that extrapolated)"
+        f"no crop below {floor} pixels, 0.71 of the baseline's: half of {crop} may hide what "
+        "moves (best at 64 on one small set, within its noise; elsewhere extrapolated)"
     )
