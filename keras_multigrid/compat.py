@@ -5,11 +5,8 @@ fails there and nowhere else. Needs neither Keras nor TensorFlow until a functio
 """
 
 import functools
-import os
-import sys
 import weakref
 from collections.abc import Callable, Iterator
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -93,7 +90,7 @@ def watch_batches(model: "keras.Model") -> "LastBatch":
     from keras_multigrid.last_batch import LastBatch
 
     if model not in _watched:
-        _watched[model] = LastBatch(model)
+        _watched[model] = LastBatch(model, is_replicated=is_replicated(model))
         if _backend() == "jax":
             make, note = model.make_train_function, _watched[model].note
             model.make_train_function = functools.partial(_noting_on_jax, model, make, note)
@@ -103,6 +100,8 @@ def watch_batches(model: "keras.Model") -> "LastBatch":
         model.train_step = train_step
         # One that was compiled for an earlier `fit` would not be watched.
         model.train_function = None
+    if is_replicated(model):
+        _update_from_whole_batches(model.optimizer)
     return _watched[model]
 
 
@@ -242,25 +241,6 @@ def set_initial_epoch(model: "keras.Model", epoch: int | None) -> None:
     model._initial_epoch = epoch
 
 
-def is_in_fit(frame: FrameType | None) -> bool:
-    """Whether Keras's `fit` or `evaluate` is among the callers of a stack frame.
-
-    Keras calls no callback when `fit` ends by an exception, so that a signal handler, which is
-    called with the frame that it interrupts, has to look.
-    """
-    while frame is not None:
-        code = frame.f_code
-        if code.co_name in ("fit", "evaluate") and "trainer" in os.path.basename(code.co_filename):
-            return True
-        frame = frame.f_back
-    return False
-
-
-def is_fitting(thread: int) -> bool:
-    """Whether `fit` or `evaluate` is under way in a thread, by `threading.get_ident()` there."""
-    return is_in_fit(sys._current_frames().get(thread))
-
-
 # ---- Distribution strategies ---------------------------------------------------------------------
 
 
@@ -306,6 +286,74 @@ def predict_on_replicas(model: "keras.Model", clips: Any) -> Any:
     """
     model.make_predict_function()
     return model.predict_function([(clips,)])
+
+
+def is_replicated(model: "keras.Model") -> bool:
+    """Whether a model was made in the scope of a strategy, be it of one replica."""
+    return getattr(model, "_distribute_strategy", None) is not None
+
+
+def _update_from_whole_batches(optimizer: "keras.optimizers.Optimizer") -> None:
+    """Let replicas add up their gradients before the optimizer does anything with them.
+
+    Keras clips, accumulates and looks for overflows on each replica alone, and adds up what is
+    left. So a run would depend on the number of devices, an overflow on the second one would reach
+    the weights, and a checkpoint would hold the accumulated gradients of the first one alone.
+    """
+    if optimizer in _from_whole_batches:
+        return
+    _from_whole_batches.add(optimizer)
+    inner, apply = getattr(optimizer, "inner_optimizer", optimizer), optimizer.apply
+    add_up = inner._all_reduce_sum_gradients
+
+    def apply_sums(grads, trainable_variables=None):
+        apply([grad for grad, _ in add_up([(grad, None) for grad in grads])], trainable_variables)
+
+    optimizer.apply = apply_sums
+    inner._all_reduce_sum_gradients = lambda grads_and_variables: grads_and_variables
+    if inner.gradient_accumulation_steps:
+        apply_inner = inner._backend_apply_gradients
+        inner._backend_apply_gradients = functools.partial(_accumulate, inner, apply_inner)
+
+
+# Not an attribute of the optimizer: Keras would save it.
+_from_whole_batches: "weakref.WeakSet[keras.optimizers.Optimizer]" = weakref.WeakSet()
+
+
+def _accumulate(optimizer: Any, apply: Callable, grads: list, variables: list) -> None:
+    """Apply gradients at the end of a window, or keep them, in a branch that all replicas take.
+
+    Keras branches on each replica and lets them meet inside: TensorFlow refuses that.
+    """
+    import tensorflow as tf
+    from keras import ops
+
+    if tf.__internal__.distribute.strategy_supports_no_merge_call():
+        apply(grads, variables)
+        return
+    steps = optimizer.gradient_accumulation_steps
+    sums = [optimizer._accumulated_gradients[variable_index(optimizer, v)] for v in variables]
+
+    def update(grads):
+        means = [(grad + sum_) / steps for grad, sum_ in zip(grads, sums, strict=True)]
+        means = optimizer._clip_gradients(means)
+        optimizer._apply_weight_decay(variables)
+        optimizer._backend_update_step(means, variables, optimizer.learning_rate)
+        optimizer._backend_reset_gradient_accumulators()
+
+    def add(grads):
+        optimizer._backend_increment_gradient_accumulators(grads, sums)
+
+    def meet(strategy, grads):
+        def on_each(function):
+            strategy.extended.call_for_each_replica(function, args=(grads,))
+
+        is_last = (optimizer._iterations + 1) % steps == 0
+        ops.cond(is_last, lambda: on_each(update), lambda: on_each(add))
+
+    tf.distribute.get_replica_context().merge_call(meet, args=(grads,))
+    if optimizer.use_ema:
+        optimizer._update_model_variables_moving_average(optimizer._trainable_variables)
 
 
 # ---- tf.data -------------------------------------------------------------------------------------

@@ -7,11 +7,17 @@ import keras
 
 
 class LastBatch:
-    """The mini-batch that `fit` trained on last."""
+    """The mini-batch that `fit` trained on last.
 
-    def __init__(self, model: "keras.Model"):
+    Args:
+        model: that `fit` trains.
+        is_replicated: whether it was made in the scope of a strategy.
+    """
+
+    def __init__(self, model: "keras.Model", *, is_replicated: bool):
         self._shape = None
         self._strategy = getattr(model, "distribute_strategy", None)
+        self._is_replicated = is_replicated
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
@@ -71,9 +77,9 @@ class LastBatch:
         """
         import tensorflow as tf
 
-        if self._strategy.num_replicas_in_sync == 1 and not run_eagerly:
+        if not self._is_replicated and not run_eagerly:
             # A call that is not inlined begins when all its inputs are there. In a strategy, whose
-            # replicas meet inside the step, there is no such call.
+            # replicas meet inside the step (one replica, too), there is no such call.
             attributes = {"_noinline": True}
             train_step = tf.function(
                 train_step,

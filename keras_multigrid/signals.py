@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from types import FrameType
 
 
 class Watcher:
@@ -56,3 +57,22 @@ def end_process(code: int) -> None:
         with contextlib.suppress(Exception):
             stream.flush()
     os._exit(code)
+
+
+def is_in_fit(frame: FrameType | None) -> bool:
+    """Whether Keras's `fit` or `evaluate` is among the callers of a stack frame.
+
+    Keras calls no callback when `fit` ends by an exception, so that a signal handler, which is
+    called with the frame that it interrupts, has to look.
+    """
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name in ("fit", "evaluate") and "trainer" in os.path.basename(code.co_filename):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def is_fitting(thread: int) -> bool:
+    """Whether `fit` or `evaluate` is under way in a thread, by `threading.get_ident()` there."""
+    return is_in_fit(sys._current_frames().get(thread))

@@ -14,16 +14,22 @@ import keras
 import numpy as np
 import pytest
 
-from keras_multigrid import compat
+from keras_multigrid import compat, signals
 
 PACKAGE = pathlib.Path(compat.__file__).parent
 # All that compat.py may use.
 PRIVATE = {
     "_accumulated_gradients",
+    "_all_reduce_sum_gradients",
     "_apply_weight_decay",
+    "_backend_apply_gradients",
     "_backend_increment_gradient_accumulators",
+    "_backend_reset_gradient_accumulators",
+    "_backend_update_step",
+    "_clip_gradients",
     "_compile_loss",
     "_compile_metrics",
+    "_distribute_strategy",
     "_flatten_layers",
     "_get_variable_index",
     "_initial_epoch",
@@ -36,6 +42,8 @@ PRIVATE = {
     "_model_variables_moving_average",
     "_should_use_adamw",
     "_symbolic_build",
+    "_trainable_variables",
+    "_update_model_variables_moving_average",
     "tensorflow.python.eager",
 }
 # Documented, in spite of their underscore: the standard library's.
@@ -227,17 +235,17 @@ def test_fit_and_evaluate_are_seen_from_inside():
 
     class Look(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
-            seen.append(compat.is_in_fit(sys._getframe()))
+            seen.append(signals.is_in_fit(sys._getframe()))
 
         def on_test_batch_end(self, batch, logs=None):
-            seen.append(compat.is_in_fit(sys._getframe()))
+            seen.append(signals.is_in_fit(sys._getframe()))
 
     model = make_model()
     fit(model, Look())
     model.evaluate(np.ones((2, 1)), np.ones((2, 1)), verbose=0, callbacks=[Look()])
     assert seen == [True, True, True]
-    assert not compat.is_in_fit(sys._getframe())
-    assert not compat.is_in_fit(None)
+    assert not signals.is_in_fit(sys._getframe())
+    assert not signals.is_in_fit(None)
 
 
 # Distribution strategies.

@@ -234,7 +234,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
     def _begin_in_folder(self) -> None:
         thread = threading.get_ident()
         # `fit` may end by an exception, which callbacks do not learn of.
-        self._lease = Lease(self.folder, is_needed=lambda: compat.is_fitting(thread))
+        self._lease = Lease(self.folder, is_needed=lambda: signals.is_fitting(thread))
         self._lease.take()
         saved = self.saved()
         if saved != self._known:

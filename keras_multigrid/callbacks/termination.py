@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable
 from types import FrameType
 
-from keras_multigrid import compat, signals
+from keras_multigrid import signals
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # Seconds for which a signal that comes again counts as the first: launchers often send two.
@@ -95,7 +95,7 @@ class TerminationRequest:
         )
         if is_again:
             return
-        if not compat.is_in_fit(frame) or (self.is_made and number == signal.SIGINT):
+        if not signals.is_in_fit(frame) or (self.is_made and number == signal.SIGINT):
             # `fit` ended by an exception, which callbacks do not learn of; or the user insists.
             self.stop_listening()
             os.kill(os.getpid(), number)
@@ -110,11 +110,11 @@ class TerminationRequest:
     def _watch(self, number: int, next_signal: Callable[[float], int | None]) -> None:
         """In the other thread, from a signal on."""
         main = threading.main_thread().ident
-        if number not in _SIGNALS or not compat.is_fitting(main):
+        if number not in _SIGNALS or not signals.is_fitting(main):
             return
         self._make(number)
         begun, again = time.monotonic(), None
-        while compat.is_fitting(main):
+        while signals.is_fitting(main):
             if next_signal(1.0) == signal.SIGINT and time.monotonic() - begun > _REPEATED:
                 again = again or time.monotonic()
             if again is not None and time.monotonic() - again > _PATIENCE:
