@@ -1,11 +1,8 @@
 """The command lines, as processes."""
 
 import json
-import os
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import checkpoint_files
 import formula
@@ -185,23 +182,3 @@ def test_misspelt_and_unset_names_are_named(param, part):
 
 def test_a_missing_gin_file_is_named():
     assert_one_message(call("plan.py", "--gin_file=gin/none.gin"), "gin/none.gin")
-
-
-def test_an_installed_package_has_the_commands_and_the_experiments(tmp_path):
-    source, site = tmp_path / "source", tmp_path / "site"
-    for name in ("keras_multigrid", "gin"):
-        shutil.copytree(ROOT / name, source / name)
-    for name in ("setup.py", "README.md"):
-        shutil.copy(ROOT / name, source)
-    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation")
-    subprocess.run([*pip, f"--target={site}", source], check=True)
-    command = (sys.executable, site / "bin" / "multigrid", "plan")
-    result = subprocess.run(
-        [*command, "--gin_file=gin/slow_charades.gin", "--json"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(site)},
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)["totals"]["baseline_steps"] == 28_443

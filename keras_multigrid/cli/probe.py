@@ -1,10 +1,12 @@
-"""Try schedules before a training: python tools/probe.py --gin_file=gin/quickstart.gin [--work=N]
+"""Try several schedules by short runs, and say which one learns best.
 
-Short runs of several schedules, the baseline among them, on the experiment's model and data. Says
-which one learns best at equal work, that the baseline does, or that it cannot tell at this cost.
-Afterwards train with what it chose:
-    python tools/train.py --gin_file=gin/quickstart.gin \
-        --gin_file=runs/quickstart/probe/schedule.gin
+    keras-multigrid probe --gin_file=quickstart
+    keras-multigrid probe --gin_file=i3d_weizmann data_dir=/data/weizmann --work=1600
+
+The baseline is among them, and all get equal work. It may say that the baseline is best, or that it
+cannot tell at this cost. Afterwards train with what it chose:
+
+    keras-multigrid train --gin_file=quickstart --gin_file=runs/quickstart/probe/schedule.gin
 """
 
 from absl import flags
