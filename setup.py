@@ -37,7 +37,7 @@ setup(
     packages=[*find_packages(include=["keras_multigrid*"]), "keras_multigrid.experiments"],
     package_dir={"keras_multigrid.experiments": "gin"},
     package_data={
-        "keras_multigrid": ["py.typed"],
+        "keras_multigrid": ["py.typed", "**/*.pyi"],
         "keras_multigrid.experiments": ["*.csv", "*.gin", "*/*.gin"],
     },
     entry_points={
@@ -80,8 +80,10 @@ setup(
         "beam": ["apache-beam>=2.59"],
         "test": [
             "hypothesis>=6.100",
+            "mypy>=1.14",
             "pytest>=8",
             "pytest-xdist>=3.5",
+            "pyyaml>=6",
             "scikit-learn>=1.4",
             "ruff>=0.9",
             # An S3 server on the loopback. flask and flask-cors are what it needs to serve S3:

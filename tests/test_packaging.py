@@ -105,7 +105,7 @@ def test_the_wheel(wheel):
         metadata = email.message_from_bytes(archive.read(f"{info}/METADATA"))
     assert metadata["Version"] == keras_multigrid.__version__
     inside = {name.removeprefix("keras_multigrid/") for name in names if info not in name}
-    assert {"py.typed", "__main__.py", "experiments/experiments.csv"} <= inside
+    assert {"py.typed", "__main__.py", "runs/__init__.pyi", "experiments/experiments.csv"} <= inside
     for folder in ("keras_multigrid", "gin"):
         files = [path for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".gin")]
         assert files

@@ -209,7 +209,7 @@ def test_a_worker_that_waits_can_be_stopped():
 )
 def test_wrong_flags_of_a_server(arguments, told):
     code, errors = Process("tools/serve_data.py", *arguments).end()
-    assert code == 1
+    assert code == 2
     assert told in errors
     assert "Traceback" not in errors
 
