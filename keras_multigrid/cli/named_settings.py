@@ -132,7 +132,11 @@ SETTINGS = {
     "run_dir": NamedSetting(
         kind=_text,
         example="runs/mine",
-        bindings=_at("RUN_DIR", "runs.Settings.run_dir"),
+        bindings=(
+            Binding(macro="RUN_DIR", parameter="runs.Settings.run_dir"),
+            # Of the commands that read a run.
+            Binding(macro="RUN_DIR", parameter="runs.MultiViewTest.run_dir"),
+        ),
         help="Folder of checkpoints, logs and report, local or remote.",
     ),
     "data_dir": NamedSetting(
@@ -315,7 +319,7 @@ def in_gin(values: Mapping[str, str], config: str) -> str:
     Raises:
         app.UsageError: if the experiment has no such setting.
     """
-    imports, lines = set(), []
+    modules, lines = set(), []
     for name, value in values.items():
         for binding in SETTINGS[name].bindings:
             bound = value if binding.value is None else binding.value
@@ -326,13 +330,14 @@ def in_gin(values: Mapping[str, str], config: str) -> str:
             else:
                 raise app.UsageError(_no_place(name, binding.macro, config))
             lines.append(f"{place} = {bound}")
-            imports |= set(re.findall(r"\b([a-z_]+)\.[A-Za-z]+", f"{place} {bound}")) & set(
-                _IMPORTS
-            )
+            if "." in place:
+                modules.add(place.partition(".")[0])
+            if bound.startswith("@"):
+                modules.add(re.search(r"([a-z_]+)\.", bound)[1])
     if not lines:
         return ""
-    found = [f"from {_IMPORTS[name]} import {name}" for name in sorted(imports)]
-    return "\n".join(["from __gin__ import dynamic_registration", *found, *lines, ""])
+    imports = [f"from {_IMPORTS[module]} import {module}" for module in sorted(modules)]
+    return "\n".join(["from __gin__ import dynamic_registration", *imports, *lines, ""])
 
 
 def _no_place(name: str, macro: str | None, config: str) -> str:

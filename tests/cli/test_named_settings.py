@@ -98,6 +98,7 @@ def test_settings_over_a_file_that_uses_no_macros(tmp_path):
     set_over(str(own), "epochs=12", "run_dir=there", "model=i3d_8x8_r50")
     assert gin.query_parameter("schedule.MultigridSchedule.epochs") == 12
     assert gin.query_parameter("runs.Settings.run_dir") == "there"
+    assert gin.query_parameter("runs.MultiViewTest.run_dir") == "there"
     assert gin.query_parameter("models.create.name") == "i3d_8x8_r50"
 
 

@@ -255,7 +255,7 @@ def test_equal_sets_have_equal_digests_wherever_they_are(records, damaged, folde
 @pytest.mark.parametrize("content", [None, "", "{}", '{"version": 2}', "[]"])
 def test_what_is_no_finished_folder_of_records_is_refused(tmp_path, content):
     if content is None:
-        expected, match = FileNotFoundError, r"holds no manifest.json.*tools/prepare.py"
+        expected, match = FileNotFoundError, r"holds no manifest.json.*keras-multigrid prepare"
     else:
         (tmp_path / "manifest.json").write_text(content)
         expected, match = ValueError, r"manifest.json cannot be read: .*Make it anew"
