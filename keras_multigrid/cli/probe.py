@@ -21,9 +21,10 @@ flags.DEFINE_float(
 )
 flags.DEFINE_enum(
     "optimizer",
-    "sgd",
+    None,
     ["sgd", "adam", "adamw", "lamb", "lion", "muon"],
-    "Kind of the experiment's optimizer, for the rule of the schedule.",
+    "Kind of the experiment's optimizer, for the rule of the schedule. By default that of "
+    "optimizer=..., else sgd.",
 )
 FLAGS = flags.FLAGS
 
@@ -36,4 +37,11 @@ def main() -> None:
     from keras_multigrid.runs.settings import Settings
 
     settings = experiments.configured(Settings)()
-    print(f"\n{probe(settings, work=FLAGS.work, optimizer=FLAGS.optimizer)}")
+    optimizer = FLAGS.optimizer or kind_of_optimizer(FLAGS.setting)
+    print(f"\n{probe(settings, work=FLAGS.work, optimizer=optimizer)}")
+
+
+def kind_of_optimizer(given: list[str]) -> str:
+    """The kind that is set as optimizer=KIND, the last one; "sgd" where none is."""
+    kinds = [text for name, _, text in (one.partition("=") for one in given) if name == "optimizer"]
+    return kinds[-1].strip().lower() if kinds else "sgd"

@@ -7,7 +7,7 @@ from absl import app
 
 import gin
 from keras_multigrid import models, optimizers
-from keras_multigrid.cli import experiments, named_settings
+from keras_multigrid.cli import experiments, named_settings, probe
 
 
 @pytest.fixture(autouse=True)
@@ -159,3 +159,9 @@ def test_arguments_are_taken_apart(tmp_path, monkeypatch):
 def test_all_networks_are_known():
     for name in models.names():
         assert named_settings.parse([f"model={name}"]) == {"model": f"'{name}'"}
+
+
+def test_a_probe_takes_the_kind_of_optimizer_from_its_setting():
+    given = ["epochs=3", "optimizer=sgd", "optimizer=AdamW"]
+    assert probe.kind_of_optimizer(given) == "adamw"
+    assert probe.kind_of_optimizer(["epochs=3"]) == "sgd"

@@ -278,5 +278,5 @@ def test_what_others_cannot_see_is_read_here_with_a_warning(records, caplog):
 
 
 def test_a_check_of_videos_refuses_records_and_names_what_checks_them(records, tmp_path):
-    with pytest.raises(ValueError, match=r"must be files.*prepare.py --verify --out="):
+    with pytest.raises(ValueError, match=r"must be files.*keras-multigrid prepare --verify --out="):
         check_videos(records, journal=str(tmp_path / "journal"))
