@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+import re
 import textwrap
 
 from absl import flags
@@ -91,8 +92,8 @@ def _usage_of(flag: flags.Flag) -> str:
 
 
 def _help_of(flag: flags.Flag) -> str:
-    # absl adds the bounds and the kind of a value in a second line.
-    text = flag.help.split("\n")[0].rstrip(";")
+    # absl adds values before, and bounds and the kind of a value in a second line.
+    text = re.sub(r"^<[^>]*>: ", "", flag.help.split("\n")[0]).rstrip(";")
     shows_default = flag.default not in (None, False, []) and not flag.boolean
     return f"{text} Default: {flag.default}." if shows_default else text
 

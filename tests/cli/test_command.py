@@ -157,6 +157,7 @@ def test_help_of_a_command_has_examples_and_its_own_flags(name, tmp_path):
     assert ("--gin_file=TEXT" in text) is takes_settings
     assert ("epochs=20" in text) is takes_settings
     assert max(map(len, text.splitlines())) <= 100
+    assert "<" not in text
     # Lines that a shell would join stand as they are typed.
     assert all(line.endswith("\\") for line in text.splitlines() if "\\" in line)
 
