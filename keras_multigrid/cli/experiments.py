@@ -95,9 +95,11 @@ def _located(path: str) -> str:
     Raises:
         FileNotFoundError: if there is neither a file nor an experiment of this name.
     """
-    if _is_remote(path) and _is_readable(path):
-        return path
-    if not _is_remote(path) and _find(path) is not None:
+    if _is_remote(path):
+        if _is_readable(path):
+            return path
+        raise FileNotFoundError(f"--gin_file: there is no file {path!r}.")
+    if _find(path) is not None:
         return f"{_FOUND}{path}"
     name = path.removeprefix("gin/").removesuffix(".gin")
     close = [f"--gin_file={name}" for name in difflib.get_close_matches(name, names(), n=3)]
