@@ -4,7 +4,7 @@ PYTHON ?= python3
 # The TensorFlow wheel is an extra: cpu, tensorflow or cuda, as in `make install EXTRAS=cuda,io,test`.
 EXTRAS ?= cpu,io,onnx,test
 BACKENDS_EXTRAS ?= cpu,jax,torch,onnx,test
-GIN_FILE ?= gin/quickstart.gin
+GIN_FILE ?= quickstart
 # As keras_multigrid/cli/command.py sets them: no notes, and fast convolutions on every processor.
 TF_CPP_MIN_LOG_LEVEL ?= 3
 TF_ENABLE_ONEDNN_OPTS ?= 1
@@ -25,7 +25,7 @@ BEAM_VENV := .venv-beam
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-backends install-beam test test-fast test-latest test-latest-fast \
-	test-every test-backends test-beam fuzz lint format quickstart plan clean
+	test-every test-backends test-beam fuzz lint types format quickstart plan clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,9 +60,12 @@ $(BEAM_VENV)/.installed: setup.py constraints-beam.txt
 	$(BEAM_VENV)/bin/python -m pip install $(PIP_FLAGS) -c constraints-beam.txt -e '.[cpu,beam]' pytest
 	@touch $@
 
-lint: install ## Check style and format
+lint: types ## Check style, format and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+types: install ## Check what type checkers of users see of the public names
+	$(VENV)/bin/mypy
 
 test: lint ## Check style and run the tests
 	$(PYTEST_ENV) $(VENV)/bin/$(PYTEST) -m 'not every'
@@ -110,15 +113,15 @@ fuzz: install ## Damage 3,300 files of every kind that is read, and count how th
 	$(VENV)/bin/python tests/fuzz.py $(FUZZ)
 
 quickstart: install ## Train a small model on synthetic videos
-	$(VENV)/bin/python tools/train.py --gin_file=gin/quickstart.gin
+	$(VENV)/bin/keras-multigrid train --gin_file=quickstart
 
-plan: install ## Preview the schedule of an experiment: make plan GIN_FILE=gin/i3d_charades.gin
-	$(VENV)/bin/python tools/plan.py --gin_file=$(GIN_FILE)
+plan: install ## Preview the schedule of an experiment: make plan GIN_FILE=i3d_charades
+	$(VENV)/bin/keras-multigrid plan --gin_file=$(GIN_FILE)
 
 format: install ## Format the code and apply safe fixes
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
 clean: ## Remove virtual environments, caches and build files, but neither runs/ nor data/
-	rm -rf $(VENV) $(BACKENDS_VENV) $(BEAM_VENV) build dist *.egg-info .hypothesis .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BACKENDS_VENV) $(BEAM_VENV) build dist *.egg-info .hypothesis .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,15 +5,19 @@ the newest that tensorflow-io works with) and constraints-backends.txt (the newe
 and PyTorch).
 """
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
-README = Path(__file__).parent / "README.md"
+ROOT = Path(__file__).parent
+README = ROOT / "README.md"
+# Read, not imported: the package's requirements need not be there yet.
+INIT = (ROOT / "keras_multigrid" / "__init__.py").read_text(encoding="utf-8")
 
 setup(
     name="keras-multigrid",
-    version="0.1.0",
+    version=re.search(r'^__version__ = "(.+)"$', INIT, flags=re.MULTILINE)[1],
     description="Multigrid training of video models with Keras 3 and TensorFlow.",
     long_description=README.read_text(encoding="utf-8") if README.exists() else "",
     long_description_content_type="text/markdown",
@@ -32,8 +36,17 @@ setup(
     # The experiments of gin/ are installed with the package.
     packages=[*find_packages(include=["keras_multigrid*"]), "keras_multigrid.experiments"],
     package_dir={"keras_multigrid.experiments": "gin"},
-    package_data={"keras_multigrid.experiments": ["*.csv", "*.gin", "*/*.gin"]},
-    entry_points={"console_scripts": ["multigrid = keras_multigrid.cli.command:main"]},
+    package_data={
+        "keras_multigrid": ["py.typed", "**/*.pyi"],
+        "keras_multigrid.experiments": ["*.csv", "*.gin", "*/*.gin"],
+    },
+    entry_points={
+        "console_scripts": [
+            "keras-multigrid = keras_multigrid.cli.command:main",
+            # The earlier name.
+            "multigrid = keras_multigrid.cli.command:main",
+        ]
+    },
     python_requires=">=3.10",
     # TensorFlow is an extra, not a requirement: `tensorflow` and `tensorflow-cpu` are two wheels of
     # one library, and requiring either would overwrite the files of the other.
@@ -67,8 +80,10 @@ setup(
         "beam": ["apache-beam>=2.59"],
         "test": [
             "hypothesis>=6.100",
+            "mypy>=1.14",
             "pytest>=8",
             "pytest-xdist>=3.5",
+            "pyyaml>=6",
             "scikit-learn>=1.4",
             "ruff>=0.9",
             # An S3 server on the loopback. flask and flask-cors are what it needs to serve S3:

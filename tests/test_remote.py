@@ -438,7 +438,7 @@ def test_records_on_s3_from_the_command_line(server, experiment, data, tmp_path)
         ("prepare", f"--out={records}", 0, f"{records}/records.gin"),
         ("train", files[0], 1, f"--gin_file: there is no file '{records}/none.gin'"),
         ("train", files[1], 0, "times fewer steps than the baseline"),
-        ("prepare", "--verify", 1, "--out is missing"),
+        ("prepare", "--verify", 2, "--out is missing"),
     ):
         process = start(tool, experiment, data, run_dir, log, argument, env=server.env)
         assert process.wait(timeout=300) == code, log.read_text()[-3000:]

@@ -209,7 +209,7 @@ def test_a_worker_that_waits_can_be_stopped():
 )
 def test_wrong_flags_of_a_server(arguments, told):
     code, errors = Process("tools/serve_data.py", *arguments).end()
-    assert code == 1
+    assert code == 2
     assert told in errors
     assert "Traceback" not in errors
 
@@ -219,7 +219,7 @@ def test_wrong_flags_of_a_server(arguments, told):
 )
 def test_what_is_no_address_is_refused(root, service):
     videos = recorded_videos(root).train
-    with pytest.raises(ValueError, match=r"grpc://HOST:PORT.*tools/serve_data.py"):
+    with pytest.raises(ValueError, match=r"grpc://HOST:PORT.*keras-multigrid serve"):
         training_batches(videos, schedule(24), seed=0, service=service)
 
 
@@ -227,7 +227,7 @@ def test_videos_that_are_no_records_are_refused(root):
     videos = recorded_videos(root).train
     files = [VideoRecord(path="1.mp4", label=0)] * 24
     for given in ({"videos": files}, {"videos": videos, "keep_decoded": True}):
-        with pytest.raises(ValueError, match=r"reads records alone.*tools/prepare.py"):
+        with pytest.raises(ValueError, match=r"reads records alone.*keras-multigrid prepare"):
             training_batches(
                 schedule=schedule(24), seed=0, service="grpc://localhost:5050", **given
             )

@@ -1,11 +1,8 @@
 """The command lines, as processes."""
 
 import json
-import os
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import checkpoint_files
 import formula
@@ -77,8 +74,10 @@ def test_a_probe_that_cannot_tell_leaves_a_schedule_to_train_with(tmp_path):
 
 
 def test_train_from_another_folder(tmp_path):
-    params = (*TINY, f"DATA_DIR='{tmp_path}/data'", "RUN_DIR='run'")
-    result = call("train.py", "--gin_file=gin/quickstart.gin", params=params, cwd=tmp_path)
+    small = ("num_frames=8", "crop_size=32", "epochs=4", "boundaries=2,3")
+    experiment = ("--gin_file=quickstart", *small, f"data_dir={tmp_path}/data", "run_dir=run")
+    params = (TINY[0], *TINY[5:])
+    result = call("train.py", *experiment, params=params, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "times fewer steps than the baseline's" in result.stdout
     assert "Keras epoch 2 of 2 ended, accuracy " in result.stdout
@@ -89,9 +88,7 @@ def test_train_from_another_folder(tmp_path):
     # Defaults that nobody set are there, too.
     assert "decay = 0.1" in (run_dir / "operative_config.gin").read_text()
     views = ("clips.Views.clips=2", "clips.Views.crops=3")
-    result = call(
-        "evaluate.py", "--gin_file=gin/quickstart.gin", params=(*params, *views), cwd=tmp_path
-    )
+    result = call("evaluate.py", *experiment, params=(*params, *views), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "72 of 72 views, " in result.stdout
     assert "12 videos, 72 views" in result.stdout
@@ -104,18 +101,14 @@ def test_train_from_another_folder(tmp_path):
     # Neither must hide the scores of the one that can be read.
     (tmp_path / "zero.mp4").write_bytes(b"")
     paths = ("zero.mp4", "my_video.mp4", "no.mp4")
-    result = call(
-        "predict.py", "--gin_file=gin/quickstart.gin", *paths, params=params, cwd=tmp_path
-    )
+    result = call("predict.py", *experiment, *paths, params=params, cwd=tmp_path)
     assert_one_message(result, "error: Cannot decode 'zero.mp4'", "no video at 'no.mp4'")
     assert "replace" not in result.stderr
     lines = [line for line in result.stdout.splitlines() if line.startswith("  0.")]
     scores = [float(line.split()[0]) for line in lines]
     assert len(scores) == 5
     assert scores == sorted(scores, reverse=True)
-    result = call(
-        "predict.py", "--gin_file=gin/quickstart.gin", "no.mp4", params=params, cwd=tmp_path
-    )
+    result = call("predict.py", *experiment, "no.mp4", params=params, cwd=tmp_path)
     assert_one_message(result, "no video at 'no.mp4'")
 
 
@@ -185,23 +178,3 @@ def test_misspelt_and_unset_names_are_named(param, part):
 
 def test_a_missing_gin_file_is_named():
     assert_one_message(call("plan.py", "--gin_file=gin/none.gin"), "gin/none.gin")
-
-
-def test_an_installed_package_has_the_commands_and_the_experiments(tmp_path):
-    source, site = tmp_path / "source", tmp_path / "site"
-    for name in ("keras_multigrid", "gin"):
-        shutil.copytree(ROOT / name, source / name)
-    for name in ("setup.py", "README.md"):
-        shutil.copy(ROOT / name, source)
-    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation")
-    subprocess.run([*pip, f"--target={site}", source], check=True)
-    command = (sys.executable, site / "bin" / "multigrid", "plan")
-    result = subprocess.run(
-        [*command, "--gin_file=gin/slow_charades.gin", "--json"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(site)},
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)["totals"]["baseline_steps"] == 28_443

@@ -1,4 +1,4 @@
-"""The command `browse`: see keras_multigrid/cli/browse.py, or --help."""
+"""`keras-multigrid browse` in a clone: see keras_multigrid/cli/browse.py, or --help."""
 
 import pathlib
 import sys

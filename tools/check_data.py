@@ -1,4 +1,4 @@
-"""The command `check_data`: see keras_multigrid/cli/check_data.py, or --help."""
+"""`keras-multigrid check` in a clone: see keras_multigrid/cli/check_data.py, or --help."""
 
 import pathlib
 import sys
@@ -8,4 +8,4 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from keras_multigrid.cli import command
 
 if __name__ == "__main__":
-    command.main("check_data")
+    command.main("check")

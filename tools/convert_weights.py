@@ -1,4 +1,4 @@
-"""The command `convert_weights`: see keras_multigrid/cli/convert_weights.py, or --help."""
+"""`keras-multigrid convert` in a clone: see keras_multigrid/cli/convert_weights.py, or --help."""
 
 import pathlib
 import sys
@@ -8,4 +8,4 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from keras_multigrid.cli import command
 
 if __name__ == "__main__":
-    command.main("convert_weights")
+    command.main("convert")

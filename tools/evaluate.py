@@ -1,4 +1,4 @@
-"""The command `evaluate`: see keras_multigrid/cli/evaluate.py, or --help."""
+"""`keras-multigrid evaluate` in a clone: see keras_multigrid/cli/evaluate.py, or --help."""
 
 import pathlib
 import sys

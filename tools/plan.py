@@ -1,4 +1,4 @@
-"""The command `plan`: see keras_multigrid/cli/plan.py, or --help."""
+"""`keras-multigrid plan` in a clone: see keras_multigrid/cli/plan.py, or --help."""
 
 import pathlib
 import sys

@@ -1,4 +1,4 @@
-"""The command `predict`: see keras_multigrid/cli/predict.py, or --help."""
+"""`keras-multigrid predict` in a clone: see keras_multigrid/cli/predict.py, or --help."""
 
 import pathlib
 import sys

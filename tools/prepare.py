@@ -1,4 +1,4 @@
-"""The command `prepare`: see keras_multigrid/cli/prepare.py, or --help."""
+"""`keras-multigrid prepare` in a clone: see keras_multigrid/cli/prepare.py, or --help."""
 
 import pathlib
 import sys

@@ -1,4 +1,4 @@
-"""The command `probe`: see keras_multigrid/cli/probe.py, or --help."""
+"""`keras-multigrid probe` in a clone: see keras_multigrid/cli/probe.py, or --help."""
 
 import pathlib
 import sys

@@ -1,4 +1,4 @@
-"""The command `serve_data`: see keras_multigrid/cli/serve_data.py, or --help."""
+"""`keras-multigrid serve` in a clone: see keras_multigrid/cli/serve_data.py, or --help."""
 
 import pathlib
 import sys
@@ -8,4 +8,4 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from keras_multigrid.cli import command
 
 if __name__ == "__main__":
-    command.main("serve_data")
+    command.main("serve")

@@ -1,4 +1,4 @@
-"""The command `train`: see keras_multigrid/cli/train.py, or --help."""
+"""`keras-multigrid train` in a clone: see keras_multigrid/cli/train.py, or --help."""
 
 import pathlib
 import sys

@@ -1,6 +1,7 @@
-"""Look at clips as the model will see them at each grid, before training.
+"""Look at clips as the model will see them at each grid.
 
-    python tools/browse.py --gin_file=gin/quickstart.gin --out=clips.html
+    keras-multigrid browse --gin_file=quickstart
+    keras-multigrid browse --gin_file=quickstart --gin_file=recipes/augmentation --out=clips.png
 
 A page with moving clips, or, with --out=clips.png, a sheet of film strips.
 """

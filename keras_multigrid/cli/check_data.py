@@ -1,12 +1,13 @@
 """Find bad videos and bad lines before training.
 
-    python tools/check_data.py --gin_file=gin/i3d_charades.gin [--quick] [--out=check]
+    keras-multigrid check --gin_file=i3d_charades
+    keras-multigrid check --gin_file=quickstart data_dir=/data/motion --quick --out=check
 
 It decodes every video of the experiment and writes into the folder `--out`:
 
     findings.tsv     path, part and reason of everything that was found
     train.txt, ...   lists of what can be used (frame lists: train.csv, ...)
-    cleaned.gin      the settings to use them: give it to tools/train.py as a second --gin_file
+    cleaned.gin      the settings to use them: give it to `train` as a second --gin_file
     journal.jsonl    what is checked already: the same command goes on from there
 
 It ends with exit code 0 if nothing was found, and 1 if something was or the settings are wrong.

@@ -1,7 +1,9 @@
-"""Run a command: `python tools/train.py ...`, or `multigrid train ...` where it is installed."""
+"""Run a command: `keras-multigrid train ...`, or `python tools/train.py ...` in a clone."""
 
 import codecs
+import difflib
 import importlib
+import itertools
 import logging
 import os
 import re
@@ -10,6 +12,7 @@ import sys
 import tempfile
 import threading
 import traceback
+from typing import NoReturn
 
 # TensorFlow reads these when it is imported. Its notes on instruction sets and on optimizations
 # left out hide what matters; errors still arrive as exceptions.
@@ -24,80 +27,99 @@ from absl import app, flags  # noqa: E402
 
 import gin  # noqa: E402
 from keras_multigrid import signals  # noqa: E402
+from keras_multigrid.cli import commands, help, named_settings  # noqa: E402
 
 flags.DEFINE_bool("debug", False, "Show the traceback of errors in settings and data, too.")
 FLAGS = flags.FLAGS
 
-# Seconds that a command has to end by itself after Ctrl-C.
+# Seconds that a command has to end by itself after Ctrl-C or SIGTERM.
 _PATIENCE = 3.0
+# What was typed is wrong; 1 is for what was found, or failed.
+_WRONG_USAGE = 2
+_AGAIN = "give the same command again to continue"
+_HELP = ("--help", "-help", "-h", "-?", "--helpshort")
 # Lines of the traceback of an error that no check foresaw.
 _TRACEBACK_CALLS = 3
 # For terminals and files that do not take the signs of grids and units.
 _PLAIN = str.maketrans({"²": "^2", "³": "^3", "×": "x", "…": "...", "–": "-", "’": "'"})
 
-# Name to whether it takes arguments that are no flags.
-COMMANDS = {
-    "browse": False,
-    "check_data": False,
-    "convert_weights": False,
-    "evaluate": False,
-    "plan": False,
-    "predict": True,
-    "prepare": False,
-    "probe": False,
-    "serve_data": True,
-    "train": False,
-}
-
 
 def main(name: str | None = None) -> None:
-    """Run a command of `COMMANDS`: a module of this package, with a function `main`.
+    """Run a command of `commands.COMMANDS`.
 
     Args:
         name: of the command; None takes it from the command line.
     """
+    _make_printable()
     if name is None:
         name = sys.argv.pop(1) if len(sys.argv) > 1 else ""
-        if name not in COMMANDS:
-            sys.exit(f"Expected a command: {', '.join(COMMANDS)}. Received: {name!r}.")
-    command = importlib.import_module(f"keras_multigrid.cli.{name}")
-    # What `--help` shows.
-    sys.modules["__main__"].__doc__ = command.__doc__
-    for module, its_flags in FLAGS.flags_by_module_dict().items():
-        if module.startswith("keras_multigrid."):
-            for flag in its_flags:
-                FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-    run(command.main, takes_arguments=COMMANDS[name])
+    if name in _HELP or name == "--version":
+        print(help.version() if name == "--version" else help.of_program())
+        sys.exit(0)
+    name = commands.short_name(name)
+    if name not in commands.COMMANDS:
+        close = difflib.get_close_matches(name, commands.COMMANDS, n=2)
+        hint = f"Do you mean {' or '.join(close)}?" if close else ", ".join(commands.COMMANDS) + "."
+        _refuse(f"Expected a command. Received: {name!r}. {hint}")
+    command = commands.COMMANDS[name]
+    module = importlib.import_module(f"{__package__}.{command.module}")
+    before = itertools.takewhile(lambda argument: argument != "--", sys.argv[1:])
+    if set(_HELP) & set(before):
+        print(help.of_command(name))
+        sys.exit(0)
+    run(
+        module.main,
+        name=name,
+        takes_arguments=command.takes_arguments,
+        takes_settings=command.takes_settings,
+    )
 
 
-def run(main, *, takes_arguments: bool = False) -> None:
+def run(
+    main, *, name: str = "", takes_arguments: bool = False, takes_settings: bool = False
+) -> None:
     """Run a function. Errors in what the user gave end in one message, without a traceback.
 
+    Exit codes: 0 where it returns; 1 where it raises an error; 2 where flags or arguments are
+    wrong; 130 after Ctrl-C; 143 after SIGTERM; that of a SystemExit.
+
     Args:
-        main: called with the arguments that are no flags if it `takes_arguments`.
+        main: called with the arguments that are neither flags nor settings if it `takes_arguments`.
+        name: of the command, for the hint to its help.
+        takes_settings: NAME=VALUE goes to the flag --setting.
     """
 
     def guarded(argv):
         arguments = argv[1:]
+        if takes_settings:
+            given, arguments = named_settings.split(arguments)
+            FLAGS.setting = [*FLAGS.setting, *given]
         if arguments and not takes_arguments:
-            raise app.UsageError(f"Unknown arguments: {arguments}.")
+            _refuse(_about_unknown(arguments), name)
         _expand_home()
         heard = threading.Event()
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            # The default would not end the first process of a container.
+            signal.signal(signal.SIGTERM, _terminate)
         watcher = signals.Watcher(_end_if_not(heard))
         try:
             main(arguments) if takes_arguments else main()
             code = 0
-        except app.UsageError:
-            raise
+        except app.UsageError as error:
+            heard.set()
+            _refuse(str(error), name)
         except KeyboardInterrupt:
             heard.set()
-            print("\ninterrupted: give the same command again to continue", file=sys.stderr)
+            print(f"\ninterrupted: {_AGAIN}", file=sys.stderr)
             # Now: to forget a data set that waits for input, TensorFlow would wait, too.
             signals.end_process(130)
         except SystemExit as request:
             heard.set()
             code = request.code
+            if isinstance(request, _Terminated):
+                print(f"\nterminated: {_AGAIN}", file=sys.stderr)
             if code == 128 + signal.SIGTERM:
+                # At once, same as after Ctrl-C.
                 signals.end_process(code)
         except Exception as error:
             _show(error)
@@ -107,17 +129,58 @@ def run(main, *, takes_arguments: bool = False) -> None:
         _end(code)
 
     _make_printable()
-    app.run(guarded)
+    app.run(guarded, flags_parser=lambda argv: _parsed(argv, name))
+
+
+def _parsed(argv: list[str], name: str) -> list[str]:
+    """Read the flags, which may stand before and after other arguments; the others."""
+    if "--helpfull" in argv:
+        app.usage(writeto_stdout=True, exitcode=0)
+    FLAGS.set_gnu_getopt(True)
+    try:
+        return FLAGS(argv)
+    except flags.UnrecognizedFlagError as error:
+        if error.flagname in named_settings.SETTINGS:
+            text = f"{error.flagname}={named_settings.SETTINGS[error.flagname].example}"
+            _refuse(f"{error.flagname} is a setting, without dashes: {text}.", name)
+        _refuse(str(error), name)
+    except flags.Error as error:
+        _refuse(str(error), name)
+
+
+def _about_unknown(arguments: list[str]) -> str:
+    return (
+        f"Expected flags, --FLAG=VALUE, and settings, NAME=VALUE. Received: {' '.join(arguments)}."
+    )
+
+
+def _refuse(message: str, name: str = "") -> NoReturn:
+    """End the process, since it was called in a wrong way."""
+    words = " ".join(word for word in (help.PROGRAM, name, "--help") if word)
+    print(f"error: {message}\nSee {words}.", file=sys.stderr)
+    sys.exit(_WRONG_USAGE)
+
+
+class _Terminated(SystemExit):
+    """SIGTERM came, and no training was there to take it."""
+
+
+def _terminate(number: int, frame) -> NoReturn:
+    raise _Terminated(128 + number)
 
 
 def _end_if_not(heard: threading.Event):
-    """What a `signals.Watcher` does on Ctrl-C: the main thread may wait in TensorFlow for ever."""
+    """What a `signals.Watcher` does on Ctrl-C and on SIGTERM.
+
+    The main thread may wait in TensorFlow for ever.
+    """
+    words = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
     def on_signal(number: int, next_signal) -> None:
         # While it trains, a checkpoint's own watcher is there instead of this one.
-        if number == signal.SIGINT and not heard.wait(_PATIENCE):
-            print("\ninterrupted: give the same command again to continue", file=sys.stderr)
-            signals.end_process(130)
+        if number in words and not heard.wait(_PATIENCE):
+            print(f"\n{words[number]}: {_AGAIN}", file=sys.stderr)
+            signals.end_process(128 + number)
 
     return on_signal
 

@@ -1,6 +1,6 @@
-"""Write a published checkpoint as Keras weights.
+r"""Write a published checkpoint as Keras weights.
 
-    python tools/convert_weights.py --model=slowfast_8x8_r50 --source=SLOWFAST_8x8_R50.pkl \
+    keras-multigrid convert --model=slowfast_8x8_r50 --source=SLOWFAST_8x8_R50.pkl \
         --out=slowfast_8x8_r50.weights.h5
 
 Source: a PyTorch (.pyth) or Caffe2 (.pkl) file. Nothing in it is executed, and neither library is

@@ -1,8 +1,10 @@
-"""Test a trained network: python tools/evaluate.py --gin_file=gin/quickstart.gin [--gin_param=...]
+r"""Test a trained network on several views of each video.
 
-Views and weights are settings, too:
-    --gin_param="clips.Views.clips = 1" --gin_param="clips.Views.crops = 3"
-    --gin_param="runs.MultiViewTest.weights = 'SLOWFAST_8x8_R50.pkl'"
+    keras-multigrid evaluate --gin_file=quickstart
+    keras-multigrid evaluate --gin_file=quickstart run_dir=runs/longer weights=best
+    keras-multigrid evaluate --gin_file=slowfast_kinetics weights=SLOWFAST_8x8_R50.pkl
+    keras-multigrid evaluate --gin_file=quickstart --gin_param="clips.Views.clips = 1" \
+        --gin_param="clips.Views.crops = 3"
 """
 
 from keras_multigrid.cli import experiments

@@ -10,39 +10,59 @@ import os
 import pathlib
 import re
 import sys
+from collections.abc import Mapping
 
 from absl import app, flags
 
 import gin
+from keras_multigrid.cli import named_settings
 
-flags.DEFINE_multi_string("gin_file", None, "gin files of the experiment, later ones over earlier.")
-flags.DEFINE_multi_string("gin_param", None, "Bindings over those of the files: NAME=VALUE.")
+flags.DEFINE_multi_string(
+    "gin_file",
+    None,
+    "The experiment: its name, such as quickstart, or a gin file. May be repeated: later files go "
+    "over earlier ones.",
+)
+flags.DEFINE_multi_string(
+    "gin_param", None, "A gin binding over everything else: NAME=VALUE. May be repeated."
+)
+flags.DEFINE_multi_string("setting", [], "Where arguments of the form NAME=VALUE go.")
 FLAGS = flags.FLAGS
 
-_PACKAGE = pathlib.Path(__file__).parents[1]
+_PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 # Where the package is installed, and in a clone.
 FOLDER = next(path for path in (_PACKAGE / "experiments", _PACKAGE.parent / "gin") if path.is_dir())
+# Before paths that are for `_find` alone, since gin would take one like models/i3d_small.gin for a
+# file of an importable package `models`; the second is of files below `FOLDER`.
+_FOUND, _SHIPPED = "found:", "shipped:"
 
 
 def load() -> None:
-    """Read the gin files and bindings of the command line."""
+    """Read the gin files, settings and bindings of the command line."""
+    given = named_settings.parse(FLAGS.setting)
     if not FLAGS.gin_file:
-        raise app.UsageError("--gin_file is missing. Use --gin_file=gin/quickstart.gin.")
-    FLAGS.gin_file = [os.path.expanduser(path) for path in FLAGS.gin_file]
-    for path in FLAGS.gin_file:
-        if not os.path.exists(path) and not _is_readable(path):
-            close = difflib.get_close_matches(path, [f"gin/{name}.gin" for name in names()], n=3)
-            hint = f" Do you mean {' or '.join(close)}?" if close else ""
-            raise FileNotFoundError(f"--gin_file: there is no file {path!r}.{hint}")
-    parse(FLAGS.gin_file, FLAGS.gin_param or [])
+        raise app.UsageError("--gin_file is missing. Use for example --gin_file=quickstart.")
+    parse([os.path.expanduser(path) for path in FLAGS.gin_file], FLAGS.gin_param or [], given)
 
 
-def parse(gin_files: list[str], bindings: list[str]) -> None:
-    """Read gin files and bindings over them, and check that every macro is set and used."""
+def parse(
+    gin_files: list[str], bindings: list[str], given: Mapping[str, str] | None = None
+) -> None:
+    """Read gin files and what goes over them, and check that every macro is set and used.
+
+    Args:
+        gin_files: paths, or names of experiments.
+        bindings: in gin's own syntax.
+        given: what `named_settings.parse` gave, over the files and under `bindings`.
+    """
     gin.config.register_file_reader(_open, _is_readable)
     # gin logs every file that it asks its readers for.
     logging.getLogger().addFilter(lambda record: record.filename != "resource_reader.py")
-    gin.parse_config_files_and_bindings(gin_files, bindings, finalize_config=False)
+    gin.parse_config_files_and_bindings(
+        [_located(path) for path in gin_files], [], finalize_config=False
+    )
+    gin.parse_config(named_settings.in_gin(given or {}, gin.config_str()))
+    gin.parse_config(bindings)
     _bind_former_parameters()
     _expand_home()
     _check_macros(gin.config_str())
@@ -69,19 +89,49 @@ def names() -> list[str]:
     return sorted(own | set(table()))
 
 
-def _open(path: str) -> io.TextIOBase:
-    """A gin file that is not below the current folder.
+def _located(path: str) -> str:
+    """What gin reads for a --gin_file.
 
-    Args:
-        path: 'gin/NAME.gin', a file of `FOLDER` or an experiment of the table; or a URL.
+    Raises:
+        FileNotFoundError: if there is neither a file nor an experiment of this name.
     """
+    if _is_remote(path):
+        if _is_readable(path):
+            return path
+        raise FileNotFoundError(f"--gin_file: there is no file {path!r}.")
+    if _find(path) is not None:
+        return f"{_FOUND}{path}"
+    name = path.removeprefix("gin/").removesuffix(".gin")
+    close = [f"--gin_file={name}" for name in difflib.get_close_matches(name, names(), n=3)]
+    hint = f"Do you mean {' or '.join(close)}?" if close else "See docs/recipes.md for experiments."
+    raise FileNotFoundError(f"--gin_file: there is no file and no experiment {path!r}. {hint}")
+
+
+def _open(path: str) -> io.TextIOBase:
+    """A gin file that gin does not find itself: remote, or what `_find` finds."""
     if _is_remote(path):
         from keras_multigrid import files
 
-        return io.StringIO(files.read(path).decode())
-    if _in_folder(path).is_file():
-        return open(_in_folder(path), encoding="utf-8")
-    return io.StringIO(_written_out(table()[_in_folder(path).stem]))
+        return io.StringIO(_with_prefixes(files.read(path).decode(), _FOUND))
+    file = _find(path)
+    text = file.read_text(encoding="utf-8") if file.is_file() else _written_out(table()[file.stem])
+    # What is shipped belongs together: no file of the current folder may come in between.
+    is_shipped = file.resolve().is_relative_to(FOLDER)
+    opened = io.StringIO(_with_prefixes(text, _SHIPPED if is_shipped else _FOUND))
+    # gin names it in errors.
+    opened.name = str(file)
+    return opened
+
+
+def _with_prefixes(text: str, prefix: str) -> str:
+    """The text of a gin file whose includes are read by `_open`, where it finds them."""
+
+    def replaced(include: re.Match) -> str:
+        path = include[2]
+        is_found = not _is_remote(path) and _find(f"{prefix}{path}") is not None
+        return f"{include[1]}{prefix}{path}" if is_found else include[0]
+
+    return re.sub(r"""^(include\s+['"])([^'"]+)""", replaced, text, flags=re.MULTILINE)
 
 
 def _is_readable(path: str) -> bool:
@@ -90,19 +140,30 @@ def _is_readable(path: str) -> bool:
 
         files.check_scheme(path)
         return files.exists(path)
-    if not path.startswith("gin/"):
-        return False
-    file = _in_folder(path)
-    return file.is_file() or (file.parent == FOLDER and file.stem in table())
+    return _find(path) is not None
+
+
+def _find(path: str) -> pathlib.Path | None:
+    """The file that a path or a name stands for.
+
+    A leading `gin/` and the suffix may be left out. The first of these that there is: the path as
+    it is; in the folder gin/ of the current one, which may be a changed copy; in `FOLDER`, where it
+    may be a row of the table, for which there is no file.
+    """
+    is_shipped, path = path.startswith(_SHIPPED), re.sub(rf"^(?:{_FOUND}|{_SHIPPED})", "", path)
+    name = f"{path.removeprefix('gin/').removesuffix('.gin')}.gin"
+    if not is_shipped:
+        for own in map(pathlib.Path, (path, f"gin/{name}")):
+            if own.is_file():
+                return own
+    file = FOLDER / name
+    is_there = file.is_file() or (file.parent == FOLDER and file.stem in table())
+    return file if is_there else None
 
 
 def _is_remote(path: str) -> bool:
     # gin asks for "/folder/s3://..." too, in each folder that it searches.
     return re.match(r"\w+://", path) is not None
-
-
-def _in_folder(path: str) -> pathlib.Path:
-    return FOLDER / path.removeprefix("gin/")
 
 
 def _written_out(experiment: dict[str, str]) -> str:
@@ -116,7 +177,7 @@ def _written_out(experiment: dict[str, str]) -> str:
     if experiment["initial_weights"]:
         parts.append("recipes/from_kinetics")
         lines.append(f"INITIAL_WEIGHTS = '{experiment['initial_weights']}'")
-    includes = [f"include 'gin/{part}.gin'" for part in ("experiment", *parts)]
+    includes = [f"include '{part}.gin'" for part in ("experiment", *parts)]
     return "\n".join(["from __gin__ import dynamic_registration", *includes, *lines, ""])
 
 

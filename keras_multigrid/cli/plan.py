@@ -1,7 +1,12 @@
-"""Preview a training, without data: python tools/plan.py --gin_file=gin/quickstart.gin [--json]
+"""Preview a training without data: grids, steps, learning rate.
+
+    keras-multigrid plan --gin_file=quickstart
+    keras-multigrid plan --gin_file=i3d_charades batch_size=32 --png=schedule.png
+    keras-multigrid plan --gin_file=slowfast_kinetics --json
 
 On a cluster, with what one device trains in a second, measured on it:
-    --replicas=128 --clips_per_second=30
+
+    keras-multigrid plan --gin_file=slowfast_kinetics --replicas=128 --clips_per_second=30
 """
 
 import copy

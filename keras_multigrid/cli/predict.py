@@ -1,6 +1,7 @@
-"""What a trained network sees in videos of your own, the highest scores first.
+"""Say what a trained network sees in videos of your own.
 
-    python tools/predict.py --gin_file=gin/quickstart.gin my_video.mp4 another.mov
+    keras-multigrid predict --gin_file=quickstart my_video.mp4 another.mov
+    keras-multigrid predict --gin_file=quickstart run_dir=runs/longer --top=3 videos/*.mp4
 
 The experiment names the network and its training; its classes are those that the run saved, so its
 data need not be there. Videos that cannot be read are named after the scores of the others, and the

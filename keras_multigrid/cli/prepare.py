@@ -1,16 +1,15 @@
-"""Write the videos of an experiment as records, which are read much faster.
+r"""Write the videos of an experiment as records, which are read much faster.
 
-    python tools/prepare.py --gin_file=gin/i3d_charades.gin --out=data/charades_records
-    python tools/train.py --gin_file=gin/i3d_charades.gin \
-        --gin_file=data/charades_records/records.gin
-    python tools/prepare.py --verify --out=data/charades_records
+    keras-multigrid prepare --gin_file=i3d_charades --out=data/charades_records
+    keras-multigrid train --gin_file=i3d_charades --gin_file=data/charades_records/records.gin
+    keras-multigrid prepare --verify --out=data/charades_records
 
 It decodes every video, and writes into the folder `--out`, which may be remote (s3://, gs://):
 
     256/, ...        the frames, *.index and *.json beside them, and what the folder was begun with
     manifest.json    what there is, with the checksum of every file; written last
     bad_videos.tsv   path, part and reason of each video that could not be read
-    records.gin      the settings to use them: give it to tools/train.py as a second --gin_file
+    records.gin      the settings to use them: give it to `train` as a second --gin_file
 
 How they are written is set by records.RecordFormat:
 

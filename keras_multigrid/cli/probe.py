@@ -1,10 +1,12 @@
-"""Try schedules before a training: python tools/probe.py --gin_file=gin/quickstart.gin [--work=N]
+"""Try several schedules by short runs, and say which one learns best.
 
-Short runs of several schedules, the baseline among them, on the experiment's model and data. Says
-which one learns best at equal work, that the baseline does, or that it cannot tell at this cost.
-Afterwards train with what it chose:
-    python tools/train.py --gin_file=gin/quickstart.gin \
-        --gin_file=runs/quickstart/probe/schedule.gin
+    keras-multigrid probe --gin_file=quickstart
+    keras-multigrid probe --gin_file=i3d_weizmann data_dir=/data/weizmann --work=1600
+
+The baseline is among them, and all get equal work. It may say that the baseline is best, or that it
+cannot tell at this cost. Afterwards train with what it chose:
+
+    keras-multigrid train --gin_file=quickstart --gin_file=runs/quickstart/probe/schedule.gin
 """
 
 from absl import flags
@@ -19,9 +21,10 @@ flags.DEFINE_float(
 )
 flags.DEFINE_enum(
     "optimizer",
-    "sgd",
+    None,
     ["sgd", "adam", "adamw", "lamb", "lion", "muon"],
-    "Kind of the experiment's optimizer, for the rule of the schedule.",
+    "Kind of the experiment's optimizer, for the rule of the schedule. By default that of "
+    "optimizer=..., else sgd.",
 )
 FLAGS = flags.FLAGS
 
@@ -34,4 +37,11 @@ def main() -> None:
     from keras_multigrid.runs.settings import Settings
 
     settings = experiments.configured(Settings)()
-    print(f"\n{probe(settings, work=FLAGS.work, optimizer=FLAGS.optimizer)}")
+    optimizer = FLAGS.optimizer or kind_of_optimizer(FLAGS.setting)
+    print(f"\n{probe(settings, work=FLAGS.work, optimizer=optimizer)}")
+
+
+def kind_of_optimizer(given: list[str]) -> str:
+    """The kind that is set as optimizer=KIND, the last one; "sgd" where none is."""
+    kinds = [text for name, _, text in (one.partition("=") for one in given) if name == "optimizer"]
+    return kinds[-1].strip().lower() if kinds else "sgd"

@@ -1,17 +1,18 @@
-"""An input service: processes, on machines of their own, that read clips of records for trainers.
+r"""Read clips of records for trainers, on machines of their own.
 
-    python tools/serve_data.py dispatcher --port=5050 --host=0.0.0.0          one, which knows who
-                                                                              reads what
-    python tools/serve_data.py worker --dispatcher=HOST:5050 --host=0.0.0.0   as many as it takes,
-                                                                              anywhere
+One dispatcher, which knows who reads what, and as many workers as it takes, anywhere:
+
+    keras-multigrid serve dispatcher --port=5050 --host=0.0.0.0
+    keras-multigrid serve worker --dispatcher=HOST:5050 --host=0.0.0.0
 
 Trainers read from it by one binding, and must see the records at the same path as the workers:
 
-    python tools/train.py --gin_file=... --gin_param="runs.Data.service='grpc://HOST:5050'"
+    keras-multigrid train --gin_file=i3d_charades --gin_file=data/charades_records/records.gin \
+        --gin_param="runs.Data.service = 'grpc://HOST:5050'"
 
-Workers may come and go while trainers run. What trainers send is run: by default servers listen at
-127.0.0.1, for this machine alone. With --host they listen at another of its addresses, or at all of
-them: keep those inside your own network.
+Workers may come and go while trainers run. On SIGTERM servers end with exit code 0. What trainers
+send is run: by default servers listen at 127.0.0.1, for this machine alone. With --host they listen
+at another of its addresses, or at all of them: keep those inside your own network.
 """
 
 import contextlib

@@ -1,4 +1,13 @@
-"""Train: python tools/train.py --gin_file=gin/quickstart.gin [--gin_param=NAME=VALUE ...]"""
+"""Train an experiment, or go on where its run stopped.
+
+    keras-multigrid train --gin_file=quickstart
+    keras-multigrid train --gin_file=quickstart epochs=20 learning_rate=0.02 run_dir=runs/longer
+    keras-multigrid train --gin_file=i3d_charades --gin_file=data/records/records.gin
+    keras-multigrid train --gin_file=quickstart --gin_param="runs.Logging.validations = 10"
+
+The run folder gets checkpoints, TensorBoard's files, the settings and the report. A finished run is
+left as it is. SIGTERM and Ctrl-C save the run before it ends.
+"""
 
 import dataclasses
 

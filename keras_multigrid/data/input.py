@@ -57,7 +57,7 @@ class Input:
             in turn, and an epoch has as many clips.
         workers: clips read at a time; None takes the number of cores.
         service: address of an input service whose workers read the clips, grpc://HOST:PORT
-            (tools/serve_data.py); the videos must be records. The batches are the same.
+            (keras-multigrid serve); the videos must be records. The batches are the same.
 
     Example:
 

@@ -163,7 +163,9 @@ def predict(
     for path in paths:
         files.check_scheme(path)
     if not paths:
-        raise ValueError("No videos were given. Name some: tools/predict.py ... my_video.mp4")
+        raise ValueError(
+            "No videos were given. Name some: keras-multigrid predict ... my_video.mp4"
+        )
     errors = {path: f"There is no video at '{path}'." for path in paths if _is_missing(path)}
     if len(errors) == len(set(paths)):
         raise FileNotFoundError(" ".join(errors.values()))

@@ -35,7 +35,7 @@ class Data:
         balance: how often classes are drawn, same as for `Input`: "inverse" draws all as often.
         workers: clips read at a time; None takes the number of cores.
         service: address of an input service that reads the clips, grpc://HOST:PORT
-            (tools/serve_data.py); the videos must be records.
+            (keras-multigrid serve); the videos must be records.
         max_bad_share: share of clips of unreadable videos at which the run stops.
     """
 

@@ -36,7 +36,7 @@ def test_the_recipe():
         growth=0.5,
     )
     assert copy.deepcopy(gin.query_parameter("runs.Data.augment")) == expected
-    # What tools/browse.py shows is what training gets.
+    # What `keras-multigrid browse` shows is what training gets.
     assert browse._augment_of_training() == {"augment": expected}
 
 

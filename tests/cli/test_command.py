@@ -1,5 +1,6 @@
 """What all commands share, as processes."""
 
+import json
 import os
 import pathlib
 import signal
@@ -9,6 +10,8 @@ import time
 
 import processes
 import pytest
+
+from keras_multigrid.cli import commands
 
 ROOT = pathlib.Path(__file__).parents[2]
 WAITS = """
@@ -59,19 +62,22 @@ print(gin.config_str())
 
 
 @pytest.mark.parametrize("in_tensorflow", [True, False])
-def test_ctrl_c_ends_a_command_that_waits_for_input(tmp_path, in_tensorflow):
+@pytest.mark.parametrize(
+    "number, code, word",
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_signals_end_a_command_that_waits_for_input(tmp_path, in_tensorflow, number, code, word):
     os.mkfifo(tmp_path / "pipe")
     values = {"root": str(ROOT), "pipe": str(tmp_path / "pipe"), "in_tensorflow": in_tensorflow}
-    code = WAITS.format(**values)
-    process = processes.Process("-c", code)
+    process = processes.Process("-c", WAITS.format(**values))
     text = ""
     while "waits" not in text:
         assert process.poll() is None, process.stderr.read()
         text += process.stdout.read()
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
-    assert "interrupted" in process.stderr.read()
+    process.send_signal(number)
+    assert process.wait(60) == code
+    assert f"{word}: give the same command again" in process.stderr.read()
 
 
 def test_an_error_that_no_check_foresaw_is_short_and_has_no_secrets():
@@ -114,3 +120,90 @@ def test_an_output_folder_that_cannot_be_written_is_told_before_the_work(tmp_pat
         assert f"error: Cannot write {out}: " in result.stderr
         assert "Traceback" not in result.stderr
         assert not (tmp_path / "data").exists()
+
+
+def call(*arguments, cwd):
+    """`keras-multigrid *arguments`, in a folder that is not the clone's."""
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
+    code += "from keras_multigrid.cli import command; command.main()"
+    return processes.run("-c", code, *arguments, cwd=cwd)
+
+
+def test_help_lists_the_commands_with_a_line_each(tmp_path):
+    result = call("--help", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    listed = [line.split() for line in result.stdout.splitlines()]
+    names = [words[0] for words in listed if words and words[0] in commands.COMMANDS]
+    assert names == [
+        *("plan", "probe", "browse", "check", "prepare"),
+        *("train", "evaluate", "predict", "serve", "convert"),
+    ]
+    assert "  check     Find bad videos and bad lines before training.\n" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("name", commands.COMMANDS)
+def test_help_of_a_command_has_examples_and_its_own_flags(name, tmp_path):
+    result = call(name, "--help", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    text = result.stdout
+    assert f"\n    keras-multigrid {name} " in text
+    assert f"usage: keras-multigrid {name} [--FLAG=VALUE ...]" in text
+    assert "  --debug " in text
+    # Neither absl's, nor those of other commands.
+    assert "logtostderr" not in text
+    assert ("--replicas=N" in text) is (name == "plan")
+    takes_settings = name not in ("serve", "convert")
+    assert ("--gin_file=TEXT" in text) is takes_settings
+    assert ("epochs=20" in text) is takes_settings
+    assert max(map(len, text.splitlines())) <= 100
+    assert "<" not in text
+    # Lines that a shell would join stand as they are typed.
+    assert all(line.endswith("\\") for line in text.splitlines() if "\\" in line)
+
+
+def test_commands_are_known_by_their_modules_too(tmp_path):
+    for short, module in (
+        ("check", "check_data"),
+        ("serve", "serve_data"),
+        ("convert", "convert_weights"),
+    ):
+        assert call(module, "-h", cwd=tmp_path).stdout == call(short, "-h", cwd=tmp_path).stdout
+
+
+def test_all_flags_are_shown_on_demand(tmp_path):
+    result = call("plan", "--helpfull", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "--[no]logtostderr" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments, parts",
+    [
+        ((), ["Expected a command. Received: ''. plan, probe, ", "keras-multigrid --help"]),
+        (("trian",), ["Received: 'trian'. Do you mean train?"]),
+        (("train",), ["--gin_file is missing", "See keras-multigrid train --help."]),
+        (("train", "--gin_files=a"), ["'gin_files'", "gin_file", "train --help"]),
+        (("plan", "--replicas=some"), ["replicas", "some"]),
+        (("plan", "--gin_file=quickstart", "epoch=1"), ["Do you mean epochs"]),
+        (("plan", "--gin_file=quickstart", "--epochs=1"), ["without dashes: epochs=20"]),
+        (("plan", "quickstart"), ["Expected flags", "Received: quickstart"]),
+        (("convert", "epochs=1"), ["Received: epochs=1"]),
+        (("convert", "--model=c2d_8x8_r50"), ["--source is missing"]),
+        (("serve",), ["dispatcher or worker"]),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_one_message(arguments, parts, tmp_path):
+    result = call(*arguments, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    for part in parts:
+        assert part in result.stderr
+    assert len(result.stderr.splitlines()) == 2
+
+
+def test_settings_and_flags_stand_in_any_order(tmp_path):
+    arguments = ("epochs=20", "--json", "batch_size=16", "--gin_file=quickstart", "multigrid=false")
+    result = call("plan", *arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    # 1,800 clips make 113 batches of 16.
+    assert json.loads(result.stdout)["totals"]["steps"] == 20 * 1800 // 16

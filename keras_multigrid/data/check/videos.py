@@ -114,7 +114,7 @@ def _refuse_records(videos: VideoSet) -> None:
             raise ValueError(
                 f"`videos` must be files or folders of images. Received: the records {part.root}, "
                 "whose videos were checked when they were written. To compare the files with "
-                f"their checksums: python tools/prepare.py --verify --out={part.root}"
+                f"their checksums: keras-multigrid prepare --verify --out={part.root}"
             )
 
 

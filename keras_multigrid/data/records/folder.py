@@ -205,7 +205,7 @@ class RecordFolder:
                 raise ValueError(
                     f"None of the {self.num_videos[part]} {part} videos can be read: is the disk "
                     f"with the videos there? The first: {reason} Mend it, and prepare them again "
-                    "after `forget_bad` (tools/prepare.py --retry_bad)."
+                    "after `forget_bad` (keras-multigrid prepare --retry_bad)."
                 )
         if not self.multi_label:
             self._write_labels(finished)

@@ -297,13 +297,13 @@ def read_manifest(root: str) -> Manifest:
             f"`root` must be a folder of records. Received: '{root}', which holds no {MANIFEST}: "
             "it is written last. If the records have moved, set the root in their records.gin. "
             "Otherwise prepare the records to their end first; the same command continues where it "
-            f"was stopped: python tools/prepare.py --gin_file=... --out={root}"
+            f"was stopped: keras-multigrid prepare --gin_file=... --out={root}"
         )
     try:
         return Manifest.from_json(content)
     except ValueError as error:
         raise ValueError(
-            f"{path} cannot be read: {error}. Make it anew: python tools/prepare.py "
+            f"{path} cannot be read: {error}. Make it anew: keras-multigrid prepare "
             f"--gin_file=... --out={root}"
         ) from None
 

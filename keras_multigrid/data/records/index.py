@@ -111,7 +111,7 @@ class ListedFile:
         """The error that says why it cannot be used."""
         return DecodeError(
             f"Cannot read '{self.path}': {reason}. To make a damaged shard anew, delete its .json "
-            "file and prepare the records again: tools/prepare.py."
+            "file and prepare the records again by `keras-multigrid prepare`."
         )
 
 

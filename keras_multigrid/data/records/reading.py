@@ -59,8 +59,9 @@ def make_reader(
     if service is not None:
         raise ValueError(
             "An input service reads records alone, and keeps nothing in memory. Received: "
-            f"service={service!r} and other videos, or keep_decoded=True. Make records: "
-            "tools/prepare.py, and set keep_decoded=False; or read the videos here: service=None."
+            f"service={service!r} and other videos, or keep_decoded=True. Make records by "
+            "`keras-multigrid prepare` and set keep_decoded=False, or read the videos here: "
+            "service=None."
         )
     return ClipReader(videos, sampling, task, keep_decoded=keep_decoded, **settings)
 

@@ -35,7 +35,7 @@ _LONGEST_BUFFER = 1 << 26
 
 
 def recorded_videos(root: str) -> VideoSet:
-    """Read a set that `tools/prepare.py` has written.
+    """Read a set that `keras-multigrid prepare` has written.
 
     Only the manifest is read, so that a set of any size opens as fast.
 

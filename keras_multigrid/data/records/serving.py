@@ -47,7 +47,7 @@ def check_address(service: str) -> tuple[str, int]:
     if not service.startswith("grpc://") or not host or not port.isdecimal():
         raise ValueError(
             "`service` must be the address of an input service's dispatcher, grpc://HOST:PORT. "
-            f"Received: {service!r}. Start one: python tools/serve_data.py dispatcher --port=5050."
+            f"Received: {service!r}. Start one: keras-multigrid serve dispatcher --port=5050."
         )
     return host.strip("[]"), int(port)
 
@@ -70,7 +70,7 @@ def wait_until_it_answers(service: str, wait: Callable[[float], object] = time.s
             if time.monotonic() > end:
                 raise InputServiceError(
                     f"The dispatcher at {service} does not answer: {error}. Tried for "
-                    f"{remote_files.retry_seconds():.0f} s. Start it: python tools/serve_data.py "
+                    f"{remote_files.retry_seconds():.0f} s. Start it: keras-multigrid serve "
                     "dispatcher --port=5050."
                 ) from None
         wait(1.0)
@@ -184,7 +184,7 @@ class _Batches:
         raise InputServiceError(
             f"No batch came from the input service {self._service} for {seconds:.0f} s. Check that "
             "its dispatcher and at least one worker run, and that this machine reaches the workers "
-            f"by the names that they give (tools/serve_data.py --host, --name).{reason}"
+            f"by the names that they give (keras-multigrid serve --host, --name).{reason}"
         )
 
     def _read_lost(self) -> None:

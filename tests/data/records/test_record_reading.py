@@ -255,7 +255,7 @@ def test_equal_sets_have_equal_digests_wherever_they_are(records, damaged, folde
 @pytest.mark.parametrize("content", [None, "", "{}", '{"version": 2}', "[]"])
 def test_what_is_no_finished_folder_of_records_is_refused(tmp_path, content):
     if content is None:
-        expected, match = FileNotFoundError, r"holds no manifest.json.*tools/prepare.py"
+        expected, match = FileNotFoundError, r"holds no manifest.json.*keras-multigrid prepare"
     else:
         (tmp_path / "manifest.json").write_text(content)
         expected, match = ValueError, r"manifest.json cannot be read: .*Make it anew"
@@ -278,5 +278,5 @@ def test_what_others_cannot_see_is_read_here_with_a_warning(records, caplog):
 
 
 def test_a_check_of_videos_refuses_records_and_names_what_checks_them(records, tmp_path):
-    with pytest.raises(ValueError, match=r"must be files.*prepare.py --verify --out="):
+    with pytest.raises(ValueError, match=r"must be files.*keras-multigrid prepare --verify --out="):
         check_videos(records, journal=str(tmp_path / "journal"))

@@ -1,0 +1,46 @@
+"""The commands by name."""
+
+import ast
+import dataclasses
+import pathlib
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command: a module of this package, with a function `main`.
+
+    Args:
+        module: its name. The docstring is what `--help` shows; its first line stands in the list.
+        takes_arguments: `main` takes those that are neither flags nor settings.
+        takes_settings: it reads an experiment, over which NAME=VALUE goes.
+    """
+
+    module: str
+    takes_arguments: bool = False
+    takes_settings: bool = True
+
+    @property
+    def description(self) -> str:
+        """The docstring; read, since importing the modules of all would define their flags."""
+        source = pathlib.Path(__file__).with_name(f"{self.module}.py").read_text(encoding="utf-8")
+        return ast.get_docstring(ast.parse(source), clean=False).strip()
+
+
+# In the order in which they are of use.
+COMMANDS = {
+    "plan": Command(module="plan"),
+    "probe": Command(module="probe"),
+    "browse": Command(module="browse"),
+    "check": Command(module="check_data"),
+    "prepare": Command(module="prepare"),
+    "train": Command(module="train"),
+    "evaluate": Command(module="evaluate"),
+    "predict": Command(module="predict", takes_arguments=True),
+    "serve": Command(module="serve_data", takes_arguments=True, takes_settings=False),
+    "convert": Command(module="convert_weights", takes_settings=False),
+}
+
+
+def short_name(name: str) -> str:
+    """The name of a command in `COMMANDS`, given that or the name of its module."""
+    return next((short for short, command in COMMANDS.items() if command.module == name), name)

@@ -1,0 +1,11 @@
+from keras_multigrid.data.lists.folders import class_folders as class_folders
+from keras_multigrid.data.lists.frame_lists import charades_frame_lists as charades_frame_lists
+from keras_multigrid.data.lists.lines import BadLinesError as BadLinesError
+from keras_multigrid.data.lists.path_lists import path_label_lists as path_label_lists
+from keras_multigrid.data.lists.published_sets import hmdb51 as hmdb51
+from keras_multigrid.data.lists.published_sets import kinetics as kinetics
+from keras_multigrid.data.lists.published_sets import something_something as something_something
+from keras_multigrid.data.lists.published_sets import ucf101 as ucf101
+from keras_multigrid.data.lists.split_rules import by_fraction as by_fraction
+from keras_multigrid.data.lists.split_rules import by_group as by_group
+from keras_multigrid.data.lists.split_rules import by_pattern as by_pattern
