@@ -32,7 +32,7 @@ def depthwise_convolution(x, kernel, stride: int):
             return _with_gradient(_torch, _torch_kernel_gradient, x, kernel, stride)
         return _torch(x, kernel, stride)
     if backend == "jax" and _is_jax_on_cpu():
-        return _with_gradient(_jax, _jax_kernel_gradient, x, kernel, stride)
+        return _with_gradient(*_jax_compiled(), x, kernel, stride)
     return ops.conv(_padded(x, kernel), kernel, (1, stride, stride), data_format="channels_last")
 
 
@@ -191,6 +191,14 @@ def _is_jax_on_cpu() -> bool:
     import jax
 
     return jax.default_backend() == "cpu"
+
+
+def _jax_compiled():
+    """Both functions: outside of a compiled step, JAX would compile each of their operations."""
+    import jax
+
+    kernel_gradient = jax.jit(_jax_kernel_gradient, static_argnums=(2, 3))
+    return jax.jit(_jax, static_argnums=2), kernel_gradient
 
 
 def _jax(x, kernel, stride):
