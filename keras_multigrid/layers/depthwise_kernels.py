@@ -3,8 +3,7 @@
 None has a fast one with its gradient: TensorFlow has no grouped 3-D convolution at all, PyTorch's
 has a fast forward operation only, and JAX's runs a hundred times longer than its arithmetic asks
 for. So TensorFlow convolves frames by each temporal tap and sums; JAX sums shifted products, which
-it compiles into one loop. The gradient of the input is a convolution too, by the flipped kernel;
-that of the kernel is written here for each backend. docs/models.md has the figures.
+it compiles into one loop. Gradients are written here for each of them. docs/models.md has figures.
 """
 
 import keras
@@ -26,30 +25,25 @@ def depthwise_convolution(x, kernel, stride: int):
     if backend in ("tensorflow", "torch") and (*kernel.shape[1:3], stride) == (1, 1, 1):
         return _over_time(x, kernel)
     if backend == "tensorflow":
-        return _with_gradient(_tensorflow, _tensorflow_kernel_gradient, x, kernel, stride)
+        return _with_gradients(_tensorflow, _tensorflow_gradients, x, kernel, stride)
     if backend == "torch":
         if _is_torch_training_on_cpu(x, kernel):
-            return _with_gradient(_torch, _torch_kernel_gradient, x, kernel, stride)
+            return _with_gradients(_torch, _torch_gradients, x, kernel, stride)
         return _torch(x, kernel, stride)
     if backend == "jax" and _is_jax_on_cpu():
-        return _with_gradient(*_jax_compiled(), x, kernel, stride)
+        return _with_gradients(*_jax_compiled(), x, kernel, stride)
     return ops.conv(_padded(x, kernel), kernel, (1, stride, stride), data_format="channels_last")
 
 
-def _with_gradient(convolve, kernel_gradient, x, kernel, stride):
-    """A convolution whose gradient of the input is one as well."""
+def _with_gradients(convolve, gradients, x, kernel, stride):
+    """A convolution, and its gradients of input and kernel from that of the output."""
 
     @ops.custom_gradient
     def convolution(x, kernel):
         def gradient(*args, upstream=None):
             # PyTorch passes it by name, the others by place.
             upstream = args[0] if upstream is None else upstream
-            height, width = ops.shape(x)[2:4]
-            spread = _spread(upstream, height, width, stride)
-            return (
-                convolve(spread, ops.flip(kernel, (0, 1, 2)), 1),
-                kernel_gradient(x, upstream, tuple(kernel.shape), stride),
-            )
+            return gradients(x, kernel, upstream, stride)
 
         return convolve(x, kernel, stride), gradient
 
@@ -67,6 +61,12 @@ def _over_time(x, kernel):
 
 def _padded(x, kernel):
     return ops.pad(x, [(0, 0), *((size // 2, size // 2) for size in kernel.shape[:3]), (0, 0)])
+
+
+def _input_gradient(convolve, x, kernel, upstream, stride):
+    """The gradient of the input: a convolution as well, by the flipped kernel."""
+    spread = _spread(upstream, *ops.shape(x)[2:4], stride)
+    return convolve(spread, ops.flip(kernel, (0, 1, 2)), 1)
 
 
 def _spread(x, height, width, stride):
@@ -107,31 +107,48 @@ def _tensorflow(x, kernel, stride):
 
     pictures, strides, padding = _tensorflow_pictures(x, kernel.shape, stride)
     batch, count = ops.shape(x)[:2]
-    *_, channels = kernel.shape
     sums = []
-    for index, tap in enumerate(tf.unstack(kernel)):
-        tap = tf.reshape(tap, (*kernel.shape[1:3], channels, 1))
+    for index, tap in enumerate(_tensorflow_taps(kernel)):
         y = tf.nn.depthwise_conv2d(pictures, tap, strides, padding)
-        y = tf.reshape(y, (batch, count, *ops.shape(y)[1:3], channels))
+        y = tf.reshape(y, (batch, count, *ops.shape(y)[1:3], x.shape[-1]))
         sums.append(_shifted(y, index - kernel.shape[0] // 2))
     return tf.add_n(sums)
 
 
-def _tensorflow_kernel_gradient(x, upstream, shape, stride):
+def _tensorflow_gradients(x, kernel, upstream, stride):
     import tensorflow as tf
 
-    pictures, strides, padding = _tensorflow_pictures(x, shape, stride)
-    gradients = [
-        tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
-            input=pictures,
-            filter_sizes=(*shape[1:3], shape[-1], 1),
-            out_backprop=_frames(_shifted(upstream, shape[0] // 2 - index)),
-            strides=strides,
-            padding=padding,
+    pictures, strides, padding = _tensorflow_pictures(x, kernel.shape, stride)
+    of_input, of_kernel = [], []
+    for index, tap in enumerate(_tensorflow_taps(kernel)):
+        # What the frames that a tap saw have become.
+        shifted = _frames(_shifted(upstream, kernel.shape[0] // 2 - index))
+        settings = {"out_backprop": shifted, "strides": strides, "padding": padding}
+        of_input.append(
+            tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
+                input_sizes=tf.shape(pictures), filter=tap, **settings
+            )
         )
-        for index in range(shape[0])
-    ]
-    return tf.reshape(tf.stack(gradients), shape)
+        of_kernel.append(
+            tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
+                input=pictures, filter_sizes=tap.shape, **settings
+            )
+        )
+    of_input, around = tf.add_n(of_input), ops.shape(pictures)[1:3]
+    of_input = tf.reshape(of_input, (*ops.shape(x)[:2], *around, x.shape[-1]))
+    if stride > 1:
+        row, column = kernel.shape[1] // 2, kernel.shape[2] // 2
+        height, width = ops.shape(x)[2:4]
+        of_input = of_input[:, :, row : row + height, column : column + width]
+    return of_input, tf.reshape(tf.stack(of_kernel), kernel.shape)
+
+
+def _tensorflow_taps(kernel):
+    """Kernels of 2-D convolutions, one for each frame."""
+    import tensorflow as tf
+
+    *_, channels = kernel.shape
+    return tf.unstack(tf.reshape(kernel, (*kernel.shape[:3], channels, 1)))
 
 
 def _tensorflow_pictures(x, shape, stride):
@@ -166,10 +183,10 @@ def _torch(x, kernel, stride):
     return torch.movedim(y, 1, -1)
 
 
-def _torch_kernel_gradient(x, upstream, shape, stride):
+def _torch_gradients(x, kernel, upstream, stride):
     import torch
 
-    pictures = torch.movedim(_frames(x), -1, 1)
+    shape, pictures = kernel.shape, torch.movedim(_frames(x), -1, 1)
     gradients = [
         torch.nn.grad.conv2d_weight(
             pictures,
@@ -181,7 +198,8 @@ def _torch_kernel_gradient(x, upstream, shape, stride):
         )
         for index in range(shape[0])
     ]
-    return torch.stack(gradients).permute(0, 3, 4, 2, 1)
+    of_input = _input_gradient(_torch, x, kernel, upstream, stride)
+    return of_input, torch.stack(gradients).permute(0, 3, 4, 2, 1)
 
 
 # ---- JAX -----------------------------------------------------------------------------------------
@@ -197,8 +215,7 @@ def _jax_compiled():
     """Both functions: outside of a compiled step, JAX would compile each of their operations."""
     import jax
 
-    kernel_gradient = jax.jit(_jax_kernel_gradient, static_argnums=(2, 3))
-    return jax.jit(_jax, static_argnums=2), kernel_gradient
+    return jax.jit(_jax, static_argnums=2), jax.jit(_jax_gradients, static_argnums=3)
 
 
 def _jax(x, kernel, stride):
@@ -218,6 +235,11 @@ def _jax(x, kernel, stride):
                 tap = ops.cast(kernel[frame, row, column, 0], "float32")
                 total += ops.cast(window, "float32") * tap
     return ops.cast(total, x.dtype)
+
+
+def _jax_gradients(x, kernel, upstream, stride):
+    of_input = _input_gradient(_jax, x, kernel, upstream, stride)
+    return of_input, _jax_kernel_gradient(x, upstream, tuple(kernel.shape), stride)
 
 
 def _jax_kernel_gradient(x, upstream, shape, stride):
