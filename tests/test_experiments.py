@@ -236,6 +236,15 @@ def test_the_network_takes_every_grid(name):
     assert network.get_config()["weight_decay"] == decay
 
 
+def test_a_small_x3d_in_place_of_the_quickstarts_network():
+    gin.clear_config()
+    experiments.parse(["gin/quickstart.gin", "gin/models/x3d_small.gin"], [])
+    network = make_network(classes=12)
+    assert type(network) is models.X3D
+    assert network.parameter_count == 261_012
+    assert network.get_config()["dropout"] == 0.0
+
+
 # ---- Three steps ---------------------------------------------------------------------------------
 
 # Networks of one block a stage, and a schedule of three steps over seven videos.
