@@ -190,7 +190,7 @@ def test_weight_decay_leaves_normalization_alone_out():
     assert make(weight_decay=0).losses == []
 
 
-# Sizes, precision, saving.
+# Sizes and groups. tests/models/test_saving.py has precisions and files.
 
 
 def test_any_size():
@@ -216,32 +216,6 @@ def test_sizes_of_the_stages():
         (1, 3, 3, 3, 32),
         (1, 3, 2, 2, 64),
     ]
-
-
-@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
-def test_saved_and_loaded(dtype, tmp_path):
-    network = awakened(make(dtype=dtype))
-    frozen = "s3-pathway0_res0-branch2-b"
-    network.get_layer(frozen).trainable = False
-    expected = array(network(clip(3, 45, 1)))
-    network.save(tmp_path / "model.keras")
-    copy = keras.models.load_model(tmp_path / "model.keras")
-    assert type(copy) is models.X3D
-    assert copy.get_config() == network.get_config()
-    np.testing.assert_array_equal(array(copy(clip(3, 45, 1))), expected)
-    assert [layer.name for layer in copy.layers if not layer.trainable] == [frozen]
-    assert copy.get_layer(frozen).compute_dtype == network.compute_dtype
-
-
-def test_mixed_precision():
-    network, full = awakened(make(dtype="mixed_bfloat16")), awakened(make())
-    assert {weight.dtype for weight in network.trainable_variables} == {"float32"}
-    assert network.get_layer("s2-pathway0_res0-branch2-b").compute_dtype == "bfloat16"
-    outputs = network(clip(4, 45, 1))
-    assert keras.backend.standardize_dtype(outputs.dtype) == "float32"
-    np.testing.assert_allclose(array(outputs), array(full(clip(4, 45, 1))), atol=0.03)
-    network.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
-    assert np.isfinite(network.train_on_batch(np.repeat(clip(4, 45, 1), 2, 0), np.array([0, 1])))
 
 
 def test_features_without_classifier():
