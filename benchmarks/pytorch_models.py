@@ -1,4 +1,4 @@
-"""I3D and SlowFast R50 in plain PyTorch, for train_step.py to compare with."""
+"""I3D R50, SlowFast R50 and X3D in plain PyTorch, for train_step.py to compare with."""
 
 import torch
 from torch import nn
@@ -8,6 +8,8 @@ _BLOCKS = (3, 4, 6, 3)
 
 def create(name: str, classes: int = 400) -> nn.Module:
     """A network by its published name; clips are (batch, 3, frames, height, width)."""
+    if name.startswith("x3d"):
+        return X3D(classes, (5, 10, 25, 15) if name == "x3d_l" else (3, 5, 11, 7))
     return {"i3d_8x8_r50": I3D, "slowfast_8x8_r50": SlowFast}[name](classes)
 
 
@@ -102,3 +104,73 @@ class SlowFast(nn.Module):
             slow = slow_stage(torch.cat([slow, lateral(fast)], 1))
             fast = fast_stage(fast)
         return self.head(torch.cat([slow.mean((2, 3, 4)), fast.mean((2, 3, 4))], 1))
+
+
+class SqueezeExcitation(nn.Module):
+    """Scales channels by what their averages over all positions say."""
+
+    def __init__(self, channels, squeezed):
+        super().__init__()
+        self.scale = nn.Sequential(
+            nn.AdaptiveAvgPool3d(1),
+            nn.Conv3d(channels, squeezed, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv3d(squeezed, channels, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x):
+        return x * self.scale(x)
+
+
+class X3DBlock(nn.Module):
+    """Pointwise, depth-wise 3 x 3 x 3 and pointwise convolution beside a shortcut."""
+
+    def __init__(self, inputs, outputs, squeezed, stride):
+        super().__init__()
+        inner, strides = int(2.25 * outputs), (1, stride, stride)
+        depthwise = nn.Conv3d(inner, inner, 3, strides, 1, groups=inner, bias=False)
+        self.branch = nn.Sequential(
+            ConvNorm(inputs, inner, (1, 1, 1)),
+            depthwise,
+            nn.BatchNorm3d(inner),
+            SqueezeExcitation(inner, squeezed) if squeezed else nn.Identity(),
+            nn.SiLU(inplace=True),
+            ConvNorm(inner, outputs, (1, 1, 1), relu=False),
+        )
+        self.shortcut = nn.Identity()
+        if inputs != outputs or stride > 1:
+            self.shortcut = ConvNorm(inputs, outputs, (1, 1, 1), strides, relu=False)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        return self.relu(self.branch(x) + self.shortcut(x))
+
+
+class X3D(nn.Module):
+    """X3D of any depth: (3, 5, 11, 7) blocks for XS, S and M."""
+
+    def __init__(self, classes, blocks):
+        super().__init__()
+        layers = [
+            nn.Conv3d(3, 24, (1, 3, 3), (1, 2, 2), (0, 1, 1), bias=False),
+            nn.Conv3d(24, 24, (5, 1, 1), 1, (2, 0, 0), groups=24, bias=False),
+            nn.BatchNorm3d(24),
+            nn.ReLU(inplace=True),
+        ]
+        inputs = 24
+        for outputs, squeezed, count in zip((24, 48, 96, 192), (8, 8, 16, 32), blocks, strict=True):
+            for index in range(count):
+                block = squeezed if index % 2 == 0 else None, 2 if index == 0 else 1
+                layers.append(X3DBlock(inputs, outputs, *block))
+                inputs = outputs
+        self.features = nn.Sequential(*layers, ConvNorm(192, 432, (1, 1, 1)))
+        self.head = nn.Sequential(
+            nn.Linear(432, 2048, bias=False),
+            nn.ReLU(inplace=True),
+            nn.Dropout(0.5),
+            nn.Linear(2048, classes),
+        )
+
+    def forward(self, clips):
+        return self.head(self.features(clips).mean((2, 3, 4)))

@@ -6,11 +6,11 @@
 
 Each backend runs in a process of its own, with the Python given for it, in turn on this machine:
 tensorflow, jax, torch; and, beside Keras, native, native_channels_last and native_compiled (by
-torch.compile), the same network in plain PyTorch (pytorch_models.py). A step is forward, backward
-and update (SGD with momentum), float32 unless --dtype says otherwise, on clips of random numbers
-that are in the processor's memory. The limit is the rate of a large matrix product: a step at that
-rate would take 3 x 2 x multiply-adds / rate (each convolution is computed forward, for its input
-and for its kernel). Prints a table and writes `train_step.json`.
+torch.compile), the same network in plain PyTorch (pytorch_models.py has I3D, SlowFast and X3D). A
+step is forward, backward and update (SGD with momentum), float32 unless --dtype says otherwise, on
+clips of random numbers that are in the processor's memory. The limit is the rate of a large matrix
+product: a step at that rate would take 3 x 2 x multiply-adds / rate (each convolution is computed
+forward, for its input and for its kernel). Prints a table and writes `train_step.json`.
 """
 
 import argparse
@@ -27,6 +27,14 @@ from collections.abc import Callable
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, _ROOT)
+
+# Frames and crop of the base grid; of ResNets 8 and 224, with 32 frames for SlowFast.
+_SIZES = {
+    "x3d_xs": (4, 160),
+    "x3d_s": (13, 160),
+    "x3d_m": (16, 224),
+    "x3d_l": (16, 312),
+}
 
 
 def main() -> None:
@@ -48,7 +56,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", default="i3d_8x8_r50,slowfast_8x8_r50")
     parser.add_argument("--batch_size", type=int, default=1, help="clips of the base grid")
-    parser.add_argument("--crop_size", type=int, default=224)
+    parser.add_argument("--crop_size", type=int, help="of the base grid; that of the network")
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--grids", type=int, help="the first so many; the base grid comes first")
     parser.add_argument("--dtype", default="float32", help="or mixed_bfloat16, mixed_float16")
@@ -91,8 +99,9 @@ def _measure(settings: argparse.Namespace) -> list[dict]:
         model = models.create(name, dtype=settings.dtype)
         make_step = _native_step if settings.backend.startswith("native") else _keras_step
         step = make_step(model, name, settings)
-        frames = 32 if name.startswith("slowfast") else 8
-        base = Grid(batch_size=settings.batch_size, num_frames=frames, crop_size=settings.crop_size)
+        frames, crop = _SIZES.get(name, (32 if name.startswith("slowfast") else 8, 224))
+        crop = crop if settings.crop_size is None else settings.crop_size
+        base = Grid(batch_size=settings.batch_size, num_frames=frames, crop_size=crop)
         schedule = MultigridSchedule(base, num_clips=10_000, epochs=20, boundaries=(10,))
         for grid in _long_cycle_first(schedule)[: settings.grids]:
             clips = np.random.default_rng(0).normal(size=grid.shape).astype("float32")

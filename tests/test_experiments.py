@@ -4,6 +4,7 @@ import collections
 import copy
 import functools
 import json
+import math
 import pathlib
 import re
 
@@ -64,9 +65,9 @@ def whole_network():
 
 
 def test_each_recipe_has_its_models():
-    assert len(PUBLISHED) == 34
+    assert len(PUBLISHED) == 38
     assert collections.Counter(PUBLISHED.values()) == {
-        "kinetics": 10,  # stepwise and cosine of four models, inflated of two
+        "kinetics": 14,  # stepwise and cosine of four models, inflated of two, four of X3D
         "something_something": 8,
         "charades": 8,
         "ucf101": 4,
@@ -107,6 +108,8 @@ def test_one_binding_turns_multigrid_off(name):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_learning_rate_follows_the_batch(name):
     batch = 64 if PUBLISHED[name] == "kinetics" else 16
+    if name.startswith("x3d") and name != "x3d_l_kinetics":
+        batch = 128
     whole, eighth = learning_rate(name), learning_rate(name, f"BATCH_SIZE={batch // 8}")
     assert whole.schedule.base.batch_size == batch
     assert float(whole(0)) == pytest.approx(8 * float(eighth(0)))
@@ -187,6 +190,33 @@ def test_half_a_cosine_ends_at_zero():
     assert float(baseline(baseline.schedule.total_steps / 2)) == pytest.approx(0.05, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    "name, clips, rate",
+    [
+        # frames, stride, crop, scales, test crop
+        ("x3d_xs_kinetics", (4, 12, 160, 182, 228, 182), 0.1),
+        ("x3d_s_kinetics", (13, 6, 160, 182, 228, 182), 0.1),
+        ("x3d_m_kinetics", (16, 5, 224, 256, 320, 256), 0.1),
+        ("x3d_l_kinetics", (16, 5, 312, 356, 446, 356), 0.05),
+    ],
+)
+def test_recipes_of_x3d(name, clips, rate):
+    baseline = learning_rate(name, NO_MULTIGRID)
+    base, sampling = baseline.schedule.base, gin.get_configurable(ClipSampling)()
+    test_crop = gin.query_parameter("MultiViewTest.crop_size")
+    scales = sampling.min_scale, sampling.max_scale
+    assert (base.num_frames, sampling.stride, base.crop_size, *scales, test_crop) == clips
+    epochs = 256 if name == "x3d_l_kinetics" else 300
+    per_epoch = baseline.schedule.total_steps / epochs
+    assert per_epoch == pytest.approx(239_975 / base.batch_size, rel=1e-3)
+    # The cosine's length counts the warm-up, which ends on it.
+    assert float(baseline(0)) == pytest.approx(0.01)
+    end = 0.5 * rate * (1 + math.cos(math.pi * 35 / epochs))
+    assert float(baseline(35 * per_epoch)) == pytest.approx(end, rel=1e-3)
+    assert float(baseline(17.5 * per_epoch)) == pytest.approx((0.01 + end) / 2, rel=1e-3)
+    assert float(baseline(epochs / 2 * per_epoch)) == pytest.approx(rate / 2, rel=1e-3)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_coarse_clips_show_less_in_published_recipes_alone(name):
     parse(name)
@@ -202,7 +232,17 @@ def test_the_network_takes_every_grid(name):
     for grid in grids:
         network.check_clip_size(grid.num_frames, grid.crop_size)
     decay = 1e-6 if PUBLISHED[name] == "something_something" else 1e-4
+    decay = 5e-5 if name.startswith("x3d") else decay
     assert network.get_config()["weight_decay"] == decay
+
+
+def test_a_small_x3d_in_place_of_the_quickstarts_network():
+    gin.clear_config()
+    experiments.parse(["gin/quickstart.gin", "gin/models/x3d_small.gin"], [])
+    network = make_network(classes=12)
+    assert type(network) is models.X3D
+    assert network.parameter_count == 261_012
+    assert network.get_config()["dropout"] == 0.0
 
 
 # ---- Three steps ---------------------------------------------------------------------------------
@@ -231,7 +271,8 @@ def data_bindings(tmp_path_factory):
 
 def tiny_bindings(name, data_bindings, folder):
     bindings = [*TINY, *data_bindings(PUBLISHED[name]), f"RUN_DIR='{folder}/run'"]
-    bindings.append(f"BOUNDARIES={() if name.endswith('cosine') else (2,)}")
+    is_cosine = name.endswith("cosine") or name.startswith("x3d")
+    bindings.append(f"BOUNDARIES={() if is_cosine else (2,)}")
     if "nln" in name:
         bindings.append("models.create.non_local=((), (0,), (0,), ())")
     if name.startswith("slowfast"):
@@ -259,6 +300,7 @@ def write_weights(name, bindings, folder):
 
 # Each kind of network, of weights and of task once; the others by `make test-every`.
 TRAINED = (
+    "x3d_s_kinetics",
     "i3d_nln_kinetics_inflated",
     "slowfast_something_something",
     "i3d_nln_charades_from_kinetics",

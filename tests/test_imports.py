@@ -68,6 +68,7 @@ ALLOWED = {
 }
 # What single files may import, too: a backend, an extra.
 FILES_ALLOWED = {
+    "layers/depthwise_kernels.py": {"tensorflow", "torch", "jax"},
     "layers/fused_normalization.py": {"tensorflow", "torch"},
     "layers/moving_statistics.py": {"tensorflow"},
     "data/records/beam.py": {"apache_beam"},

@@ -2,8 +2,7 @@
 
 Normalization reads and writes every feature; written in small operations it takes a third of the
 time of the convolutions on a CPU. TensorFlow and PyTorch have one operation for it, without groups:
-groups become channels, or are taken in turn. JAX compiles the small operations into few. The one
-file of the models that calls a backend itself.
+groups become channels, or are taken in turn. JAX compiles the small operations into few.
 """
 
 from collections.abc import Callable

@@ -11,11 +11,13 @@ from keras_multigrid.models.weights.published import (
     load_published_weights,
     published_shapes,
 )
+from keras_multigrid.models.x3d import X3D
 from keras_multigrid.models.zoo import create, names
 
 __all__ = [
     "C2D",
     "I3D",
+    "X3D",
     "CheckpointError",
     "Slow",
     "SlowFast",

@@ -34,14 +34,13 @@ class Blocks:
         if max(stride) > 1:
             x = pad(x, kernel, name=f"{name}_pad")
             padding = "valid"
-        he_normal = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
         return keras.layers.Conv3D(
             filters,
             tuple(kernel),
             strides=tuple(stride),
             padding=padding,
             use_bias=use_bias,
-            kernel_initializer=he_normal,
+            kernel_initializer=he_normal(),
             kernel_regularizer=self._regularizer,
             bias_regularizer=self._regularizer if use_bias else None,
             name=name,
@@ -145,6 +144,11 @@ class Blocks:
             dtype="float32",
             name="head-projection",
         )(x)
+
+
+def he_normal():
+    """The initializer of convolutions."""
+    return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
 
 
 def pad(x, kernel: Sequence[int], *, name: str):

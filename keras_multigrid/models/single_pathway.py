@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import keras
 
+from keras_multigrid.models.architecture import ResidualArchitecture
 from keras_multigrid.models.resnet3d import Blocks
 from keras_multigrid.models.video_model import VideoModel
 
@@ -12,6 +13,7 @@ from keras_multigrid.models.video_model import VideoModel
 class SinglePathway(VideoModel):
     """A ResNet-50 or -101 over clips, the base of `C2D`, `I3D` and `Slow`."""
 
+    _architecture_type = ResidualArchitecture
     # Set by the subclasses.
     _stem_kernel: int
     _temporal_kernels: Sequence[Sequence[int]]  # by stage, repeated over its blocks

@@ -5,7 +5,7 @@ import dataclasses
 import keras
 from keras import ops
 
-from keras_multigrid.models.architecture import Architecture
+from keras_multigrid.models.architecture import ResidualArchitecture
 from keras_multigrid.models.resnet3d import Blocks
 from keras_multigrid.models.video_model import VideoModel
 
@@ -14,7 +14,7 @@ _KERNELS = ((1, 1, 3, 3), (3, 3, 3, 3))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SlowFastArchitecture(Architecture):
+class SlowFastArchitecture(ResidualArchitecture):
     """Arguments of a `SlowFast`, which explains them."""
 
     alpha: int = 4

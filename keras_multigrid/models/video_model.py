@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_multigrid.layers.depthwise_conv3d import DepthwiseConv3D
 from keras_multigrid.models.architecture import Architecture
 from keras_multigrid.models.non_local import NonLocalAttention
 from keras_multigrid.models.precision import dtype_policy
@@ -15,8 +16,8 @@ from keras_multigrid.models.resnet3d import Blocks
 class VideoModel(keras.Model):
     """A network of one or several pathways, pooled over all positions, joined and classified.
 
-    Users make its subclasses: `C2D`, `I3D`, `Slow`, `SlowFast`. A subclass says what its pathways
-    are.
+    Users make its subclasses: `C2D`, `I3D`, `Slow`, `SlowFast`, `X3D`. A subclass says what its
+    pathways are.
 
     Args:
         include_top: whether to end in a classifier; without it the output is the pooled features.
@@ -25,8 +26,8 @@ class VideoModel(keras.Model):
         classes: number of classes.
         classifier_activation: of the classifier: "softmax", "sigmoid" (several labels), None.
         name: of the model.
-        options: the fields of `Architecture`: depth, blocks, width, non_local, dropout,
-            weight_decay, dtype; `SlowFast` has more.
+        options: the fields of `ResidualArchitecture`: depth, blocks, width, non_local, dropout,
+            weight_decay, dtype; `SlowFast` has more, `X3D` others.
 
     Input: (batch, frames, height, width, 3). Output: (batch, classes).
 
@@ -38,7 +39,9 @@ class VideoModel(keras.Model):
     # Fewest frames of a clip, of which there must be a multiple of the other.
     min_frames = 1
     frame_multiple = 1
-    _architecture_type = Architecture
+    _architecture_type: type[Architecture]
+    # What makes scores of pooled features, but for dropout.
+    _head_layers: Sequence[str] = ("head-projection",)
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class VideoModel(keras.Model):
                 for x, pool in zip(features, names, strict=True)
             ]
             x = keras.layers.Concatenate(name="head-join")(pooled) if pooled[1:] else pooled[0]
+            x = self._embedding(x, architecture)
             if include_top:
                 x = Blocks(architecture.weight_decay).head(
                     x,
@@ -70,6 +74,7 @@ class VideoModel(keras.Model):
                 )
             super().__init__(inputs=inputs, outputs=x, name=name)
         self._architecture = architecture
+        self._pool_names = tuple(names)
         self._config = {
             "include_top": include_top,
             "input_shape": tuple(input_shape),
@@ -84,6 +89,11 @@ class VideoModel(keras.Model):
     def _pathways(cls, clips: Any, architecture: Architecture) -> Sequence[Any]:
         """Features of each pathway, (batch, frames, height, width, channels), of symbolic clips."""
         raise NotImplementedError
+
+    @classmethod
+    def _embedding(cls, pooled: Any, architecture: Architecture) -> Any:
+        """What is classified, of pooled features (batch, channels)."""
+        return pooled
 
     @property
     def min_crop_size(self) -> int:
@@ -108,7 +118,7 @@ class VideoModel(keras.Model):
         28.54...
         """
         size = num_frames, crop_size
-        kernels = (keras.layers.Conv3D, keras.layers.Dense)
+        kernels = (keras.layers.Conv3D, DepthwiseConv3D, keras.layers.Dense)
         layers = [layer for layer in self.layers if isinstance(layer, kernels)]
         outputs = self._shapes([layer.output for layer in layers], *size)
         attentions = [layer for layer in self.layers if isinstance(layer, NonLocalAttention)]
@@ -163,8 +173,8 @@ class VideoModel(keras.Model):
         """
         if not self._config["include_top"]:
             raise ValueError("A network without classifier has no scores: use include_top=True.")
-        pools = keras.layers.GlobalAveragePooling3D
-        features = [layer.input for layer in self.layers if isinstance(layer, pools)]
+        pools = [layer for layer in self.layers if layer.name in self._pool_names]
+        features = [layer.input for layer in pools]
         windows = self._shapes(features, num_frames, crop_size)
         with dtype_policy(self.dtype_policy):
             pooled = [
@@ -172,8 +182,9 @@ class VideoModel(keras.Model):
                 for x, window in zip(features, windows, strict=True)
             ]
             x = keras.layers.Concatenate()(pooled) if pooled[1:] else pooled[0]
-        scores = self.get_layer("head-projection")(x)
-        scores = keras.layers.GlobalAveragePooling3D(dtype="float32")(scores)
+        for name in self._head_layers:
+            x = self.get_layer(name)(x)
+        scores = keras.layers.GlobalAveragePooling3D(dtype="float32")(x)
         return keras.Model(self.inputs[0], scores, name=f"{self.name}_fully_convolutional")
 
     def get_config(self):

@@ -9,6 +9,7 @@ from keras_multigrid.models.c2d import C2D
 from keras_multigrid.models.i3d import I3D
 from keras_multigrid.models.slow import Slow
 from keras_multigrid.models.slowfast import SlowFast
+from keras_multigrid.models.x3d import X3D
 
 # Names give frames x stride of the (slow) clip that the network was published with, which is for
 # the data pipeline: networks take clips of any length.
@@ -36,6 +37,10 @@ _MODELS = {
     "slowfast_nln_16x8_r101_50_50": functools.partial(
         _R101, temporal_blocks=(6, 6), non_local=((), (), (6, 13, 20), ())
     ),
+    "x3d_xs": X3D,
+    "x3d_s": X3D,
+    "x3d_m": X3D,
+    "x3d_l": functools.partial(X3D, depth=5.0),
 }
 
 
@@ -49,7 +54,7 @@ def create(name: str, classes: int = 400, **overrides) -> keras.Model:
 
     Args:
         name: one of `names()`, like "slowfast_8x8_r50": architecture, "nln" for non-local blocks,
-            frames x stride of the (slow) clip, depth.
+            frames x stride of the (slow) clip, depth; or, like "x3d_s", architecture and size.
         classes: number of classes.
         overrides: further arguments of its class, over the published ones.
 

@@ -10,8 +10,8 @@ from test_saving import make, run
 from keras_multigrid import MultigridCallback, MultigridLearningRate
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
-# With non-local blocks, and with two pathways: the others are made of the same layers.
-PATHWAYS = ("i3d", "slowfast")
+# With non-local blocks, two pathways, depth-wise convolutions: the others have the same layers.
+PATHWAYS = ("i3d", "slowfast", "x3d")
 
 
 @pytest.mark.parametrize("kind", PATHWAYS)
@@ -24,8 +24,9 @@ def test_exported_to_a_saved_model(kind, tmp_path):
         np.testing.assert_allclose(served.serve(clip), run(network, clip), rtol=1e-4, atol=1e-6)
 
 
-def test_exported_to_onnx(tmp_path):
-    network = make("slowfast")
+@pytest.mark.parametrize("kind", ["slowfast", "x3d"])
+def test_exported_to_onnx(kind, tmp_path):
+    network = make(kind)
     path = str(tmp_path / "exported.onnx")
     # Keras exports to ONNX what has been called.
     run(network, np.zeros((1, 8, 40, 40, 3), "float32"))

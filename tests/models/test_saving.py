@@ -12,6 +12,7 @@ KINDS = {
     "c2d": (models.C2D, {}),
     "i3d": (models.I3D, {"non_local": ((), (0,), (1,), ())}),
     "slow": (models.Slow, {"non_local": ((), (0,), (), ())}),
+    "x3d": (models.X3D, {}),
     "slowfast": (models.SlowFast, {"alpha": 2, "fusion_kernel": 5, "temporal_blocks": (1, 2)}),
 }
 CLIP = formula.clip(40, frames=8, seed=1)
@@ -98,6 +99,7 @@ def test_a_larger_clip_in_training_size_windows(kind):
         ("c2d", [(1, 32)], [(2, 8)]),
         ("i3d", [(1, 32), (8, 16)], [(2, 17), (3, 32)]),
         ("slow", [(4, 8)], [(1, 9)]),
+        ("x3d", [(0, 32), (4, 0)], [(1, 1), (3, 45)]),
         ("slowfast", [(1, 32), (5, 32)], [(2, 8), (6, 32)]),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from keras_multigrid.layers.depthwise_conv3d import DepthwiseConv3D
 from keras_multigrid.layers.sub_batch_normalization import SubBatchNormalization
 from keras_multigrid.models.weights import pickles
 
@@ -33,7 +34,7 @@ def load_published_weights(
     All of it or, after an error, nothing.
 
     Args:
-        model: `C2D`, `I3D`, `Slow` or `SlowFast`.
+        model: `C2D`, `I3D`, `Slow`, `SlowFast` or `X3D`.
         source: path of a PyTorch (`.pyth`, `.pt`, `.pth`) or Caffe2 (`.pkl`) checkpoint, or of a
             network of this package (`.keras`); or a mapping from published key to array, channels
             first. Nothing in a file is executed.
@@ -128,16 +129,21 @@ class _Variable(NamedTuple):
     variable: keras.Variable
     # From the published order of axes to Keras's, and back.
     to_keras: tuple[int, ...]
+    # Last axes of length 1 that it has beside those: a dense layer published as a convolution.
+    ones: int = 0
 
     @property
     def value(self) -> np.ndarray:
-        return np.transpose(_array(self.variable), np.argsort(self.to_keras))
+        value = np.transpose(_array(self.variable), np.argsort(self.to_keras))
+        return value.reshape(self.shape)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self.variable.shape[axis] for axis in np.argsort(self.to_keras))
+        axes = np.argsort(self.to_keras)
+        return tuple(self.variable.shape[axis] for axis in axes) + (1,) * self.ones
 
     def assign(self, array: np.ndarray) -> None:
+        array = array.reshape(self.shape[: len(self.to_keras)])
         self.variable.assign(np.transpose(array, self.to_keras))
 
 
@@ -149,11 +155,13 @@ def _published_variables(model: keras.Model) -> dict[str, _Variable]:
         if isinstance(layer, SubBatchNormalization):
             for end, name in _NORMALIZATION.items():
                 variables[f"{key}.{end}"] = _Variable(getattr(layer, name), (0,))
-        elif isinstance(layer, (keras.layers.Conv3D, keras.layers.Dense)):
-            axes = (2, 3, 4, 1, 0) if isinstance(layer, keras.layers.Conv3D) else (1, 0)
-            variables[f"{key}.weight"] = _Variable(layer.kernel, axes)
-            if layer.use_bias:
-                variables[f"{key}.bias"] = _Variable(layer.bias, (0,))
+        elif isinstance(layer, (keras.layers.Conv3D, DepthwiseConv3D)):
+            variables[f"{key}.weight"] = _Variable(layer.kernel, (2, 3, 4, 1, 0))
+        elif isinstance(layer, keras.layers.Dense):
+            ones = 0 if f"{key}." == _HEAD else 3
+            variables[f"{key}.weight"] = _Variable(layer.kernel, (1, 0), ones)
+        if getattr(layer, "use_bias", False):
+            variables[f"{key}.bias"] = _Variable(layer.bias, (0,))
     return variables
 
 
