@@ -1,5 +1,19 @@
 """Layers for any Keras model."""
 
+from keras_multigrid.layers.class_token import ClassToken
+from keras_multigrid.layers.drop_path import DropPath
+from keras_multigrid.layers.head_pooling import HeadPooling
+from keras_multigrid.layers.pooled_attention import PooledAttention
+from keras_multigrid.layers.relative_positions import RelativePositions
+from keras_multigrid.layers.resized_positions import ResizedPositions
 from keras_multigrid.layers.sub_batch_normalization import SubBatchNormalization
 
-__all__ = ["SubBatchNormalization"]
+__all__ = [
+    "ClassToken",
+    "DropPath",
+    "HeadPooling",
+    "PooledAttention",
+    "RelativePositions",
+    "ResizedPositions",
+    "SubBatchNormalization",
+]

@@ -15,7 +15,7 @@ from keras_multigrid.models.resnet3d import Blocks
 class VideoModel(keras.Model):
     """A network of one or several pathways, pooled over all positions, joined and classified.
 
-    Users make its subclasses: `C2D`, `I3D`, `Slow`, `SlowFast`. A subclass says what its pathways
+    Users make its subclasses: `C2D`, `I3D`, `Slow`, `SlowFast`, `MViT`. A subclass says what its pathways
     are.
 
     Args:
@@ -53,21 +53,9 @@ class VideoModel(keras.Model):
         architecture = self._architecture_type(**options)
         with dtype_policy(architecture.dtype):
             inputs = keras.Input(tuple(input_shape), name="clips")
-            features = self._pathways(inputs, architecture)
-            names = [f"head-pathway{index}_pool" for index in range(len(features))]
-            names = names if features[1:] else ["head-pool"]
-            pooled = [
-                keras.layers.GlobalAveragePooling3D(name=pool)(x)
-                for x, pool in zip(features, names, strict=True)
-            ]
-            x = keras.layers.Concatenate(name="head-join")(pooled) if pooled[1:] else pooled[0]
+            x = self._pooled_features(inputs, architecture)
             if include_top:
-                x = Blocks(architecture.weight_decay).head(
-                    x,
-                    classes=classes,
-                    dropout=architecture.dropout,
-                    activation=classifier_activation,
-                )
+                x = self._classified(x, architecture, classes, classifier_activation)
             super().__init__(inputs=inputs, outputs=x, name=name)
         self._architecture = architecture
         self._config = {
@@ -84,6 +72,24 @@ class VideoModel(keras.Model):
     def _pathways(cls, clips: Any, architecture: Architecture) -> Sequence[Any]:
         """Features of each pathway, (batch, frames, height, width, channels), of symbolic clips."""
         raise NotImplementedError
+
+    @classmethod
+    def _pooled_features(cls, clips: Any, architecture: Architecture) -> Any:
+        """What is classified, (batch, channels), of symbolic clips."""
+        features = cls._pathways(clips, architecture)
+        names = [f"head-pathway{index}_pool" for index in range(len(features))]
+        names = names if features[1:] else ["head-pool"]
+        pooled = [
+            keras.layers.GlobalAveragePooling3D(name=pool)(x)
+            for x, pool in zip(features, names, strict=True)
+        ]
+        return keras.layers.Concatenate(name="head-join")(pooled) if pooled[1:] else pooled[0]
+
+    @classmethod
+    def _classified(cls, features: Any, architecture: Architecture, classes, activation) -> Any:
+        """Outputs, (batch, classes), of what is classified."""
+        head = Blocks(architecture.weight_decay).head
+        return head(features, classes=classes, dropout=architecture.dropout, activation=activation)
 
     @property
     def min_crop_size(self) -> int:
