@@ -38,14 +38,14 @@ class HeadPooling(keras.layers.Layer):
     def build(self, input_shape):
         self.kernel = self.add_weight(
             name="kernel",
-            shape=(*self.kernel_size, input_shape[-1], 1),
+            shape=(*self.kernel_size, 1, input_shape[-1]),
             initializer=keras.initializers.RandomNormal(stddev=STDDEV),
             regularizer=self.kernel_regularizer,
         )
 
     def call(self, x):
         *grid, heads, channels = ops.shape(x)
-        kernel = ops.tile(self.kernel, (1, 1, 1, heads, 1))
+        kernel = ops.tile(self.kernel, (1, 1, 1, 1, heads))
         x = ops.reshape(x, (*grid, heads * channels))
         x = depthwise_convolution(x, kernel, self.stride)
         return ops.reshape(x, (*ops.shape(x)[:-1], heads, channels))

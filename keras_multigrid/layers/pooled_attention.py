@@ -114,10 +114,10 @@ class PooledAttention(keras.layers.Layer):
         if self.rel_pos is not None:
             # Positions are further channels, whose products are the terms to add.
             terms = self.rel_pos(queries, key_grid=key_grid)
-            ones = ops.broadcast_to(
-                marks(key_grid, keys.dtype), (*shape[:2], *key_grid, sum(key_grid))
-            )
-            inputs[:2] = (ops.concatenate(pair, -1) for pair in zip(inputs, (terms, ones)))
+            ones = marks(key_grid, keys.dtype)
+            ones = ops.broadcast_to(ones, (*shape[:2], *key_grid, sum(key_grid)))
+            inputs[0] = ops.concatenate([inputs[0], terms], axis=-1)
+            inputs[1] = ops.concatenate([inputs[1], ones], axis=-1)
         inputs = [ops.reshape(x, (*shape[:2], -1, ops.shape(x)[-1])) for x in inputs]
         if token is not None:
             query, key, value = self._by_head(token)

@@ -19,8 +19,8 @@ class RelativePositions(keras.layers.Layer):
     w'), the sum of q R_t[t - t'] + q R_h[h - h'] + q R_w[w - w'], with one table of learned vectors
     for each axis, shared by all heads.
 
-    Where there are fewer keys than queries, or the other way round, distances are those of the finer
-    grid. The tables are made for one size; for another, they are interpolated linearly
+    Where there are fewer keys than queries, or the other way round, distances are those of the
+    finer grid. The tables are made for one size; for another, they are interpolated linearly
     (half-pixel centres).
 
     Args:

@@ -17,8 +17,8 @@ def shares(places: Any, rows: int) -> Any:
         rows: of the table.
 
     Returns:
-        (..., rows) float32. Times the table, it gives the interpolated rows. Unlike looking them up,
-        its gradient is dense.
+        (..., rows) float32. Times the table, it gives the interpolated rows. The gradient is dense,
+        unlike that of looking rows up.
     """
     xp = np if isinstance(places, np.ndarray) else ops
     places = xp.minimum(xp.maximum(places, 0.0), float(rows - 1))

@@ -18,7 +18,7 @@ _KERNEL, _STRIDES = (3, 7, 7), (2, 4, 4)
 
 @keras.saving.register_keras_serializable(package="keras_multigrid")
 class MViT(VideoModel):
-    """MViT: patches of 2 x 4 x 4 attend to each other. For clips of at least 2 frames and 32 pixels.
+    """MViT: patches of 2 x 4 x 4 attend to each other. For 2 frames of 32 pixels a side or more.
 
     Fan et al., "Multiscale Vision Transformers", ICCV 2021, and by default Li et al., "MViTv2:
     Improved Multiscale Vision Transformers for Classification and Detection", CVPR 2022.

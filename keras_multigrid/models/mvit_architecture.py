@@ -35,8 +35,8 @@ class MViTArchitecture:
             tables that are interpolated. Nothing else depends on it.
         drop_path: rate of `DropPath` of the last block; it grows from 0 at the first.
         dropout: share of the features before the classifier that is dropped in training.
-        weight_decay: of kernels, as a penalty of the loss. Recipes of transformers leave it at 0 and
-            set that of the optimizer.
+        weight_decay: of kernels, as a penalty of the loss. Recipes of transformers leave it at 0
+            and set that of the optimizer.
         remat: compute the activations of blocks anew for their gradients, instead of keeping them:
             less memory, about a third more time.
         dtype: policy of all layers, like "mixed_bfloat16"; None for the global one.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from keras_multigrid.layers.resizing import resizing_matrix
+from keras_multigrid.layers.resizing import resized_places, resizing_matrix
 from keras_multigrid.models.mvit import MViT
 
 _ENDS = {"kernel": "weight", "gamma": "weight", "beta": "bias"}
@@ -28,8 +28,7 @@ def transformer_variables(model: MViT) -> Iterator[tuple[str, keras.Variable, tu
             key = _TABLES.sub(r"\1_\2", key).removesuffix(".token")
             axes = tuple(range(len(variable.shape)))
             if end == "kernel":
-                is_pooling = ".pool_" in key
-                axes = (1, 0) if len(axes) == 2 else (2, 3, 4, *((0, 1) if is_pooling else (1, 0)))
+                axes = (1, 0) if len(axes) == 2 else (2, 3, 4, 1, 0)
             yield key, variable, axes
 
 
@@ -67,7 +66,8 @@ def _bicubic(size: int, rows: int) -> np.ndarray:
 
     Keys, "Cubic Convolution Interpolation", 1981, with a = -0.75. Beyond the ends are the ends.
     """
-    places = (np.arange(size) + 0.5) * (rows / size) - 0.5
+    # Places in float32, as there.
+    places = resized_places(np.arange(size, dtype="float32"), np.float32(size), rows)
     matrix = np.zeros((size, rows))
     for offset in range(-1, 3):
         neighbours = np.floor(places) + offset
