@@ -17,8 +17,8 @@ class DropPath(keras.layers.Layer):
 
     Args:
         rate: probability with which a sample is dropped, below 1.
-        seed: of the random numbers. Their state is saved with the weights, as that of
-            `keras.layers.Dropout`.
+        seed: of the random numbers. Their state is one of the layer's variables, as that of
+            `keras.layers.Dropout`, and so in the checkpoints of a run.
 
     Input: a tensor (batch, ...), or a list or dictionary of them, whose samples are dropped
     together. Output: the same shapes and dtypes.
@@ -39,7 +39,7 @@ class DropPath(keras.layers.Layer):
             raise ValueError("`rate` must be below 1. Received: rate=1, which drops every sample.")
         self.rate = rate
         self.seed = seed
-        # Only where numbers are drawn: a state more is an entry more in every checkpoint.
+        # A state is an entry in every checkpoint: only where numbers are drawn.
         self.seed_generator = keras.random.SeedGenerator(seed) if rate else None
         self.built = True
 

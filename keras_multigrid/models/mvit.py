@@ -48,6 +48,7 @@ class MViT(VideoModel):
     @classmethod
     def _pooled_features(cls, clips, architecture):
         regularizer = _regularizer(architecture)
+        bias = 1 / math.sqrt(math.prod(_KERNEL) * clips.shape[-1])
         x = pad(clips, _KERNEL, name="s1-patch_embed-pad")
         x = keras.layers.Conv3D(
             architecture.width,
@@ -55,7 +56,7 @@ class MViT(VideoModel):
             strides=_STRIDES,
             kernel_initializer=keras.initializers.RandomNormal(stddev=STDDEV),
             kernel_regularizer=regularizer,
-            bias_initializer=keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
+            bias_initializer=keras.initializers.RandomUniform(-bias, bias),
             name="s1-patch_embed-proj",
         )(x)
         state = (x, ClassToken(name="s1-cls_token")(x)) if architecture.class_token else (x,)

@@ -1,4 +1,4 @@
-"""Multiscale transformers: against figures of the reference (mvit.npz), and on grids of any size."""
+"""Multiscale transformers: against figures of the reference (mvit.npz), and on any grid."""
 
 import hashlib
 import pathlib
@@ -19,7 +19,7 @@ from keras_multigrid.optimizers import LayerDecay, not_bias_or_normalization
 from keras_multigrid.runs.frozen import freeze
 
 PUBLISHED = np.load(pathlib.Path(__file__).parent / "mvit.npz")
-SMALL = {"classes": 3, "blocks": (1, 2, 1, 1), "width": 8, "base": (8, 48)}
+SMALL = {"classes": 3, "blocks": (1, 1, 1, 1), "width": 8, "base": (8, 48)}
 V1 = {
     "pools_all_queries": False,
     "residual_pooling": False,
@@ -146,7 +146,7 @@ def test_tables_of_another_size_are_interpolated():
     )
     spatial = loaded["pos_embed_spatial"][0, :, 0].reshape(12, 12)
     np.testing.assert_allclose(spatial[0, :4], FIRST_ROW, rtol=0, atol=1e-3)
-    np.testing.assert_allclose(spatial[5, 5:8], SIXTH_ROW, rtol=0, atol=1e-3)
+    np.testing.assert_allclose(spatial[5, 5:8], SIXTH_ROW, rtol=1e-5)
     np.testing.assert_array_equal(loaded["cls_token"], arrays["cls_token"])
 
 
@@ -172,8 +172,8 @@ def test_what_does_not_fit_is_refused():
     arrays["pos_embed_spatial"] = arrays["pos_embed_spatial"][:, :143]
     with pytest.raises(ValueError, match=r"1 of another shape:\n  pos_embed_spatial"):
         load_published_weights(network, arrays)
-    del arrays["pos_embed_spatial"], arrays["blocks.4.attn.pool_k.weight"]
-    with pytest.raises(ValueError, match=r"2 missing:\n  blocks.4.attn.pool_k.weight\n  pos_"):
+    del arrays["pos_embed_spatial"], arrays["blocks.3.attn.pool_k.weight"]
+    with pytest.raises(ValueError, match=r"2 missing:\n  blocks.3.attn.pool_k.weight\n  pos_"):
         load_published_weights(network, arrays)
 
 
@@ -258,41 +258,35 @@ def train(network, steps=2):
     return [float(network.train_on_batch(clips, labels)) for _ in range(steps)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_activations_that_are_computed_twice(kind):
+def test_activations_that_are_computed_twice():
     """The same steps, also where random numbers are drawn."""
-    networks = [make(kind, remat=remat, drop_path=0.5) for remat in (False, True)]
+    networks = [make(remat=remat, drop_path=0.5) for remat in (False, True)]
+    start = published_arrays(networks[0])
     losses = [train(network) for network in networks]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-    for one, other in zip(*(network.trainable_variables for network in networks), strict=True):
-        np.testing.assert_allclose(array(one), array(other), rtol=1e-4, atol=1e-6)
-
-
-def test_every_weight_learns():
-    network = make("v1")
-    before = published_arrays(network)
-    train(network, steps=3)
-    same = {
-        key
-        for key, values in published_arrays(network).items()
-        if np.abs(values - before[key]).max() < 1e-7
-    }
-    # It adds the same number to all logits of a query.
-    assert all(key.endswith("norm_k.bias") for key in same), same
+    one, other = map(published_arrays, networks)
+    for key, values in one.items():
+        np.testing.assert_allclose(values, other[key], rtol=1e-4, atol=1e-6)
+    still = {key for key, values in one.items() if np.abs(values - start[key]).max() < 1e-7}
+    # The first adds the same number to all logits of a query. The others concern the patches of the
+    # last block alone, which the class token does not see.
+    last = "blocks.3.attn."
+    unseen = {f"{last}pool_q.weight", *(f"{last}rel_pos_{axis}" for axis in "thw")}
+    assert all(key.endswith("norm_k.bias") or key in unseen for key in still), still
 
 
 def test_stages_freeze_and_learn_at_their_rates():
     network = make()
     freeze(network, runs.AllBut(("s5", "head")))
     learning = {variable.path.split("/")[0] for variable in network.trainable_variables}
-    assert learning == {"s5-blocks-4", "head-norm", "head-projection"}
+    assert learning == {"s5-blocks-3", "head-norm", "head-projection"}
     rates = {v.path.split("/")[0]: LayerDecay(0.5)(v.path) for v in network.weights}
     assert rates["s1-cls_token"] == 1 / 32
-    assert rates["s3-blocks-1"] == rates["s3-blocks-2"] == 1 / 8
+    assert rates["s3-blocks-1"] == 1 / 8
     assert rates["head-norm"] == 1
     # By blocks.
-    stages = ("s1", *(f"s.-blocks-{index}" for index in range(5)), "head")
-    assert LayerDecay(0.5, stages)("s3-blocks-2/mlp-fc1/kernel") == 1 / 8
+    stages = ("s1", *(f"s.-blocks-{index}" for index in range(16)), "head")
+    assert LayerDecay(0.5, stages)("s4-blocks-13/mlp-fc1/kernel") == 1 / 8
 
 
 def test_what_weight_decay_applies_to():
@@ -312,8 +306,9 @@ def test_a_penalty_for_kernels():
 # Precision, files.
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [("v2", "mixed_bfloat16"), ("v1", "float32"), ("no token", "float32")]
+)
 def test_saved_and_loaded(kind, dtype, tmp_path):
     network = make(kind, dtype=dtype)
     network.get_layer("s3-blocks-1").trainable = False
@@ -331,7 +326,6 @@ def test_bfloat16():
     assert network.get_layer("s3-blocks-1").attn.qkv.compute_dtype == "bfloat16"
     assert keras.backend.standardize_dtype(network(CLIP).dtype) == "float32"
     np.testing.assert_allclose(run(network), run(full), atol=0.01)
-    assert np.all(np.isfinite(train(network)))
 
 
 @pytest.mark.parametrize(
