@@ -64,9 +64,9 @@ def whole_network():
 
 
 def test_each_recipe_has_its_models():
-    assert len(PUBLISHED) == 34
+    assert len(PUBLISHED) == 37
     assert collections.Counter(PUBLISHED.values()) == {
-        "kinetics": 10,  # stepwise and cosine of four models, inflated of two
+        "kinetics": 13,  # stepwise and cosine of four models, inflated of two, AdamW of three
         "something_something": 8,
         "charades": 8,
         "ucf101": 4,
@@ -83,7 +83,8 @@ def plan_totals(config):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_documents_say_what_the_plan_does(name):
-    suffix = f"MODEL_{name.split('_', 2 if 'nln' in name else 1)[-1]}"
+    words = 2 if "nln" in name or "mvit" in name else 1
+    suffix = f"MODEL_{name.split('_', words)[-1]}"
     text = (ROOT / "docs" / "recipes.md").read_text()
     (row,) = [
         line
@@ -107,6 +108,7 @@ def test_one_binding_turns_multigrid_off(name):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_learning_rate_follows_the_batch(name):
     batch = 64 if PUBLISHED[name] == "kinetics" else 16
+    batch = 32 if name.endswith("adamw") else batch
     whole, eighth = learning_rate(name), learning_rate(name, f"BATCH_SIZE={batch // 8}")
     assert whole.schedule.base.batch_size == batch
     assert float(whole(0)) == pytest.approx(8 * float(eighth(0)))
@@ -202,6 +204,8 @@ def test_the_network_takes_every_grid(name):
     for grid in grids:
         network.check_clip_size(grid.num_frames, grid.crop_size)
     decay = 1e-6 if PUBLISHED[name] == "something_something" else 1e-4
+    # AdamW has its own.
+    decay = 0 if name.endswith("adamw") else decay
     assert network.get_config()["weight_decay"] == decay
 
 
@@ -231,7 +235,11 @@ def data_bindings(tmp_path_factory):
 
 def tiny_bindings(name, data_bindings, folder):
     bindings = [*TINY, *data_bindings(PUBLISHED[name]), f"RUN_DIR='{folder}/run'"]
-    bindings.append(f"BOUNDARIES={() if name.endswith('cosine') else (2,)}")
+    bindings.append(f"BOUNDARIES={() if name.endswith(('cosine', 'adamw')) else (2,)}")
+    if name.startswith("mvit"):
+        # Two clips of each video, and pairs of them; patches of 4 pixels.
+        bindings += ["BATCH_SIZE=4", "CROP_SIZE=64", "NUM_FRAMES=8", "WARMUP_EPOCHS=1"]
+        bindings += ["clips.ClipSampling.min_scale=70", "clips.ClipSampling.max_scale=80"]
     if "nln" in name:
         bindings.append("models.create.non_local=((), (0,), (0,), ())")
     if name.startswith("slowfast"):
@@ -262,6 +270,7 @@ TRAINED = (
     "i3d_nln_kinetics_inflated",
     "slowfast_something_something",
     "i3d_nln_charades_from_kinetics",
+    "mvit_b_kinetics_adamw",
 )
 
 
