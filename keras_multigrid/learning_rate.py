@@ -102,7 +102,7 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         if not self.warmup_epochs:
             return rate
         epoch = phase.epoch(step)
-        end = self._constant(self._warmup_end_step())
+        end = self._constant(step_at_epoch(self.schedule, self.warmup_epochs))
         target = self._without_warmup(self._table.at(end), end)
         ramp = self.warmup_start + (target - self.warmup_start) * epoch / self.warmup_epochs
         return ops.where(epoch < self.warmup_epochs, ramp, rate)
@@ -151,12 +151,6 @@ class MultigridLearningRate(keras.optimizers.schedules.LearningRateSchedule):
 
     def _constant(self, values):
         return ops.convert_to_tensor(values, dtype=self._dtype)
-
-    def _warmup_end_step(self) -> float:
-        """The step, perhaps fractional, at which the warm-up ends."""
-        phase = PhaseTable(self.schedule.phases).at_epoch(self.warmup_epochs)
-        share = (self.warmup_epochs - phase.first_epoch) / (phase.end_epoch - phase.first_epoch)
-        return phase.first_step + share * phase.num_steps
 
     def _check(self) -> None:
         if not isinstance(self.schedule, MultigridSchedule):
@@ -209,13 +203,42 @@ def policy_of(model: keras.Model) -> MultigridLearningRate | None:
     return policy if isinstance(policy, MultigridLearningRate) else None
 
 
+def step_at_epoch(schedule: MultigridSchedule, epoch: float) -> float:
+    """The step, perhaps fractional, at which an epoch of the schedule begins."""
+    phase = PhaseTable(schedule.phases).at_epoch(epoch)
+    share = (epoch - phase.first_epoch) / (phase.end_epoch - phase.first_epoch)
+    return phase.first_step + share * phase.num_steps
+
+
 def half_cosine(
-    schedule: MultigridSchedule, learning_rate: float
+    schedule: MultigridSchedule,
+    learning_rate: float,
+    end: float = 0.0,
+    after_epochs: float = 0,
 ) -> keras.optimizers.schedules.CosineDecay:
-    """The baseline's policy from `learning_rate` down to 0, along half a cosine over its steps.
+    """The baseline's policy from `learning_rate` down to `end`, along half a cosine over its steps.
+
+    Args:
+        schedule: the schedule to follow.
+        learning_rate: the rate that the cosine begins at.
+        end: the rate at the end.
+        after_epochs: epochs of the schedule after which the cosine begins, as recipes of
+            transformers have it after the warm-up; before, the rate is `learning_rate`. 0 begins it
+            at the first step, below the warm-up.
 
     Example:
 
     >>> MultigridLearningRate(schedule, half_cosine(schedule, 0.1))
     """
-    return keras.optimizers.schedules.CosineDecay(learning_rate, schedule.baseline_steps)
+    steps, first = schedule.baseline_steps, 0
+    if after_epochs:
+        step = step_at_epoch(schedule, after_epochs)
+        first = steps * PhaseTable(schedule.phases).at(step).progress(step)
+    return keras.optimizers.schedules.CosineDecay(
+        learning_rate,
+        steps - first,
+        alpha=end / learning_rate,
+        # A warm-up from the rate itself to it.
+        warmup_target=learning_rate if first else None,
+        warmup_steps=first,
+    )

@@ -65,9 +65,10 @@ def whole_network():
 
 
 def test_each_recipe_has_its_models():
-    assert len(PUBLISHED) == 38
+    assert len(PUBLISHED) == 41
     assert collections.Counter(PUBLISHED.values()) == {
-        "kinetics": 14,  # stepwise and cosine of four models, inflated of two, four of X3D
+        # Stepwise and cosine of four models, inflated of two, four of X3D, AdamW of three.
+        "kinetics": 17,
         "something_something": 8,
         "charades": 8,
         "ucf101": 4,
@@ -84,7 +85,8 @@ def plan_totals(config):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_documents_say_what_the_plan_does(name):
-    suffix = f"MODEL_{name.split('_', 2 if 'nln' in name else 1)[-1]}"
+    words = 2 if "nln" in name or "mvit" in name else 1
+    suffix = f"MODEL_{name.split('_', words)[-1]}"
     text = (ROOT / "docs" / "recipes.md").read_text()
     (row,) = [
         line
@@ -110,6 +112,7 @@ def test_the_learning_rate_follows_the_batch(name):
     batch = 64 if PUBLISHED[name] == "kinetics" else 16
     if name.startswith("x3d") and name != "x3d_l_kinetics":
         batch = 128
+    batch = 32 if name.endswith("adamw") else batch
     whole, eighth = learning_rate(name), learning_rate(name, f"BATCH_SIZE={batch // 8}")
     assert whole.schedule.base.batch_size == batch
     assert float(whole(0)) == pytest.approx(8 * float(eighth(0)))
@@ -233,6 +236,8 @@ def test_the_network_takes_every_grid(name):
         network.check_clip_size(grid.num_frames, grid.crop_size)
     decay = 1e-6 if PUBLISHED[name] == "something_something" else 1e-4
     decay = 5e-5 if name.startswith("x3d") else decay
+    # AdamW has its own.
+    decay = 0 if name.endswith("adamw") else decay
     assert network.get_config()["weight_decay"] == decay
 
 
@@ -271,8 +276,12 @@ def data_bindings(tmp_path_factory):
 
 def tiny_bindings(name, data_bindings, folder):
     bindings = [*TINY, *data_bindings(PUBLISHED[name]), f"RUN_DIR='{folder}/run'"]
-    is_cosine = name.endswith("cosine") or name.startswith("x3d")
+    is_cosine = name.endswith(("cosine", "adamw")) or name.startswith("x3d")
     bindings.append(f"BOUNDARIES={() if is_cosine else (2,)}")
+    if name.startswith("mvit"):
+        # Two clips of each video, and pairs of them; patches of 4 pixels.
+        bindings += ["BATCH_SIZE=4", "CROP_SIZE=64", "NUM_FRAMES=8", "WARMUP_EPOCHS=1"]
+        bindings += ["clips.ClipSampling.min_scale=70", "clips.ClipSampling.max_scale=80"]
     if "nln" in name:
         bindings.append("models.create.non_local=((), (0,), (0,), ())")
     if name.startswith("slowfast"):
@@ -304,6 +313,7 @@ TRAINED = (
     "i3d_nln_kinetics_inflated",
     "slowfast_something_something",
     "i3d_nln_charades_from_kinetics",
+    "mvit_b_kinetics_adamw",
 )
 
 

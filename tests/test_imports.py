@@ -46,7 +46,7 @@ ALLOWED = {
     "optimizers": LEARNING_RATE,
     "class_weights": {"numpy"} | ours("checks"),
     "augmentation": LEARNING_RATE,
-    "layers": KERAS,
+    "layers": KERAS | ours("checks"),
     "losses": KERAS,
     "models": KERAS | ours("checks", "compat", "layers"),
     "measures": {"numpy"},

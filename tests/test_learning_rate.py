@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_multigrid.learning_rate import MultigridLearningRate, half_cosine
+from keras_multigrid.learning_rate import MultigridLearningRate, half_cosine, step_at_epoch
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
 KINETICS = {
@@ -196,6 +196,29 @@ def test_half_cosine_is_over_the_steps_of_the_baseline():
     # Half of 1,429 steps is 714.5.
     assert float(policy(714.5)) == pytest.approx(0.05)
     assert float(policy(1429)) == pytest.approx(0, abs=1e-8)
+
+
+def test_half_cosine_after_the_warmup():
+    schedule = MultigridSchedule(**PLAIN).baseline()
+    cosine = half_cosine(schedule, 0.1, end=0.01, after_epochs=2)
+    rate = MultigridLearningRate(schedule, cosine, warmup_epochs=2, warmup_start=0.002)
+    # 10 epochs are 1,429 steps: the warm-up takes 285.8, and half of the rest lies at 857.4.
+    assert float(rate(0)) == pytest.approx(0.002)
+    assert float(rate(142.9)) == pytest.approx(0.051)
+    assert float(rate(285.8)) == pytest.approx(0.1)
+    assert float(rate(857.4)) == pytest.approx(0.055)
+    assert float(rate(1429)) == pytest.approx(0.01)
+
+
+def test_half_cosine_after_the_warmup_of_a_multigrid_schedule():
+    schedule = MultigridSchedule(**PLAIN)
+    cosine = half_cosine(schedule, 0.1, end=0.01, after_epochs=2)
+    rate = MultigridLearningRate(schedule, cosine, warmup_epochs=2, warmup_start=0.002)
+    step = step_at_epoch(schedule, 2)
+    # In the first phase, of eight times the batch; at the end, of the baseline's.
+    assert schedule.phase(int(step)).relative_batch_size == 8
+    assert float(rate(step)) == pytest.approx(0.8, rel=1e-4)
+    assert float(rate(schedule.total_steps)) == pytest.approx(0.01)
 
 
 def test_rates_scale_from_the_batch_that_they_are_stated_for():

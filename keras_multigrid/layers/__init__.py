@@ -1,6 +1,21 @@
 """Layers for any Keras model."""
 
+from keras_multigrid.layers.class_token import ClassToken
 from keras_multigrid.layers.depthwise_conv3d import DepthwiseConv3D
+from keras_multigrid.layers.drop_path import DropPath
+from keras_multigrid.layers.head_pooling import HeadPooling
+from keras_multigrid.layers.pooled_attention import PooledAttention
+from keras_multigrid.layers.relative_positions import RelativePositions
+from keras_multigrid.layers.resized_positions import ResizedPositions
 from keras_multigrid.layers.sub_batch_normalization import SubBatchNormalization
 
-__all__ = ["DepthwiseConv3D", "SubBatchNormalization"]
+__all__ = [
+    "ClassToken",
+    "DepthwiseConv3D",
+    "DropPath",
+    "HeadPooling",
+    "PooledAttention",
+    "RelativePositions",
+    "ResizedPositions",
+    "SubBatchNormalization",
+]

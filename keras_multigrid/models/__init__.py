@@ -3,6 +3,7 @@
 from keras_multigrid.layers.sub_batch_normalization import SubBatchNormalization
 from keras_multigrid.models.c2d import C2D
 from keras_multigrid.models.i3d import I3D
+from keras_multigrid.models.mvit import MViT
 from keras_multigrid.models.slow import Slow
 from keras_multigrid.models.slowfast import SlowFast
 from keras_multigrid.models.weights.pickles import CheckpointError
@@ -19,6 +20,7 @@ __all__ = [
     "I3D",
     "X3D",
     "CheckpointError",
+    "MViT",
     "Slow",
     "SlowFast",
     "SubBatchNormalization",

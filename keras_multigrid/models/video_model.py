@@ -16,8 +16,8 @@ from keras_multigrid.models.resnet3d import Blocks
 class VideoModel(keras.Model):
     """A network of one or several pathways, pooled over all positions, joined and classified.
 
-    Users make its subclasses: `C2D`, `I3D`, `Slow`, `SlowFast`, `X3D`. A subclass says what its
-    pathways are.
+    Users make its subclasses: `C2D`, `I3D`, `Slow`, `SlowFast`, `X3D`, `MViT`. A subclass says
+    what its pathways are.
 
     Args:
         include_top: whether to end in a classifier; without it the output is the pooled features.
@@ -56,25 +56,11 @@ class VideoModel(keras.Model):
         architecture = self._architecture_type(**options)
         with dtype_policy(architecture.dtype):
             inputs = keras.Input(tuple(input_shape), name="clips")
-            features = self._pathways(inputs, architecture)
-            names = [f"head-pathway{index}_pool" for index in range(len(features))]
-            names = names if features[1:] else ["head-pool"]
-            pooled = [
-                keras.layers.GlobalAveragePooling3D(name=pool)(x)
-                for x, pool in zip(features, names, strict=True)
-            ]
-            x = keras.layers.Concatenate(name="head-join")(pooled) if pooled[1:] else pooled[0]
-            x = self._embedding(x, architecture)
+            x = self._pooled_features(inputs, architecture)
             if include_top:
-                x = Blocks(architecture.weight_decay).head(
-                    x,
-                    classes=classes,
-                    dropout=architecture.dropout,
-                    activation=classifier_activation,
-                )
+                x = self._classified(x, architecture, classes, classifier_activation)
             super().__init__(inputs=inputs, outputs=x, name=name)
         self._architecture = architecture
-        self._pool_names = tuple(names)
         self._config = {
             "include_top": include_top,
             "input_shape": tuple(input_shape),
@@ -91,9 +77,22 @@ class VideoModel(keras.Model):
         raise NotImplementedError
 
     @classmethod
-    def _embedding(cls, pooled: Any, architecture: Architecture) -> Any:
-        """What is classified, of pooled features (batch, channels)."""
-        return pooled
+    def _pooled_features(cls, clips: Any, architecture: Architecture) -> Any:
+        """What is classified, (batch, channels), of symbolic clips."""
+        features = cls._pathways(clips, architecture)
+        names = [f"head-pathway{index}_pool" for index in range(len(features))]
+        names = names if features[1:] else ["head-pool"]
+        pooled = [
+            keras.layers.GlobalAveragePooling3D(name=pool)(x)
+            for x, pool in zip(features, names, strict=True)
+        ]
+        return keras.layers.Concatenate(name="head-join")(pooled) if pooled[1:] else pooled[0]
+
+    @classmethod
+    def _classified(cls, features: Any, architecture: Architecture, classes, activation) -> Any:
+        """Outputs, (batch, classes), of what is classified."""
+        head = Blocks(architecture.weight_decay).head
+        return head(features, classes=classes, dropout=architecture.dropout, activation=activation)
 
     @property
     def min_crop_size(self) -> int:
@@ -173,7 +172,12 @@ class VideoModel(keras.Model):
         """
         if not self._config["include_top"]:
             raise ValueError("A network without classifier has no scores: use include_top=True.")
-        pools = [layer for layer in self.layers if layer.name in self._pool_names]
+        pools = [
+            layer
+            for layer in self.layers
+            if isinstance(layer, keras.layers.GlobalAveragePooling3D)
+            and layer.name.startswith("head-")
+        ]
         features = [layer.input for layer in pools]
         windows = self._shapes(features, num_frames, crop_size)
         with dtype_policy(self.dtype_policy):

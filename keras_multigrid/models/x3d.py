@@ -99,7 +99,8 @@ class X3D(VideoModel):
         return [blocks.conv_norm_relu(x, architecture.inner(outer), name="head-conv_5")]
 
     @classmethod
-    def _embedding(cls, pooled, architecture):
+    def _pooled_features(cls, clips, architecture):
+        pooled = super()._pooled_features(clips, architecture)
         blocks = X3DBlocks(architecture.weight_decay)
         x = blocks.dense(pooled, architecture.head_width, use_bias=False, name="head-lin_5")
         return keras.layers.ReLU(name="head-lin_5_relu")(x)

@@ -7,6 +7,7 @@ import keras
 from keras_multigrid.checks import check_choice
 from keras_multigrid.models.c2d import C2D
 from keras_multigrid.models.i3d import I3D
+from keras_multigrid.models.mvit import MViT
 from keras_multigrid.models.slow import Slow
 from keras_multigrid.models.slowfast import SlowFast
 from keras_multigrid.models.x3d import X3D
@@ -14,6 +15,14 @@ from keras_multigrid.models.x3d import X3D
 # Names give frames x stride of the (slow) clip that the network was published with, which is for
 # the data pipeline: networks take clips of any length.
 _R101 = functools.partial(SlowFast, depth=101, fusion_kernel=5)
+_MVIT_B = functools.partial(
+    MViT,
+    pools_all_queries=False,
+    residual_pooling=False,
+    positions="absolute",
+    widens_in="perceptron",
+)
+_MVIT_DEEP = {"blocks": (2, 3, 16, 3), "base": (32, 224), "drop_path": 0.3}
 _MODELS = {
     "c2d_8x8_r50": C2D,
     "c2d_nln_8x8_r50": functools.partial(C2D, non_local=True),
@@ -21,6 +30,10 @@ _MODELS = {
     "i3d_8x8_r101": functools.partial(I3D, depth=101),
     "i3d_nln_8x8_r50": functools.partial(I3D, non_local=True),
     "i3d_nln_8x8_r101": functools.partial(I3D, depth=101, non_local=True),
+    "mvit_b_16x4_conv": _MVIT_B,
+    "mvit_b_32x3_conv": functools.partial(_MVIT_B, **_MVIT_DEEP, kernel=None),
+    "mvitv2_b_32x3": functools.partial(MViT, **_MVIT_DEEP),
+    "mvitv2_s_16x4": MViT,
     "slow_4x16_r50": Slow,
     "slow_8x8_r50": Slow,
     "slow_nln_4x16_r50": functools.partial(Slow, non_local=True),

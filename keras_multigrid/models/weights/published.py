@@ -11,7 +11,9 @@ import numpy as np
 
 from keras_multigrid.layers.depthwise_conv3d import DepthwiseConv3D
 from keras_multigrid.layers.sub_batch_normalization import SubBatchNormalization
+from keras_multigrid.models.mvit import MViT
 from keras_multigrid.models.weights import pickles
+from keras_multigrid.models.weights.transformers import resized_table, transformer_variables
 
 _HEAD = "head.projection."
 # Arrays of a layer and the ends of their published keys.
@@ -31,10 +33,10 @@ def load_published_weights(
 ) -> None:
     """Load a published checkpoint into a network of the same architecture.
 
-    All of it or, after an error, nothing.
+    All of it or, after an error, nothing. Tables of positions of another size are interpolated.
 
     Args:
-        model: `C2D`, `I3D`, `Slow`, `SlowFast` or `X3D`.
+        model: `C2D`, `I3D`, `Slow`, `SlowFast`, `X3D` or `MViT`.
         source: path of a PyTorch (`.pyth`, `.pt`, `.pth`) or Caffe2 (`.pkl`) checkpoint, or of a
             network of this package (`.keras`); or a mapping from published key to array, channels
             first. Nothing in a file is executed.
@@ -60,6 +62,10 @@ def load_published_weights(
         skip_head = len(heads) > 1
     if skip_head:
         arrays, variables = _without_head(arrays), _without_head(variables)
+    arrays = {
+        key: resized_table(key, array, variables[key].shape) if key in variables else array
+        for key, array in arrays.items()
+    }
     _check(model, arrays, variables, origin)
     if skip_head:
         warnings.warn(
@@ -149,6 +155,10 @@ class _Variable(NamedTuple):
 
 def _published_variables(model: keras.Model) -> dict[str, _Variable]:
     """All variables but the group counts, by their published keys."""
+    if isinstance(model, MViT):
+        return {
+            key: _Variable(variable, axes) for key, variable, axes in transformer_variables(model)
+        }
     variables = {}
     for layer in model.layers:
         key = layer.name.replace("-", ".")
