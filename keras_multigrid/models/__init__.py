@@ -2,6 +2,7 @@
 
 from keras_multigrid.layers.sub_batch_normalization import SubBatchNormalization
 from keras_multigrid.models.c2d import C2D
+from keras_multigrid.models.frame_model import FrameModel
 from keras_multigrid.models.i3d import I3D
 from keras_multigrid.models.slow import Slow
 from keras_multigrid.models.slowfast import SlowFast
@@ -17,6 +18,7 @@ __all__ = [
     "C2D",
     "I3D",
     "CheckpointError",
+    "FrameModel",
     "Slow",
     "SlowFast",
     "SubBatchNormalization",
