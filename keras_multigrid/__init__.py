@@ -32,6 +32,7 @@ __getattr__, __dir__, __all__ = public_names(
         "TrainingLog": "callbacks",
         "VideoRecord": "data.videos",
         "VideoSet": "data.videos",
+        "check_grids": "runs.grid_check",
         "half_cosine": "learning_rate",
         "resample": "data",
         "centre_clips": "data",

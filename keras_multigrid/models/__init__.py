@@ -2,6 +2,7 @@
 
 from keras_multigrid.layers.sub_batch_normalization import SubBatchNormalization
 from keras_multigrid.models.c2d import C2D
+from keras_multigrid.models.frame_model import FrameModel
 from keras_multigrid.models.i3d import I3D
 from keras_multigrid.models.mvit import MViT
 from keras_multigrid.models.slow import Slow
@@ -20,6 +21,7 @@ __all__ = [
     "I3D",
     "X3D",
     "CheckpointError",
+    "FrameModel",
     "MViT",
     "Slow",
     "SlowFast",

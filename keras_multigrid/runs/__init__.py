@@ -8,7 +8,10 @@ __getattr__, __dir__, __all__ = public_names(
         "AllBut": "frozen",
         "Evaluation": "evaluation",
         "Report": "report",
+        "GridProblem": "grid_check",
         "browse": "browsing",
+        "check_grids": "grid_check",
+        "refuse_grids": "grid_check",
         **dict.fromkeys(
             (
                 "Checkpoints",

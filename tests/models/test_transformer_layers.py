@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from keras_multigrid.layers.depthwise_convolution import depthwise_convolution
 
 from keras_multigrid.layers import (
     ClassToken,
@@ -14,6 +13,7 @@ from keras_multigrid.layers import (
     RelativePositions,
     ResizedPositions,
 )
+from keras_multigrid.layers.depthwise_kernels import depthwise_convolution
 from keras_multigrid.layers.relative_positions import table_rows
 from keras_multigrid.models.multiscale_block import MultiscaleBlock, max_pooled
 
