@@ -23,6 +23,7 @@ from keras_multigrid.layers import SubBatchNormalization as SubBatchNormalizatio
 from keras_multigrid.learning_rate import MultigridLearningRate as MultigridLearningRate
 from keras_multigrid.learning_rate import half_cosine as half_cosine
 from keras_multigrid.optimizers import ReferenceSGD as ReferenceSGD
+from keras_multigrid.runs.grid_check import check_grids as check_grids
 from keras_multigrid.schedule import Grid as Grid
 from keras_multigrid.schedule import MultigridSchedule as MultigridSchedule
 from keras_multigrid.schedule import Phase as Phase

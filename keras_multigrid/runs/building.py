@@ -11,6 +11,7 @@ from keras_multigrid.models.precision import dtype_policy
 from keras_multigrid.models.weights import inflate_weights, load_published_weights
 from keras_multigrid.runs import class_weighting
 from keras_multigrid.runs.frozen import freeze
+from keras_multigrid.runs.grid_check import refuse_grids
 from keras_multigrid.runs.settings import Model, Optimization
 from keras_multigrid.schedule import MultigridSchedule
 from keras_multigrid.task import SingleLabel, Task
@@ -53,6 +54,9 @@ def compiled_network(
             "videos of another class, or use a `MultiLabel` task to detect one."
         )
     network = make_network(model, task)
+    if not hasattr(network, "check_clip_size"):
+        # The networks here know what they take, and the callback asks them.
+        refuse_grids(network, schedule)
     optimizer = optimization.optimizer(learning_rate=optimization.learning_rate(schedule))
     loss = class_weighting.loss(optimization, task)
     metrics = task.metrics() if optimization.metrics is None else list(optimization.metrics)

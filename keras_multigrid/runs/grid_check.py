@@ -70,7 +70,7 @@ def check_grids(model: keras.Model, schedule: MultigridSchedule) -> tuple[GridPr
         base = schedule.base
         model(keras.ops.zeros((1, base.num_frames, base.crop_size, base.crop_size, 3)))
     found = {}
-    for grid in _distinct_grids(schedule):
+    for grid in dict.fromkeys([*schedule.grids, schedule.base]):
         problem = _try_grid(model, grid)
         if problem is not None:
             first = found.setdefault(problem.layer, problem)
@@ -94,11 +94,6 @@ def refuse_grids(model: keras.Model, schedule: MultigridSchedule) -> None:
             "The model must take every grid of the schedule.\n"
             + "\n".join(f"- {problem}" for problem in problems)
         )
-
-
-def _distinct_grids(schedule: MultigridSchedule) -> list[Grid]:
-    grids = [grid for phase in schedule.phases for grid in phase.short_cycle]
-    return list(dict.fromkeys([*grids, schedule.base]))
 
 
 def _try_grid(model: keras.Model, grid: Grid) -> GridProblem | None:
