@@ -10,7 +10,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
 
 
 def test_examples_have_at_most_25_lines():
-    assert len(BLOCKS) == 13
+    assert len(BLOCKS) == 15
     for block in BLOCKS:
         assert len(block.strip().splitlines()) <= 25
 

@@ -13,7 +13,6 @@ from keras_multigrid.layers import (
     RelativePositions,
     ResizedPositions,
 )
-from keras_multigrid.layers.depthwise_kernels import depthwise_convolution
 from keras_multigrid.layers.relative_positions import table_rows
 from keras_multigrid.models.multiscale_block import MultiscaleBlock, max_pooled
 
@@ -124,21 +123,6 @@ def test_relative_positions_by_hand():
 
 
 # Pooling.
-
-
-@pytest.mark.parametrize("kernel", [(3, 3, 3), (1, 5, 3), (5, 1, 1)])
-@pytest.mark.parametrize("stride", [1, 2, 4])
-def test_depthwise_convolution_is_a_sum_of_products(kernel, stride):
-    x, weights = noise(2, 3, 6, 5, 4), noise(*kernel, 1, 4, seed=1)
-    padded = np.pad(x, ((0, 0), *((size // 2, size // 2) for size in kernel), (0, 0)))
-    expected = sum(
-        padded[:, a : a + 3, b : b + 6, c : c + 5] * weights[a, b, c, 0]
-        for a, b, c in np.ndindex(*kernel)
-    )[:, :, ::stride, ::stride]
-    actual = in_a_graph(
-        lambda x, w: depthwise_convolution(x, ops.reshape(w, weights.shape), stride), x, weights
-    )
-    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_heads_share_a_kernel():
