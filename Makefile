@@ -94,14 +94,14 @@ test-latest-fast: install-backends ## Test on the newest TensorFlow what depends
 # has right stages, and two of them have every layer of the others. PyTorch computes more of them: JAX
 # compiles each operation for each shape.
 BACKEND_TESTS := $(addprefix tests/,test_compat.py augmentation/test_on_every_backend.py runs/test_run_on_backend.py \
-	models/test_backends.py models/test_zoo.py)
+	models/test_backends.py models/test_transformer_layers.py models/test_zoo.py)
 
 BACKEND_KINDS := "not parameters and not stages and not i3d_8x8 and not slow_8x8"
 
 test-backends: install-backends ## Run the tests of networks and runs on JAX and on PyTorch
 	$(PYTEST_ENV) KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/$(PYTEST) -k $(BACKEND_KINDS) $(BACKEND_TESTS)
 	$(PYTEST_ENV) KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/$(PYTEST) -k $(BACKEND_KINDS) $(BACKEND_TESTS) \
-		tests/models/test_saving.py tests/models/test_weights.py
+		tests/models/test_mvit.py tests/models/test_saving.py tests/models/test_weights.py
 
 test-beam: install-beam ## Prepare records by Apache Beam on this machine
 	$(PYTEST_ENV) $(BEAM_VENV)/bin/python -m pytest tests/test_prepare_beam.py
