@@ -70,8 +70,11 @@ def test_keys_and_shapes(published):
 def test_outputs_of_the_reference(published, figure, frames, crop):
     share = 1e-4 if keras.backend.backend() == "tensorflow" else 2e-4
     blocks = [layer.output for layer in published.layers if "-blocks-" in layer.name]
-    of_all = keras.Function(published.inputs, [blocks, published.output])
-    states, logits = of_all([formula.clip(crop, frames=frames, seed=2)])
+    of_all = keras.Model(published.inputs, [blocks, published.output])
+    clip = formula.clip(crop, frames=frames, seed=2)
+    # JAX compiles either the whole or each operation apart, which takes longer.
+    is_compiled = keras.backend.backend() == "jax"
+    states, logits = of_all.predict_on_batch(clip) if is_compiled else of_all(clip, training=False)
     expected = PUBLISHED[f"{figure}_mean_logits"]
     np.testing.assert_allclose(array(logits), expected, rtol=0, atol=share * np.abs(expected).max())
     grids = [tuple(features.shape[1:4]) for features, token in states]
@@ -260,7 +263,7 @@ def train(network, steps=2):
 
 def test_activations_that_are_computed_twice():
     """The same steps, also where random numbers are drawn."""
-    networks = [make(remat=remat, drop_path=0.5) for remat in (False, True)]
+    networks = [make(remat=remat, drop_path=0.5, dropout=0.0) for remat in (False, True)]
     start = published_arrays(networks[0])
     losses = [train(network) for network in networks]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
