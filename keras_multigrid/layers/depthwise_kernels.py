@@ -1,7 +1,7 @@
 """Depth-wise 3-D convolution, by the fastest way found for each backend on a CPU.
 
 None has a fast one with its gradient: TensorFlow has no grouped 3-D convolution at all, PyTorch's
-has a fast forward operation only, and JAX's takes a hundred times as long as sums of products. So
+has a fast forward operation only, and JAX's takes some forty times as long as sums of products. So
 TensorFlow convolves frames by each temporal tap and sums; JAX sums shifted products, which it
 compiles into one loop. Gradients are written here for each of them. docs/models.md has figures.
 """

@@ -16,9 +16,8 @@ from keras_multigrid.models.precision import dtype_policy
 class FrameModel(keras.Model):
     """Applies a network for pictures to every frame, joins the frames, classifies the clip.
 
-    What to try first on a small set: the network brings what it learned from pictures, and only
-    what joins the frames begins anew. Sizes are left open, so it takes every grid that the network
-    for pictures takes.
+    For small sets: the network brings what it learned from pictures, and only what joins the frames
+    begins anew. Sizes are left open, so it takes every grid that the network for pictures takes.
 
         clips (b, t, h, w, 3) -> pictures (b * t, h, w, 3) -> backbone -> features (b, t, c)
                               -> temporal -> (b, units) -> scores (b, classes)

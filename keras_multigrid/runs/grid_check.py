@@ -44,8 +44,7 @@ class GridProblem:
 def check_grids(model: keras.Model, schedule: MultigridSchedule) -> tuple[GridProblem, ...]:
     """Find the grids of a schedule that a model cannot take, before training does.
 
-    Shapes alone are computed, not values: it takes about as long as the compilation of a step for
-    each grid, without the memory of one.
+    Shapes alone are computed, not values: it needs little memory. Every grid is traced once.
 
     Args:
         model: any Keras model of clips (batch, frames, height, width, 3).
@@ -129,16 +128,22 @@ class _Trial:
     def run(self, model: keras.Model, clips: Any) -> None:
         """Compute the shapes of all outputs.
 
-        Layers of functional models are called through a stand-in: so their own graph, of which
+        Layers of functional models are called through stand-ins: so their own graph, of which
         `layer.output` is a part, gets no second branch, and a fixed input size does not hide which
         layer it is needed for.
         """
-        if isinstance(model, keras.Sequential) or model.__class__ is keras.Model:
-            keras.models.clone_model(
-                model, input_tensors=[clips], clone_function=lambda layer: _StandIn(layer, self)
-            )
-        else:
+        if not getattr(model, "inputs", None):
             _StandIn(model, self)(clips)
+            return
+        # The bare graph: a copy of the model would be compiled, too.
+        graph = keras.Model(list(model.inputs), list(model.outputs))
+        tensors = [
+            clips if len(x.shape) == 5 else keras.Input(batch_shape=x.shape, dtype=x.dtype)
+            for x in model.inputs
+        ]
+        keras.models.clone_model(
+            graph, input_tensors=tensors, clone_function=lambda layer: _StandIn(layer, self)
+        )
 
     def remedy(self, layer: keras.Operation, model: keras.Model) -> str:
         """What to do where a layer fails."""
@@ -179,10 +184,10 @@ class _Trial:
 
 
 class _StandIn(keras.layers.Layer):
-    """Calls a layer that is part of another graph."""
+    """Calls a layer, or an operation of `keras.ops`, that is part of another graph."""
 
-    def __init__(self, layer: keras.layers.Layer, trial: _Trial):
-        super().__init__(name=f"{layer.name}_tried", dtype=layer.dtype_policy)
+    def __init__(self, layer: keras.Operation, trial: _Trial):
+        super().__init__(name=f"{layer.name}_tried", dtype=getattr(layer, "dtype_policy", None))
         self._tried = (layer,)  # In a tuple, it is no layer of this one.
         self._trial = (trial,)
         self.built = True

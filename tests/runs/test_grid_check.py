@@ -7,6 +7,7 @@ from keras import layers
 
 from keras_multigrid import Grid, MultigridSchedule
 from keras_multigrid.layers import FoldFrames
+from keras_multigrid.models import I3D, FrameModel
 from keras_multigrid.runs import check_grids, refuse_grids
 
 SCHEDULE = MultigridSchedule(
@@ -148,6 +149,22 @@ def test_a_model_of_any_size():
     assert check_grids(model, SCHEDULE) == ()
     # Its own graph is as before.
     assert model.layers[1].output.shape == (None, 4)
+
+
+def test_a_functional_model_of_one_size():
+    clips = keras.Input(FIXED)
+    scores = layers.Dense(2, name="scores")(layers.Flatten(name="all")(patches()(clips)))
+    model = keras.Model(clips, scores)
+    # A copy of it could not be compiled.
+    model.compile("sgd", loss=lambda labels, scores: keras.ops.mean(scores))
+    (problem,) = check_grids(model, SCHEDULE)
+    assert problem.layer == "scores" and "Replace all by" in problem.remedy
+
+
+def test_networks_of_the_package():
+    pictures = sequential(layers.Conv2D(4, 3, strides=4, padding="same"), clips=(None, None, 3))
+    for model in (FrameModel(pictures, units=4), I3D(blocks=(1, 1, 1, 1), width=4)):
+        assert check_grids(model, SCHEDULE) == ()
 
 
 def test_a_model_that_is_not_built_is_built_at_the_baseline():
