@@ -38,6 +38,8 @@ from experiment_runs import ROOT, on_shares_of_the_cores, report_of
 sys.path.insert(0, ROOT)
 
 _BASELINE = "SCHEDULE=@baseline/schedule.MultigridSchedule()"
+# The rule's factor depends on the epochs, which here follow from the work.
+_FACTOR = "schedule.MultigridSchedule.epoch_factor=1.5"
 _WARMUP = "learning_rate.MultigridLearningRate.warmup_epochs='auto'"
 _MEANS = ("steps", "own_work", "seconds", "accuracy", "loss")
 # A plan this long says what an epoch of a schedule costs, almost free of rounding.
@@ -112,7 +114,13 @@ def _named_bindings(text: str) -> tuple[str, list[str]]:
 
 def _epochs_of_work(bindings: Sequence[str], settings: argparse.Namespace):
     """A function from work to the `EPOCHS` that come nearest, at least 1."""
-    bindings = [*settings.gin_param, *bindings, f"EPOCHS={_PLANNED_EPOCHS}", _WARMUP]
+    bindings = [
+        _WARMUP,
+        _FACTOR,
+        *settings.gin_param,
+        *bindings,
+        f"EPOCHS={_PLANNED_EPOCHS}",
+    ]
     result = subprocess.run(
         [
             sys.executable,
@@ -133,6 +141,7 @@ def _run(cell: Cell, seed, fold, bindings, settings, cores: set[int]) -> dict:
     """The report of one run, in short."""
     bindings = [
         _WARMUP,
+        _FACTOR,
         "runs.Logging.validations=1",
         "runs.Logging.still_control=False",
         *settings.gin_param,

@@ -83,6 +83,31 @@ def plan_totals(config):
     return make_plan(MultigridLearningRate.from_config(json.loads(config)))["totals"]
 
 
+SMALL = ("CROP_SIZE=64", "DATA_DIR='none'", "NUM_CLIPS=60")
+
+
+def test_without_boundaries_the_rule_makes_the_schedule():
+    schedule = learning_rate("i3d_weizmann", *SMALL, "EPOCHS=60").schedule
+    # 450 steps of the baseline, of which 1.5 times the epochs would leave less than 300.
+    assert schedule.epoch_factor > 1.5
+    assert 295 <= schedule.total_steps <= 305
+    assert {grid.crop_size for grid in schedule.grids} == {45, 64}
+
+
+def test_what_an_experiment_sets_goes_over_the_rule():
+    own = ("schedule.MultigridSchedule.min_crop=1", "schedule.MultigridSchedule.epoch_factor=1.0")
+    schedule = learning_rate("i3d_weizmann", *SMALL, "EPOCHS=120", *own).schedule
+    assert schedule.epoch_factor == 1.0
+    assert min(grid.crop_size for grid in schedule.grids) == 32
+
+
+def test_with_boundaries_the_schedule_is_as_published():
+    own = ("EPOCHS=120", "BOUNDARIES=(60, 90)")
+    schedule = learning_rate("i3d_weizmann", *SMALL, *own).schedule
+    assert schedule.epoch_factor == 1.5
+    assert min(grid.crop_size for grid in schedule.grids) == 32
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_documents_say_what_the_plan_does(name):
     words = 2 if "nln" in name or "mvit" in name else 1

@@ -12,6 +12,7 @@ from absl import app
 # Modules that bindings name, by the names that experiments give them.
 _IMPORTS = {
     "clips": "keras_multigrid.data",
+    "experiments": "keras_multigrid.cli",
     "learning_rate": "keras_multigrid",
     "models": "keras_multigrid",
     "optimizers": "keras_multigrid",
@@ -221,7 +222,9 @@ SETTINGS = {
         help="Epochs at which the baseline cuts its learning rate.",
     ),
     "multigrid": NamedSetting(
-        kind=_choice({"true": f"@{_SCHEDULE}()", "false": f"@baseline/{_SCHEDULE}()"}),
+        kind=_choice(
+            {"true": "@experiments.multigrid_schedule()", "false": f"@baseline/{_SCHEDULE}()"}
+        ),
         example="false",
         bindings=_at("SCHEDULE"),
         help="false trains the baseline: no cycles.",
