@@ -72,6 +72,7 @@ FILES_ALLOWED = {
     "layers/fused_normalization.py": {"tensorflow", "torch"},
     "layers/moving_statistics.py": {"tensorflow"},
     "data/records/beam.py": {"apache_beam"},
+    "runs/peak_memory.py": {"torch", "jax"},
     "runs/step_seed.py": {"torch"},
     "data_parallel.py": {"jax"},
 }

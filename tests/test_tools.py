@@ -65,12 +65,21 @@ def test_a_probe_that_cannot_tell_leaves_a_schedule_to_train_with(tmp_path):
     assert "Cannot tell at this cost; 1,600 steps would probably do" in result.stdout
     chosen = f"--gin_file={tmp_path}/run/probe/schedule.gin"
     params = [param for param in params if not param.startswith("BOUNDARIES")]
-    result = call("plan.py", "--gin_file=gin/quickstart.gin", chosen, "--json", params=params)
+    arguments = ("--gin_file=gin/quickstart.gin", chosen, "--json", "--measure")
+    result = call("plan.py", *arguments, params=params)
     assert result.returncode == 0, result.stderr
-    settings = json.loads(result.stdout)["settings"]
+    plan = json.loads(result.stdout)
+    settings = plan["settings"]
     # 0.71 of 32 pixels, the work of the baseline's few steps, a fifth of the epochs.
     assert (settings["schedule"]["min_crop"], settings["schedule"]["epoch_factor"]) == (23, 4.25)
     assert settings["warmup_epochs"] == pytest.approx(4 * 4.25 / 5)
+    measured = plan["measured"]
+    steps = {tuple(cost["grid"].values()): cost["steps"] for cost in measured["grids"]}
+    assert steps == {
+        tuple(grid[name] for name in ("batch_size", "num_frames", "crop_size")): grid["steps"]
+        for grid in plan["grids"]
+    }
+    assert measured["seconds"] > 0 and measured["memory"] > 0
 
 
 def test_train_from_another_folder(tmp_path):

@@ -4,11 +4,16 @@
     keras-multigrid plan --gin_file=i3d_charades batch_size=32 --png=schedule.png
     keras-multigrid plan --gin_file=slowfast_kinetics --json
 
+With seconds and memory of each grid, by a short training on this machine and its videos:
+
+    keras-multigrid plan --gin_file=quickstart --measure
+
 On a cluster, with what one device trains in a second, measured on it:
 
     keras-multigrid plan --gin_file=slowfast_kinetics --replicas=128 --clips_per_second=30
 """
 
+import contextlib
 import copy
 import json
 import sys
@@ -33,6 +38,12 @@ flags.DEFINE_float(
     "Frames that one core decodes in a second. By default what was measured, in docs/data.md, for "
     "H.264 of 340 x 256, by the frames of the clip: 160 of 8, 215 of 16, 320 of 32.",
 )
+flags.DEFINE_bool(
+    "measure",
+    False,
+    "Train briefly at every grid, on this machine and the experiment's videos: shows time and "
+    "memory of the run.",
+)
 FLAGS = flags.FLAGS
 
 # The number of classes is that of the data, which a plan does without: Kinetics has as many.
@@ -46,7 +57,7 @@ def main() -> None:
     experiments.load()
     from keras_multigrid.learning_rate import MultigridLearningRate
     from keras_multigrid.runs.plan import make_plan
-    from keras_multigrid.runs.plan_table import format_plan
+    from keras_multigrid.runs.plan_table import format_costs, format_plan
 
     learning_rate = experiments.configured(MultigridLearningRate)()
     plan = make_plan(
@@ -55,9 +66,31 @@ def main() -> None:
         device=_device(),
         frames_per_core=FLAGS.frames_per_core,
     )
-    print(json.dumps(plan, indent=2) if FLAGS.json else format_plan(plan))
+    costs = _measured() if FLAGS.measure else None
+    if FLAGS.json:
+        print(json.dumps(plan if costs is None else {**plan, "measured": costs.values()}, indent=2))
+    else:
+        print(
+            format_plan(plan) if costs is None else f"{format_plan(plan)}\n\n{format_costs(costs)}"
+        )
     if FLAGS.png is not None:
         _draw(learning_rate.on_replicas(FLAGS.replicas), FLAGS.png)
+
+
+def _measured():
+    """What `measure` says of the experiment, whose devices are those of this machine."""
+    from keras_multigrid.runs.measuring import measure
+    from keras_multigrid.runs.settings import Settings
+
+    if FLAGS.replicas != 1 or FLAGS.clips_per_second is not None:
+        raise app.UsageError(
+            "--measure is for this machine and all its devices; --replicas and --clips_per_second "
+            "are for others. Use one or the other."
+        )
+    experiments.check_schemes()
+    # Standard output may be JSON for another program.
+    with contextlib.redirect_stdout(sys.stderr):
+        return measure(experiments.configured(Settings)())
 
 
 def _device():

@@ -1,4 +1,5 @@
 from keras_multigrid.runs.browsing import browse as browse
+from keras_multigrid.runs.costs import RunCost as RunCost
 from keras_multigrid.runs.evaluation import Evaluation as Evaluation
 from keras_multigrid.runs.evaluation import evaluate as evaluate
 from keras_multigrid.runs.evaluation import predict as predict
@@ -6,6 +7,7 @@ from keras_multigrid.runs.frozen import AllBut as AllBut
 from keras_multigrid.runs.grid_check import GridProblem as GridProblem
 from keras_multigrid.runs.grid_check import check_grids as check_grids
 from keras_multigrid.runs.grid_check import refuse_grids as refuse_grids
+from keras_multigrid.runs.measuring import measure as measure
 from keras_multigrid.runs.plan import make_plan as make_plan
 from keras_multigrid.runs.probing import ProbeResult as ProbeResult
 from keras_multigrid.runs.probing import probe as probe

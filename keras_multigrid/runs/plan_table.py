@@ -1,9 +1,14 @@
-"""Format a plan for the terminal: its phases, rates and totals as tables."""
+"""Format a plan for the terminal: its phases, rates and totals, and what was measured."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from keras_multigrid.progress import as_time
+from keras_multigrid.runs.costs import RunCost
 from keras_multigrid.schedule import Grid
+
+# A share of the time from which on waiting for input is said to be the limit.
+_WAITS = 0.1
 
 
 def format_plan(plan: Mapping[str, Any]) -> str:
@@ -25,6 +30,62 @@ def format_plan(plan: Mapping[str, Any]) -> str:
     if rates:
         lines += [*rates[:2], rule, *rates[2:], rule]
     return "\n".join([*lines, *totals, *warnings])
+
+
+def format_costs(measured: RunCost) -> str:
+    """Format what was measured for the terminal: a row for each grid, then the whole.
+
+    Args:
+        measured: what `measure` returned.
+
+    Example:
+
+    >>> print(format_costs(measure(settings)))
+    """
+    rows = [
+        ("", "", "seconds", "first", "clips/s", "clips/s", "", "memory"),
+        ("grid", "steps", "a step", "step", "trained", "read alone", "waiting", "MB"),
+    ]
+    rows += [
+        (
+            str(cost.grid),
+            f"{cost.steps:,}",
+            _rounded(cost.seconds),
+            f"{cost.first_seconds:.1f}",
+            *map(_rounded, (cost.grid.batch_size / cost.seconds, cost.clips_read_per_second)),
+            f"{cost.wait_share:.0%}",
+            f"{cost.memory / 1e6:,.0f}",
+        )
+        for cost in measured.grids
+    ]
+    table = _align(rows, left=(0,))
+    rule = "-" * max(map(len, table))
+    totals = _align(_measured_rows(measured), left=(0, 1))
+    return "\n".join([*table[:2], rule, *table[2:], rule, *totals])
+
+
+def _measured_rows(measured: RunCost) -> list[tuple[str, str]]:
+    first = sum(cost.first_seconds for cost in measured.grids)
+    parts = [f"{as_time(measured.step_seconds)} of steps", f"{as_time(first)} of first steps"]
+    if measured.decoding_seconds:
+        parts.append(f"{as_time(measured.decoding_seconds)} of decoding")
+    validations = f"{measured.validations} of {as_time(measured.validation_seconds)}"
+    parts.append(f"{as_time(measured.all_validation_seconds)} of validations ({validations})")
+    rows = [("time", f"{as_time(measured.seconds)}: {', '.join(parts)}")]
+    baseline = measured.baseline_seconds
+    ratio = f"{baseline / measured.seconds:.2f} times this"
+    rows.append(("baseline", f"{as_time(baseline)} with as many validations, {ratio}"))
+    where = "on the device" if measured.is_device_memory else "of this process"
+    rows.append(("memory", f"{measured.memory / 1e9:.1f} GB {where}"))
+    waiting = f"{measured.wait_share:.0%} of the time waiting"
+    if measured.wait_share > _WAITS:
+        waiting += ": reading is the limit. More workers=, records ("
+        waiting += "keras-multigrid prepare) or runs.Data.keep_decoded=True help"
+    rows.append(("input", waiting))
+    if measured.too_large is not None:
+        fits = f"batch_size={measured.base.batch_size}, which is measured here, fits"
+        rows.append(("warning", f"{measured.too_large} does not fit in memory; {fits}"))
+    return rows
 
 
 def _phase_table(plan: Mapping[str, Any]) -> list[str]:

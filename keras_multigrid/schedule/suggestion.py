@@ -38,7 +38,8 @@ class Suggestion:
 
     Example:
 
-    >>> suggest(Grid(8, 16, 64), num_clips=500, epochs=40).settings["epoch_factor"]
+    >>> base = Grid(batch_size=8, num_frames=16, crop_size=64)
+    >>> suggest(base, num_clips=500, epochs=40).settings["epoch_factor"]
     1.5
     """
 

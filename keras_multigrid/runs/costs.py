@@ -1,0 +1,97 @@
+"""What a run costs on a machine, by grid and as a whole."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from keras_multigrid.schedule import Grid
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GridCost:
+    """What steps of a grid cost on this machine.
+
+    Args:
+        grid: the grid.
+        steps: of the whole run.
+        seconds: of a step, input included.
+        first_seconds: what the first step takes beyond that: tracing or compiling.
+        wait_share: share of `seconds` that is spent waiting for input.
+        clips_read_per_second: what reading alone gives, with nothing else to do.
+        memory: most bytes in use during a step.
+    """
+
+    grid: Grid
+    steps: int
+    seconds: float
+    first_seconds: float
+    wait_share: float
+    clips_read_per_second: float
+    memory: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunCost:
+    """What a run will take on this machine.
+
+    Args:
+        grids: of each grid, in order of its first step.
+        decoding_seconds: of all videos once, where `keep_decoded` keeps them.
+        validation_seconds: of one validation, precise statistics included.
+        validations: how many there are.
+        base: the baseline's grid.
+        baseline_steps: steps that the baseline would take.
+        is_device_memory: whether `memory` is the accelerator's instead of the process's.
+        too_large: the first grid whose clips did not fit in memory; None if all do. The rest then
+            holds for `base`, whose batch was halved until all grids fitted.
+
+    Example:
+
+    >>> print(measure(settings))
+    """
+
+    grids: Sequence[GridCost]
+    decoding_seconds: float
+    validation_seconds: float
+    validations: int
+    base: Grid
+    baseline_steps: int
+    is_device_memory: bool
+    too_large: Grid | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Of the whole run, from its first step to its last validation."""
+        first = sum(cost.first_seconds for cost in self.grids)
+        return self.step_seconds + first + self.decoding_seconds + self.all_validation_seconds
+
+    @property
+    def step_seconds(self) -> float:
+        return sum(cost.steps * cost.seconds for cost in self.grids)
+
+    @property
+    def all_validation_seconds(self) -> float:
+        return self.validations * self.validation_seconds
+
+    @property
+    def baseline_seconds(self) -> float:
+        """Of the baseline's run, with as many validations."""
+        base = next(cost for cost in self.grids if cost.grid == self.base)
+        steps = self.baseline_steps * base.seconds + base.first_seconds
+        return steps + self.decoding_seconds + self.all_validation_seconds
+
+    @property
+    def memory(self) -> int:
+        """Most bytes in use at any grid."""
+        return max(cost.memory for cost in self.grids)
+
+    @property
+    def wait_share(self) -> float:
+        """Share of all steps' time that is spent waiting for input."""
+        waited = sum(cost.steps * cost.seconds * cost.wait_share for cost in self.grids)
+        return waited / self.step_seconds
+
+    def values(self) -> dict[str, Any]:
+        """Everything, totals too, as values that `json.dumps` accepts."""
+        totals = ("seconds", "baseline_seconds", "memory", "wait_share")
+        return {**dataclasses.asdict(self), **{name: getattr(self, name) for name in totals}}
