@@ -1,4 +1,4 @@
-"""Preview a training without data: grids, steps, learning rate.
+"""Preview a training: grids, steps, learning rate, and what it takes here.
 
     keras-multigrid plan --gin_file=quickstart
     keras-multigrid plan --gin_file=i3d_charades batch_size=32 --png=schedule.png
