@@ -22,10 +22,11 @@ PIP_FLAGS := --disable-pip-version-check --no-compile
 VENV := .venv
 BACKENDS_VENV := .venv-backends
 BEAM_VENV := .venv-beam
+DOCS_VENV := .venv-docs
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-backends install-beam test test-fast test-latest test-latest-fast \
-	test-every test-backends test-beam fuzz lint types format quickstart plan clean
+	test-every test-backends test-beam fuzz lint types format docs quickstart plan clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -106,6 +107,15 @@ test-backends: install-backends ## Run the tests of networks and runs on JAX and
 		"tests/models/test_x3d.py::test_logits_and_blocks_of_the_reference[t3_s80]"
 	$(PYTEST_ENV) KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/$(PYTEST) -k $(BACKEND_KINDS) $(BACKEND_TESTS) \
 		$(addprefix tests/models/test_,mvit.py saving.py transformer_layers.py weights.py x3d.py)
+
+docs: $(DOCS_VENV)/.installed ## Build the site of docs/ into build/site; links that lead nowhere are errors
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
+
+$(DOCS_VENV)/.installed: constraints-docs.txt
+	$(call check_python,13)
+	$(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python -m pip install $(PIP_FLAGS) -c constraints-docs.txt mkdocs-material 'mkdocstrings[python]' ruff
+	@touch $@
 
 test-beam: install-beam ## Prepare records by Apache Beam on this machine
 	$(PYTEST_ENV) $(BEAM_VENV)/bin/python -m pytest tests/test_prepare_beam.py
