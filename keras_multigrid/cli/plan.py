@@ -39,6 +39,12 @@ flags.DEFINE_float(
     "H.264 of 340 x 256, by the frames of the clip: 160 of 8, 215 of 16, 320 of 32.",
 )
 flags.DEFINE_bool(
+    "model_work",
+    False,
+    "Count what the steps cost the network, by its multiply-adds: with attention or padding, grids "
+    "of equal voxels differ.",
+)
+flags.DEFINE_bool(
     "measure",
     False,
     "Train briefly at every grid, on this machine and the experiment's videos: shows time and "
@@ -65,6 +71,7 @@ def main() -> None:
         replicas=FLAGS.replicas,
         device=_device(),
         frames_per_core=FLAGS.frames_per_core,
+        multiply_adds=_multiply_adds() if FLAGS.model_work else None,
     )
     costs = _measured() if FLAGS.measure else None
     if FLAGS.json:
@@ -104,7 +111,24 @@ def _device():
 
 
 def _count_parameters() -> int:
-    """Those of the experiment's model, with a classifier of `_CLASSES`."""
+    network = _network("--clips_per_second needs the network, whose parameters it counts.")
+    if hasattr(network, "parameter_count"):
+        return network.parameter_count
+    return network.count_params()
+
+
+def _multiply_adds():
+    network = _network("--model_work needs the network, whose multiply-adds it counts.")
+    if not hasattr(network, "multiply_adds"):
+        raise ValueError(
+            "--model_work needs a network that has `multiply_adds(frames, crop)`, as those of "
+            f"keras_multigrid.models have. Received: {network.name}."
+        )
+    return network.multiply_adds
+
+
+def _network(why: str):
+    """The experiment's model, with a classifier of `_CLASSES`."""
     from keras_multigrid.runs.settings import Model
 
     try:
@@ -113,16 +137,10 @@ def _count_parameters() -> int:
         # The gin files do not name `Model` at all: they are for a schedule alone.
         settings = {}
     if "model" not in settings:
-        raise ValueError(
-            "--clips_per_second needs the network, whose parameters it counts. Received: no "
-            "runs.Model.model. Bind it in the gin file."
-        )
+        raise ValueError(f"{why} Received: no runs.Model.model. Bind it in the gin file.")
     # gin resolves references as it copies them; the others would look for data.
     make_model = copy.deepcopy(settings["model"])
-    network = make_model(classes=_CLASSES, classifier_activation="softmax")
-    if hasattr(network, "parameter_count"):
-        return network.parameter_count
-    return network.count_params()
+    return make_model(classes=_CLASSES, classifier_activation="softmax")
 
 
 def _draw(learning_rate, path: str) -> None:

@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from keras_multigrid.checks import check_integer, check_positive
@@ -51,6 +51,7 @@ def make_plan(
     *,
     device: Device | None = None,
     frames_per_core: float | None = None,
+    multiply_adds: Callable[[int, int], float] | None = None,
 ) -> dict[str, Any]:
     """Plan a training: its phases, totals and rates, as values that `json.dumps` accepts.
 
@@ -61,6 +62,8 @@ def make_plan(
         device: speed of one device; without it the plan has no rates.
         frames_per_core: frames that one core decodes and resizes per second; the default depends
             on the frames of the clip, see `FRAMES_PER_CORE`.
+        multiply_adds: what a clip of so many frames and such a crop costs the network, such as
+            `model.multiply_adds`; without it the plan does not have the model's work.
 
     Returns:
         A dict of `settings` (the config of the learning rate, the schedule's in it), `replicas`,
@@ -69,7 +72,9 @@ def make_plan(
         groups and rates of each), `grids` (each once, with its number of steps), `totals` beside
         the baseline's, `rates` of the whole and of the baseline, and `warnings`, a list of
         sentences; `step_ratio` and `voxel_ratio` are how many times fewer than the baseline's.
-        `work` is clips * frames * crop², in steps of the baseline.
+        `work` is clips * frames * crop², in steps of the baseline. `model_work` is the same by
+        `multiply_adds`: of a step in `grids`, of all in `totals`; left out without it. Attention
+        and padding make it differ.
 
         Rates are None without `device`. Otherwise they hold `seconds` and, over all replicas, the
         clips, frames and bytes of decoded float32 clips per second, and the cores that read them.
@@ -129,6 +134,7 @@ def make_plan(
             "baseline": _rates(baseline, seconds, frames_per_core),
         }
     asked = schedule.base.batch_size
+    work = {} if multiply_adds is None else _model_work(steps_by_grid, base, multiply_adds)
     return {
         # JSON has no tuples: through it, a plan read from a file equals the plan written.
         "settings": json.loads(json.dumps(learning_rate.get_config())),
@@ -140,9 +146,16 @@ def make_plan(
         },
         "phases": phases,
         "grids": [
-            {**dataclasses.asdict(grid), "steps": steps} for grid, steps in steps_by_grid.items()
+            {**dataclasses.asdict(grid), "steps": steps}
+            | ({"model_work": work[grid]} if work else {})
+            for grid, steps in steps_by_grid.items()
         ],
-        "totals": _totals(schedule, steps_by_grid, baseline),
+        "totals": _totals(schedule, steps_by_grid, baseline)
+        | (
+            {"model_work": sum(steps_by_grid[grid] * own for grid, own in work.items())}
+            if work
+            else {}
+        ),
         "rates": rates,
         "warnings": _warnings(schedule, phases) if replicas > 1 else [],
     }
@@ -187,6 +200,17 @@ def _totals(
         "baseline_epochs": schedule.epochs,
         "largest_batch": max(grid.batch_size for grid in steps_by_grid),
     }
+
+
+def _model_work(
+    grids: Iterable[Grid], base: Grid, multiply_adds: Callable[[int, int], float]
+) -> dict[Grid, float]:
+    """What a step at each grid costs the network, in steps of the baseline."""
+
+    def of_step(grid: Grid) -> float:
+        return grid.batch_size * multiply_adds(grid.num_frames, grid.crop_size)
+
+    return {grid: of_step(grid) / of_step(base) for grid in grids}
 
 
 def _sums(steps_by_grid: Mapping[Grid, int]) -> dict[str, int]:

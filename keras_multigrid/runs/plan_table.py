@@ -1,5 +1,6 @@
 """Format a plan for the terminal: its phases, rates and totals, and what was measured."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from keras_multigrid.schedule import Grid
 
 # A share of the time from which on waiting for input is said to be the limit.
 _WAITS = 0.1
+_GRID = tuple(field.name for field in dataclasses.fields(Grid))
 
 
 def format_plan(plan: Mapping[str, Any]) -> str:
@@ -156,6 +158,7 @@ def _total_rows(plan: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     rows = [
         steps,
         ("work", _count(round(totals["work"])), _versus_work(totals)),
+        *_model_work_row(plan),
         ("epochs", epochs, f"the baseline's {baseline_epochs}"),
         *sums,
     ]
@@ -213,6 +216,16 @@ def _versus_work(totals: Mapping[str, Any]) -> str:
     if ours < baseline:
         return f"{unit}: {baseline / ours:.2f} times less than its {steps}"
     return f"{unit}: {ours / baseline:.2f} times its {steps}"
+
+
+def _model_work_row(plan: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    total, grids = plan["totals"].get("model_work"), plan["grids"]
+    if total is None:
+        return []
+    shapes = {Grid(**{name: grid[name] for name in _GRID}): grid["model_work"] for grid in grids}
+    least, most = (choose(shapes, key=shapes.get) for choose in (min, max))
+    steps = f"a step {shapes[least]:.2f} ({least}) to {shapes[most]:.2f} ({most})"
+    return [("model's work", _count(round(total)), f"the same by its multiply-adds: {steps}")]
 
 
 def _count(value: int) -> str:

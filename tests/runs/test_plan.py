@@ -363,3 +363,15 @@ def test_the_network_is_that_of_the_experiment():
     assert done.returncode == 0, done.stderr
     # As published, with 400 classes.
     assert json.loads(done.stdout)["rates"]["device"]["parameters"] == 34_566_488
+
+
+def test_the_work_of_a_model():
+    plan = make_plan(MultigridLearningRate(SHORT, 0.1), multiply_adds=lambda t, s: t * s**2)
+    assert plan["totals"]["model_work"] == pytest.approx(plan["totals"]["work"])
+    # Padded to 4 pixels more: 32 x 4 x 12², 16 x 4 x 15² and 8 x 4 x 20² of 12,800.
+    plan = make_plan(MultigridLearningRate(SHORT, 0.1), multiply_adds=lambda t, s: t * (s + 4) ** 2)
+    assert [grid["model_work"] for grid in plan["grids"]] == [1.44, 1.125, 1.0]
+    # Three turns of three steps: 3, 2 and 2 of each.
+    assert plan["totals"]["model_work"] == pytest.approx(3 * 1.44 + 2 * 1.125 + 2)
+    assert "a step 1.00 (8 x 4 x 16²) to 1.44 (32 x 4 x 8²)" in format_plan(plan)
+    assert "model's work" not in format_plan(make_plan(MultigridLearningRate(SHORT, 0.1)))
