@@ -24,8 +24,9 @@ class FrameModel(keras.Model):
 
     Args:
         backbone: a Keras model from pictures (batch, height, width, 3) of any size to feature maps
-            (batch, height, width, channels) or features (batch, channels): one of
-            `keras.applications`, made with `include_top=False`, or a KerasHub backbone.
+            (batch, height, width, channels), tokens (batch, tokens, channels), of which the mean is
+            taken, or features (batch, channels): one of `keras.applications`, made with
+            `include_top=False`, or a KerasHub backbone.
         temporal: how frames are joined. "mean" of their features, whatever their order;
             "attention" among frames, which know their place in the clip; "gru", which reads them
             in order; "convlstm", the same for feature maps, so that it sees where things are.
@@ -166,6 +167,8 @@ def _pooled_frames(maps, clips):
     """(b, t, c) of each frame's maps."""
     if len(maps.shape) == 4:
         maps = keras.layers.GlobalAveragePooling2D(name="frame-pool")(maps)
+    elif len(maps.shape) == 3:
+        maps = keras.layers.GlobalAveragePooling1D(name="frame-pool")(maps)
     return UnfoldFrames(name="frames")(maps, clips)
 
 

@@ -98,3 +98,16 @@ def test_a_convolutional_lstm_is_that_of_keras():
     ours.set_weights(weights)
     expected = keras.ops.convert_to_numpy(theirs(maps))
     np.testing.assert_allclose(keras.ops.convert_to_numpy(ours(maps)), expected, atol=1e-5)
+
+
+def test_the_mean_of_tokens_is_taken():
+    maps = make_tiny()
+    tokens = keras.Sequential([*maps.layers, keras.layers.Reshape((-1, 6))], name="tokens")
+    clips = np.random.default_rng(0).normal(size=(2, 3, 16, 16, 3)).astype(np.float32)
+    one, other = (
+        FrameModel(backbone, include_top=False).predict(clips, verbose=0)
+        for backbone in (maps, tokens)
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-5)
+    with pytest.raises(ValueError, match="'convlstm' needs feature maps"):
+        FrameModel(tokens, temporal="convlstm")
