@@ -18,6 +18,8 @@ from keras_multigrid.data.check.set_report import check_there
 from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 from keras_multigrid.models.weights import load_published_weights
+from keras_multigrid.models.weights.pretrained import find_weights
+from keras_multigrid.models.weights.published_files import published_tags
 from keras_multigrid.runs import run_folder
 from keras_multigrid.runs.building import make_network
 from keras_multigrid.runs.predictor import Predictor
@@ -200,6 +202,8 @@ def trained_network(model: Model, task: Task, test: MultiViewTest) -> keras.Mode
         folder = os.path.join(test.run_dir, "checkpoints")
         load_checkpoint(network, folder, best=task.monitor if path == "best" else None)
         return network
+    if path in published_tags() and not os.path.exists(path):
+        path = find_weights(network.name, path)
     if not path.endswith(_WEIGHTS) and files.is_folder(path):
         load_checkpoint(network, path)
         return network
