@@ -27,7 +27,7 @@ def picture_network():
 
 
 NETWORKS = {
-    "slowfast": lambda: models.SlowFast(**SMALL, non_local=True, dropout=0.1, name="mine"),
+    "slowfast": lambda: models.SlowFast(**SMALL, non_local=((), (), (0,), ()), name="mine"),
     "x3d": lambda: models.X3D(**SMALL, head_width=16, classifier_activation="sigmoid"),
     "mvit": lambda: models.MViT(classes=3, blocks=(1, 1, 1, 1), width=32, base=(4, 32)),
     "pictures": picture_network,

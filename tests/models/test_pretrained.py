@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import http.server
 import pathlib
+import re
 import socket
 import threading
 
@@ -17,6 +18,7 @@ import pytest
 from keras_multigrid import models
 from keras_multigrid.models.weights.pretrained import fetched
 
+DOCUMENT = pathlib.Path(__file__).parents[2] / "docs" / "models.md"
 NAME, TAG, FILE = "x3d_xs", "kinetics400", "x3d_xs.pyth"
 
 
@@ -285,3 +287,46 @@ def test_a_published_network_is_made_as_published(tmp_path, monkeypatch):
     projection = network.get_layer("head-projection")
     assert projection.units == 157
     assert keras.activations.serialize(network.layers[-1].activation) == "sigmoid"
+
+
+# The document.
+
+
+def test_the_document_lists_the_table():
+    rows = re.findall(
+        r"^\| `(\w+)` \| `(\w+)` \| ([\d., ]+) \| (\d+) x (\d) \| `(.+)` \|$",
+        DOCUMENT.read_text(encoding="utf-8"),
+        flags=re.MULTILINE,
+    )
+    assert rows == [
+        (
+            file.name,
+            file.tag,
+            ", ".join(f"{value:.1f}" for value in file.accuracy.values()),
+            *map(str, file.views),
+            file.file,
+        )
+        for file in models.published_files()
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:The classifier of")
+def test_the_examples_of_the_document(published, tmp_path, monkeypatch):
+    text = DOCUMENT.read_text(encoding="utf-8")
+    by_name, of_presets = (
+        re.search(rf"### {title}\n.*?```python\n(.*?)```", text, flags=re.DOTALL)[1]
+        for title in ("By name", "Presets")
+    )
+    # Sizes of X3D share their weights.
+    (tmp_path / "x3d_s.pyth").write_bytes((published[0] / FILE).read_bytes())
+    monkeypatch.setenv("KERAS_MULTIGRID_WEIGHTS", str(tmp_path))
+    names = {"models": models}
+    exec(compile(by_name, "models.md", "exec"), names)
+    assert names["model"].output_shape == (None, 12)
+    monkeypatch.chdir(tmp_path)
+    clips = models.Preprocessing(num_frames=4, stride=2, crop_size=32)
+    preset = models.Preset(class_names=tuple(map(str, range(12))), preprocessing=clips)
+    models.save_preset(names["model"], "presets/mine", preset)
+    exec(compile(of_presets, "models.md", "exec"), names)
+    assert names["preset"] == preset
+    assert_holds(names["model"], published[1])
