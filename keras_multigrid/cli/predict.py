@@ -75,7 +75,8 @@ def _check_flags() -> None:
     """Refuse what does not go together, before any work."""
     if FLAGS.preset is not None and (FLAGS.gin_file or FLAGS.gin_param or FLAGS.setting):
         raise app.UsageError(
-            "--preset goes without --gin_file, --gin_param and NAME=VALUE: those are of experiments."
+            "--preset goes without --gin_file, --gin_param and NAME=VALUE, which belong to "
+            "experiments."
         )
     if FLAGS.hop is not None and FLAGS.window is None:
         raise app.UsageError("--hop is of --window. Give, for example, --window=64 --hop=32.")

@@ -83,8 +83,10 @@ class VideoFile(OpenVideo):
         self._rewind()
         reformatter, frame, count, first = VideoReformatter(), None, 0, None
         for frame in islice(decoded(self._container, self._stream), self.num_frames):
-            first = frame.time if first is None else first
-            seconds = None if None in (frame.time, first) else float(frame.time - first)
+            first = frame.pts if first is None else first
+            # `frame.time` is no number for frames that come out at the end of the stream.
+            is_known = None not in (first, frame.pts, self._stream.time_base)
+            seconds = float((frame.pts - first) * self._stream.time_base) if is_known else None
             yield (to_rgb(frame, reformatter) if wanted(count) else None), seconds
             count += 1
         if frame is None:
