@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> None:
 
     paths, errors = _videos([*arguments, *_listed()])
     prediction.check_there(paths)
-    (trained, workers), passages = _trained(), _passages()
+    passages, (trained, workers) = _passages(), _trained()
     try:
         if FLAGS.features is not None:
             found = prediction.extract_features(trained, paths, passages=passages, workers=workers)

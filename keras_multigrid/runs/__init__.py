@@ -28,6 +28,8 @@ __getattr__, __dir__, __all__ = public_names(
         "evaluate": "evaluation",
         "make_plan": "plan",
         "predict": "evaluation",
+        "TrainedModel": "trained_model",
+        **dict.fromkeys(("classify", "classify_passages", "extract_features"), "prediction"),
         "ProbeResult": "probing",
         "probe": "probing",
         "train": "training",

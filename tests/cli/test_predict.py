@@ -1,9 +1,11 @@
 """The command `predict`, as processes, with a preset and with real videos."""
 
 import csv
+import itertools
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -73,7 +75,7 @@ def test_windows_as_json(place):
     # Segments follow each other from the beginning to the end.
     ends = [(s["first"], s["end"]) for s in video["segments"]]
     assert (ends[0][0], ends[-1][1]) == (0, 24)
-    assert all(before[1] == after[0] for before, after in zip(ends, ends[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(ends))
     result = call(place, "--window=8", "videos/deep/b.mp4")
     assert "  0:00:00.0 to 0:00:" in result.stdout
 
@@ -144,3 +146,34 @@ def test_nothing_to_predict(place):
         assert result.returncode == 1, arguments
         assert message in result.stderr
         assert "Traceback" not in result.stderr
+
+
+def test_the_example_of_the_document(place, monkeypatch, capsys):
+    text = (ROOT / "docs" / "using.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    (place / "presets").mkdir()
+    (place / "presets" / "mine").symlink_to(place / "preset")
+    (place / "my_video.mp4").symlink_to(place / "videos" / "deep" / "b.mp4")
+    monkeypatch.chdir(place)
+    names = {}
+    exec(compile(example, "using.md", "exec"), names)
+    assert names["scores"]["my_video.mp4"][0][0] in NAMES
+    assert len(names["video"].passages) == 2
+    assert names["features"].shape == (1, 16)
+    assert capsys.readouterr().out.count("0.0 ") >= 1
+
+
+def test_the_files_of_the_document(place):
+    text = (ROOT / "docs" / "using.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```json\n(.*?)```", text, flags=re.DOTALL)
+    (expected,) = json.loads(example)
+    result = call(place, "--window=8", "--out=document.json", "videos/a.mp4")
+    assert result.returncode == 0, result.stderr
+    (video,) = json.loads((place / "document.json").read_text())
+    assert video.keys() == expected.keys()
+    for part in ("segments", "windows"):
+        assert video[part][0].keys() == expected[part][0].keys()
+    assert video["windows"][0]["classes"][0].keys() == expected["windows"][0]["classes"][0].keys()
+    result = call(place, "--window=8", "--out=document.csv", "videos/a.mp4")
+    header = (place / "document.csv").read_text().splitlines()[0]
+    assert all(f"`{column}`" in text for column in header.split(","))

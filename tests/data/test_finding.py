@@ -10,16 +10,8 @@ from keras_multigrid.data.videos.finding import find_videos
 @pytest.fixture
 def folder(tmp_path):
     for name in (
-        *(
-            "b.mp4",
-            "a.AVI",
-            "note.txt",
-            "cover.jpg",
-            ".hidden.mp4",
-            "deep/er/c.webm",
-            "deep/.d.mp4",
-        ),
-        *("frames/1.jpg", "frames/2.jpg", ".cache/e.mp4", "empty/readme.md"),
+        *("b.mp4", "a.AVI", "note.txt", "cover.jpg", ".hidden.mp4", "deep/er/c.webm"),
+        *("deep/.d.mp4", "frames/1.jpg", "frames/2.jpg", ".cache/e.mp4", "empty/readme.md"),
     ):
         path = tmp_path / "videos" / name
         path.parent.mkdir(parents=True, exist_ok=True)
