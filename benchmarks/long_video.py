@@ -42,13 +42,13 @@ def main() -> None:
     print("| minutes | frames | file, MiB | largest memory, MiB | seconds |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         write_preset(f"{folder}/preset")
-        for minutes in map(float, arguments.minutes.split(",")):
-            frames = round(minutes * 60 * RATE)
+        for minutes in map(int, arguments.minutes.split(",")):
             path = f"{folder}/long.mp4"
-            write_video(path, frames)
+            write_video(path, minutes)
             peak, seconds = predict(folder, path, arguments)
             size = os.path.getsize(path) / 2**20
-            print(f"| {minutes:g} | {frames:,} | {size:.0f} | {peak} | {seconds} |", flush=True)
+            frames = 60 * RATE * minutes
+            print(f"| {minutes} | {frames:,} | {size:.0f} | {peak} | {seconds} |", flush=True)
 
 
 def write_preset(folder: str) -> None:
@@ -61,19 +61,31 @@ def write_preset(folder: str) -> None:
     models.save_preset(network, folder, preset)
 
 
-def write_video(path: str, frames: int) -> None:
-    """Noise that moves to the right."""
+def write_video(path: str, minutes: int) -> None:
+    """A minute of noise that moves to the right, again and again: encoded once, then copied."""
     noise = np.random.default_rng(0).integers(0, 255, (HEIGHT // 8, WIDTH // 8, 3), np.uint8)
     noise = noise.repeat(8, axis=0).repeat(8, axis=1)
-    pictures = [av.VideoFrame.from_ndarray(np.roll(noise, n, axis=1)) for n in range(0, WIDTH, 2)]
-    with av.open(path, "w") as container:
-        stream = container.add_stream("libx264", rate=RATE, options={"preset": "ultrafast"})
+    minute = f"{path}.minute.mp4"
+    # Without frames that are shown in another order than they are decoded.
+    options = {"preset": "ultrafast", "bf": "0"}
+    with av.open(minute, "w") as container:
+        stream = container.add_stream("libx264", rate=RATE, options=options)
         stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
-        for number in range(frames):
-            picture = pictures[number % len(pictures)]
-            picture.pts = number
+        for number in range(60 * RATE):
+            picture = av.VideoFrame.from_ndarray(np.roll(noise, 2 * number, axis=1))
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
+    with av.open(path, "w") as container, av.open(minute) as source:
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        stream = container.add_stream_from_template(packets[0].stream)
+        for number in range(minutes):
+            for packet in packets:
+                copy = av.Packet(bytes(packet))
+                copy.stream, copy.is_keyframe = stream, packet.is_keyframe
+                copy.time_base = packet.time_base
+                shift = round(60 * number / packet.time_base)
+                copy.pts, copy.dts = packet.pts + shift, packet.dts + shift
+                container.mux(copy)
 
 
 def predict(folder: str, path: str, arguments) -> tuple[str, str]:
