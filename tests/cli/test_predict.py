@@ -12,6 +12,7 @@ import sys
 import numpy as np
 import processes
 import pytest
+import remote_servers
 from grey_videos import write_video
 
 from keras_multigrid import models
@@ -115,6 +116,17 @@ def test_lists(place):
     assert result.returncode == 0, result.stderr
     (video,) = json.loads((place / "of_input.json").read_text())
     assert video["path"] == "videos/a.mp4"
+
+
+def test_a_list_of_addresses(place):
+    with remote_servers.web_server(place / "videos") as address:
+        (place / "addresses.txt").write_text(f"{address}/a.mp4\n{address}/deep/b.mp4?key=secret\n")
+        result = call(place, "--list=addresses.txt", "--window=8", "--out=remote.json")
+    assert result.returncode == 0, result.stderr
+    first, second = json.loads((place / "remote.json").read_text())
+    assert first["path"] == f"{address}/a.mp4"
+    assert "secret" not in second["path"]
+    assert len(second["windows"]) == 5
 
 
 @pytest.mark.parametrize(
