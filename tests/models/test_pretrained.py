@@ -4,21 +4,26 @@ import contextlib
 import dataclasses
 import hashlib
 import http.server
+import os
 import pathlib
 import re
+import signal
 import socket
 import threading
+import time
 
 import checkpoint_files
 import formula
 import keras
 import numpy as np
+import processes
 import pytest
 
 from keras_multigrid import models
 from keras_multigrid.models.weights.pretrained import fetched
 
-DOCUMENT = pathlib.Path(__file__).parents[2] / "docs" / "models.md"
+ROOT = pathlib.Path(__file__).parents[2]
+DOCUMENT = ROOT / "docs" / "models.md"
 NAME, TAG, FILE = "x3d_xs", "kinetics400", "x3d_xs.pyth"
 
 
@@ -165,6 +170,28 @@ def test_a_connection_that_ends_early(published, cache, monkeypatch, fault):
             path = models.find_weights(NAME, TAG)
     finally:
         socket.setdefaulttimeout(before)
+    assert pathlib.Path(path).read_bytes() == (folder / FILE).read_bytes()
+    assert names_in(cache) == [FILE]
+
+
+def test_a_process_that_is_killed_leaves_no_file(published, cache, monkeypatch):
+    folder, _ = published
+    code = f"from keras_multigrid import models; models.find_weights({NAME!r}, {TAG!r})"
+    with serving(folder, "silent") as server:
+        monkeypatch.setenv("KERAS_MULTIGRID_WEIGHTS", server.address)
+        process = processes.Process("-c", code, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        end = time.monotonic() + 120
+        while not server.asked and process.poll() is None:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        process.kill()
+        assert process.wait(60) == -signal.SIGKILL
+        (left,) = names_in(cache)
+        assert left.startswith("unfinished-")
+        # A day later, nobody writes to it any more.
+        os.utime(cache / left, (0, 0))
+        server.fault = None
+        path = models.find_weights(NAME, TAG)
     assert pathlib.Path(path).read_bytes() == (folder / FILE).read_bytes()
     assert names_in(cache) == [FILE]
 
