@@ -71,6 +71,7 @@ FILES_ALLOWED = {
     "layers/depthwise_kernels.py": {"tensorflow", "torch", "jax"},
     "layers/fused_normalization.py": {"tensorflow", "torch"},
     "layers/moving_statistics.py": {"tensorflow"},
+    "models/preset_folder.py": {"huggingface_hub"},
     "data/records/beam.py": {"apache_beam"},
     "runs/peak_memory.py": {"torch", "jax"},
     "runs/step_seed.py": {"torch"},

@@ -164,6 +164,50 @@ def test_published_weights_are_converted(tmp_path):
     assert "--out is missing" in result.stdout + result.stderr
 
 
+def test_a_published_network_becomes_a_preset(tmp_path, monkeypatch):
+    source, out = tmp_path / "x3d_xs.pyth", tmp_path / "presets" / "x3d"
+    network = models.create("x3d_xs")
+    arrays = formula.arrays(models.published_shapes(network))
+    checkpoint_files.write_pytorch(str(source), arrays)
+    (tmp_path / "names.txt").write_text("".join(f"class {n}\n" for n in range(400)))
+    monkeypatch.setenv("KERAS_MULTIGRID_WEIGHTS", str(tmp_path))
+    arguments = ("--model=x3d_xs", "--source=kinetics400", "--class_names=names.txt")
+    result = call("convert_weights.py", *arguments, f"--out={out}", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "3,794,322 parameters of x3d_xs" in result.stdout
+    preset = models.read_preset(str(out))
+    assert preset.class_names[399] == "class 399"
+    clips = models.Preprocessing(num_frames=4, stride=12, crop_size=160, test_crop_size=182)
+    assert preset.preprocessing == clips
+    models.load_published_weights(network, arrays)
+    for weight, same in zip(network.weights, models.from_preset(str(out)).weights, strict=True):
+        np.testing.assert_array_equal(weight, same)
+    assert "top-1 69.5 (10 x 3 views of 182 pixels)" in (out / "README.md").read_text()
+    result = call("convert_weights.py", *arguments, f"--out={out}", cwd=tmp_path)
+    assert_one_message(result, "there already")
+
+
+def test_a_network_of_ones_own_becomes_a_preset(tmp_path):
+    network = models.I3D(classes=2, blocks=(1, 1, 1, 1), width=4, name="mine")
+    network.save(tmp_path / "model.keras")
+    (tmp_path / "classes.json").write_text('{"names": ["run", "walk"], "multi_label": true}')
+    arguments = ("--source=model.keras", "--class_names=classes.json", "--out=preset")
+    result = call("convert_weights.py", *arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "Give --num_frames, --stride, --crop_size" in result.stderr
+    clips = ("--num_frames=4", "--stride=2", "--crop_size=32")
+    result = call("convert_weights.py", *arguments, *clips, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    preset = models.read_preset(str(tmp_path / "preset"))
+    clips = models.Preprocessing(num_frames=4, stride=2, crop_size=32)
+    assert preset == models.Preset(
+        class_names=("run", "walk"), preprocessing=clips, multi_label=True
+    )
+    again = models.from_preset(str(tmp_path / "preset"))
+    for weight, same in zip(network.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(weight, same)
+
+
 def test_missing_data_is_named_with_its_layout():
     result = call("train.py", "--gin_file=gin/i3d_charades.gin", params=["FRAMES='/none/rgb'"])
     assert_one_message(result, "/none/rgb", "Expected layout")

@@ -171,7 +171,7 @@ SETTINGS = {
         kind=_text,
         example="I3D_8x8_R50.pkl",
         bindings=_at("INITIAL_WEIGHTS", "runs.Model.initial_weights"),
-        help="Weights that a new run begins with: a published file, or model.keras of a run.",
+        help="Weights that a new run begins with: kinetics400, a published file, or model.keras.",
     ),
     "dtype_policy": NamedSetting(
         kind=_choice({name: repr(name) for name in ("float32", "mixed_bfloat16", "mixed_float16")}),

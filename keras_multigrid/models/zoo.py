@@ -1,6 +1,7 @@
 """The published networks by name."""
 
 import functools
+import os
 
 import keras
 
@@ -10,6 +11,8 @@ from keras_multigrid.models.i3d import I3D
 from keras_multigrid.models.mvit import MViT
 from keras_multigrid.models.slow import Slow
 from keras_multigrid.models.slowfast import SlowFast
+from keras_multigrid.models.weights.pretrained import is_tag, load_weights
+from keras_multigrid.models.weights.published_files import published_file
 from keras_multigrid.models.x3d import X3D
 
 # Names give frames x stride of the (slow) clip that the network was published with, which is for
@@ -62,21 +65,42 @@ def names() -> tuple[str, ...]:
     return tuple(_MODELS)
 
 
-def create(name: str, classes: int = 400, **overrides) -> keras.Model:
+def create(
+    name: str,
+    classes: int | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    **overrides,
+) -> keras.Model:
     """A published network.
 
     Args:
         name: one of `names()`, like "slowfast_8x8_r50": architecture, "nln" for non-local blocks,
             frames x stride of the (slow) clip, depth; or, like "x3d_s", architecture and size.
-        classes: number of classes.
+        classes: number of classes; None for that of published weights, otherwise 400.
+        weights: None for random ones; a tag of published ones, like "kinetics400"
+            (`published_tags(name)`), which are fetched once (`find_weights`); or a path or "hf://"
+            address, same as for `load_weights`. A classifier with another number of classes keeps
+            its random weights.
         overrides: further arguments of its class, over the published ones.
 
     Raises:
-        ValueError: for a name that none has.
+        ValueError: for a name or a tag that there is not, or weights of another network.
+        FileNotFoundError: if there is no such file.
+        WeightsUnavailable: if published weights cannot be had.
 
     Example:
 
-    >>> model = create("slowfast_8x8_r50", classes=174, dropout=0.2)
+    >>> model = create("slowfast_8x8_r50", classes=174, weights="kinetics400", dropout=0.2)
     """
     check_choice("name", name, _MODELS)
-    return _MODELS[name](classes=classes, **{"name": name, **overrides})
+    arguments = {"name": name, "classes": 400, **overrides}
+    if weights is not None and is_tag(os.fspath(weights)):
+        file = published_file(name, os.fspath(weights))
+        arguments["classes"] = file.classes
+        arguments.setdefault("classifier_activation", file.classifier_activation)
+    if classes is not None:
+        arguments["classes"] = classes
+    network = _MODELS[name](**arguments)
+    if weights is not None:
+        load_weights(network, weights)
+    return network

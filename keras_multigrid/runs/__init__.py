@@ -30,6 +30,8 @@ __getattr__, __dir__, __all__ = public_names(
         "make_plan": "plan",
         "measure": "measuring",
         "predict": "evaluation",
+        "TrainedModel": "trained_model",
+        **dict.fromkeys(("classify", "classify_passages", "extract_features"), "prediction"),
         "ProbeResult": "probing",
         "probe": "probing",
         "train": "training",

@@ -9,6 +9,9 @@ from keras_multigrid.runs.grid_check import check_grids as check_grids
 from keras_multigrid.runs.grid_check import refuse_grids as refuse_grids
 from keras_multigrid.runs.measuring import measure as measure
 from keras_multigrid.runs.plan import make_plan as make_plan
+from keras_multigrid.runs.prediction import classify as classify
+from keras_multigrid.runs.prediction import classify_passages as classify_passages
+from keras_multigrid.runs.prediction import extract_features as extract_features
 from keras_multigrid.runs.probing import ProbeResult as ProbeResult
 from keras_multigrid.runs.probing import probe as probe
 from keras_multigrid.runs.report import Report as Report
@@ -20,4 +23,5 @@ from keras_multigrid.runs.settings import Model as Model
 from keras_multigrid.runs.settings import MultiViewTest as MultiViewTest
 from keras_multigrid.runs.settings import Optimization as Optimization
 from keras_multigrid.runs.settings import Settings as Settings
+from keras_multigrid.runs.trained_model import TrainedModel as TrainedModel
 from keras_multigrid.runs.training import train as train

@@ -8,7 +8,9 @@ import tensorflow as tf
 
 from keras_multigrid import files
 from keras_multigrid.models.precision import dtype_policy
-from keras_multigrid.models.weights import inflate_weights, load_published_weights
+from keras_multigrid.models.weights import inflate_weights
+from keras_multigrid.models.weights.pretrained import load_weights
+from keras_multigrid.models.weights.published_files import published_tags
 from keras_multigrid.runs import class_weighting
 from keras_multigrid.runs.frozen import freeze
 from keras_multigrid.runs.grid_check import refuse_grids
@@ -17,8 +19,8 @@ from keras_multigrid.schedule import MultigridSchedule
 from keras_multigrid.task import SingleLabel, Task
 
 _NO_WEIGHTS = (
-    "`initial_weights` must be a file of weights. Received: {!r}, which is not a file. Set "
-    "runs.Model.initial_weights to where the checkpoint is."
+    "`initial_weights` must be a file of weights, or name published ones, like 'kinetics400'. "
+    "Received: {!r}, which is neither. Set runs.Model.initial_weights to where the checkpoint is."
 )
 
 
@@ -95,10 +97,14 @@ def load_initial_weights(network: keras.Model, settings: Model) -> None:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: they do not fit the network.
+        WeightsUnavailable: they are published, but cannot be had.
+        ValueError: they do not fit the network, or none of that name are published for it.
     """
     path = settings.initial_weights
     if not path:
+        return
+    if path in published_tags() and not os.path.exists(path):
+        load_weights(network, path)
         return
     if not files.is_remote(path) and not os.path.isfile(path):
         raise FileNotFoundError(_NO_WEIGHTS.format(path))
@@ -106,9 +112,7 @@ def load_initial_weights(network: keras.Model, settings: Model) -> None:
         with files.local_copy(path) as file:
             if settings.inflate:
                 inflate_weights(network, file)
-            elif path.endswith(".weights.h5"):
-                network.load_weights(file)
             else:
-                load_published_weights(network, file, skip_head=None)
+                load_weights(network, file)
     except FileNotFoundError:
         raise FileNotFoundError(_NO_WEIGHTS.format(path)) from None

@@ -9,20 +9,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_multigrid import distribute, files, replicas
 from keras_multigrid.callbacks.checkpoint_folder import load_checkpoint
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.check.set_report import check_there
 from keras_multigrid.data.clips.sampling import ClipSampling
-from keras_multigrid.data.videos.video import VideoRecord, VideoSet
+from keras_multigrid.data.videos.video import VideoSet
 from keras_multigrid.models.weights import load_published_weights
-from keras_multigrid.runs import run_folder
+from keras_multigrid.models.weights.pretrained import find_weights
+from keras_multigrid.models.weights.published_files import published_tags
+from keras_multigrid.runs import prediction, run_folder
 from keras_multigrid.runs.building import make_network
+from keras_multigrid.runs.prediction import UnreadableVideosError  # noqa: F401  its former place
 from keras_multigrid.runs.predictor import Predictor
 from keras_multigrid.runs.report import named
 from keras_multigrid.runs.settings import Data, Hardware, Model, MultiViewTest
+from keras_multigrid.runs.trained_model import TrainedModel
 from keras_multigrid.task import Task
 
 _PUBLISHED = (".pyth", ".pt", ".pth", ".pkl")
@@ -58,21 +61,6 @@ class Evaluation:
         if self.bad_videos:
             lines.append(f"{len(self.bad_videos)} unreadable videos do not count")
         return "\n".join([*lines, *_class_lines(self.per_class)])
-
-
-class UnreadableVideosError(ValueError):
-    """Some of the videos cannot be read.
-
-    Args:
-        errors: path to reason of each of them.
-        predictions: what `predict` returns of the others.
-    """
-
-    def __init__(
-        self, errors: Mapping[str, str], predictions: Mapping[str, list[tuple[str, float]]]
-    ):
-        super().__init__("\n".join(errors.values()))
-        self.errors, self.predictions = errors, predictions
 
 
 def evaluate(
@@ -158,38 +146,26 @@ def predict(
         UnreadableVideosError: if a video is missing or cannot be read. It holds the scores of the
             others.
     """
-    distribute.keep_input_off_gpus()
-    paths = [files.expanded(path) for path in paths]
-    for path in paths:
-        files.check_scheme(path)
-    if not paths:
-        raise ValueError(
-            "No videos were given. Name some: keras-multigrid predict ... my_video.mp4"
-        )
-    errors = {path: f"There is no video at '{path}'." for path in paths if _is_missing(path)}
-    if len(errors) == len(set(paths)):
-        raise FileNotFoundError(" ".join(errors.values()))
+    prediction.check_there(paths)
+    trained = trained_model(model=model, test=test, sampling=sampling, classes=classes)
+    return prediction.classify(trained, paths, top=top, workers=workers)
+
+
+def trained_model(
+    *, model: Model, test: MultiViewTest, sampling: ClipSampling, classes: str | None = None
+) -> TrainedModel:
+    """The network of a run, with its class names.
+
+    Args:
+        model, test, sampling, classes: same as for `predict`.
+
+    Raises:
+        FileNotFoundError: the weights or the class names are not there.
+    """
     classes = files.expanded(classes) or os.path.join(test.run_dir, run_folder.CLASSES)
     task = run_folder.read_task(classes)
     network = trained_network(model, task, test)
-    predictor = Predictor(network, sampling=sampling, workers=workers, **test.of_predictor())
-    bad_videos = BadVideos(max_share=1.0)
-    paths = [path for path in paths if path not in errors]
-    records = [VideoRecord(path=path, label=0) for path in paths]
-    scores, seen = predictor.scores(records, bad_videos=bad_videos)
-    predictions = {
-        path: [(task.class_names[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]]
-        for path, row, is_seen in zip(paths, scores, seen, strict=True)
-        if is_seen
-    }
-    errors |= bad_videos.errors
-    if errors:
-        raise UnreadableVideosError(errors, predictions)
-    return predictions
-
-
-def _is_missing(path: str) -> bool:
-    return not files.is_remote(path) and not os.path.exists(path)
+    return TrainedModel(network=network, task=task, sampling=sampling, test=test)
 
 
 def trained_network(model: Model, task: Task, test: MultiViewTest) -> keras.Model:
@@ -200,6 +176,8 @@ def trained_network(model: Model, task: Task, test: MultiViewTest) -> keras.Mode
         folder = os.path.join(test.run_dir, "checkpoints")
         load_checkpoint(network, folder, best=task.monitor if path == "best" else None)
         return network
+    if path in published_tags() and not os.path.exists(path):
+        path = find_weights(network.name, path)
     if not path.endswith(_WEIGHTS) and files.is_folder(path):
         load_checkpoint(network, path)
         return network

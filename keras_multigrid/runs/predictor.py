@@ -18,6 +18,21 @@ from keras_multigrid.runs.settings import MultiViewTest
 from keras_multigrid.schedule import Grid
 
 
+def tested_network(network: keras.Model, test: MultiViewTest) -> tuple[keras.Model, int]:
+    """What scores views, and their height and width, in pixels.
+
+    Raises:
+        ValueError: the network does not take them.
+    """
+    frames, side = test.grid.num_frames, test.grid.crop_size
+    crop_size = round(side * 256 / 224) if test.crop_size is None else test.crop_size
+    if hasattr(network, "check_clip_size"):
+        network.check_clip_size(frames, crop_size)
+    if crop_size > side and hasattr(network, "fully_convolutional"):
+        network = network.fully_convolutional(frames, side)
+    return network, crop_size
+
+
 class Predictor:
     """Scores of whole videos, from several views of each.
 
@@ -44,13 +59,8 @@ class Predictor:
         **test,
     ):
         test = MultiViewTest(run_dir="", **test)
-        frames, side = test.grid.num_frames, test.grid.crop_size
-        crop_size = round(side * 256 / 224) if test.crop_size is None else test.crop_size
-        if hasattr(network, "check_clip_size"):
-            network.check_clip_size(frames, crop_size)
-        if crop_size > side and hasattr(network, "fully_convolutional"):
-            network = network.fully_convolutional(frames, side)
-        self._network, self._views = network, test.views
+        self._network, crop_size = tested_network(network, test)
+        self._views, frames = test.views, test.grid.num_frames
         self._strategy = tf.distribute.get_strategy() if strategy is None else strategy
         self._takes_mean = test.combine == "mean"
         batch_size = test.batch_size * distribute.device_count(self._strategy)

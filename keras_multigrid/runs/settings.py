@@ -74,7 +74,8 @@ class Model:
             set, with `include_top=False`, which leaves out the classifier.
         head: a function from the network's features, (batch, channels), to its outputs, instead of
             the classifier of `model`.
-        initial_weights: what a new run begins with: a published checkpoint (`.pyth`, `.pkl`) or the
+        initial_weights: what a new run begins with: the name of published weights, such as
+            "kinetics400" (`models.published_tags`), a published checkpoint (`.pyth`, `.pkl`) or the
             `model.keras` of a run, whose classifier is left out if it has another number of
             classes; or `.weights.h5` of the same network. A run that resumes has its own.
         inflate: `initial_weights` are those of a network for pictures: a published checkpoint, or
@@ -199,9 +200,9 @@ class MultiViewTest:
     Args:
         run_dir: folder of the training run, local or remote.
         grid: base grid of the training: frames, and the size that the network was trained on.
-        weights: `.weights.h5`, `.keras`, or a published `.pyth` or `.pkl` file; a folder of
-            checkpoints, whose last is taken; None for the run's last checkpoint, "best" for that of
-            its best validation.
+        weights: `.weights.h5`, `.keras`, or a published `.pyth` or `.pkl` file; the name of
+            published weights, such as "kinetics400"; a folder of checkpoints, whose last is taken;
+            None for the run's last checkpoint, "best" for that of its best validation.
         views: clips and crops of each video: 10 x 3 by default, 1 x 1 for the centre alone.
         combine: "mean" or "max" of the views' scores (Charades: max).
         crop_size: height and width of the views; None for 256 / 224 of the training's. Where they

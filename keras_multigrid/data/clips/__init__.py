@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = public_names(
     {
         "Clip": "clip",
         "ClipSampling": "sampling",
+        "Passages": "passages",
         "Views": "views",
     },
 )

@@ -65,6 +65,10 @@ class _Named:
         with faults_of(self._path):
             yield from self._video.frames()
 
+    def scan(self, wanted: Callable[[int], bool]) -> Iterator[tuple]:
+        with faults_of(self._path):
+            yield from self._video.scan(wanted)
+
 
 @contextlib.contextmanager
 def faults_of(path: str) -> Iterator[None]:

@@ -1,6 +1,6 @@
 """The one interface to the frames of a video, wherever they are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,21 @@ class OpenVideo:
         """Every frame in turn, however long the video is, and its JPEG where it comes from one."""
         for index in range(self.num_frames):
             yield self.read(np.array([index]))[0], None
+
+    def scan(
+        self, wanted: Callable[[int], bool]
+    ) -> Iterator[tuple[np.ndarray | None, float | None]]:
+        """Every frame in turn, where it is wanted, and when it is shown.
+
+        Args:
+            wanted: whether the frame with an index is; called for each, in their order.
+
+        Yields:
+            The frame, same as `read` returns it; None where it is not wanted.
+            Seconds from the first frame on; None if they are not known.
+        """
+        for index in range(self.num_frames):
+            yield (self.read(np.array([index]))[0] if wanted(index) else None), None
 
     def frame_at(self, seconds: float) -> int | None:
         """The first frame shown at this time or later, from the first one on; None: not known."""

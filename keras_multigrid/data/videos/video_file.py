@@ -79,6 +79,24 @@ class VideoFile(OpenVideo):
             raise DecodeError(f"Cannot decode '{self._path}': no frame could be decoded.")
         yield from repeat((to_rgb(frame, reformatter), None), self.num_frames - count)
 
+    def scan(self, wanted):
+        self._rewind()
+        reformatter, frame, count, first = VideoReformatter(), None, 0, None
+        for frame in islice(decoded(self._container, self._stream), self.num_frames):
+            first = frame.pts if first is None else first
+            # `frame.time` is no number for frames that come out at the end of the stream.
+            is_known = None not in (first, frame.pts, self._stream.time_base)
+            seconds = float((frame.pts - first) * self._stream.time_base) if is_known else None
+            yield (to_rgb(frame, reformatter) if wanted(count) else None), seconds
+            count += 1
+        if frame is None:
+            raise DecodeError(f"Cannot decode '{self._path}': no frame could be decoded.")
+        # The header promised more frames than there are.
+        last = to_rgb(frame, reformatter)
+        yield from (
+            (last if wanted(index) else None, None) for index in range(count, self.num_frames)
+        )
+
     def frame_at(self, seconds):
         place = self._container, self._stream, self._open, self._version
         return frame_at(seconds, self._index, *place)

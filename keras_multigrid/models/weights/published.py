@@ -41,7 +41,7 @@ def load_published_weights(
             network of this package (`.keras`); or a mapping from published key to array, channels
             first. Nothing in a file is executed.
         skip_head: leave the classifier as it is, for data with other classes; None: if the
-            checkpoint's has another number of them.
+            checkpoint's has another number of them, or the network has none.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -56,10 +56,9 @@ def load_published_weights(
     origin = "the mapping" if isinstance(source, Mapping) else os.fspath(source)
     arrays = _weights(source if isinstance(source, Mapping) else _read(origin))
     variables = _published_variables(model)
+    has_head = f"{_HEAD}bias" in variables
     if skip_head is None:
-        bias = f"{_HEAD}bias"
-        heads = {known[bias].shape for known in (arrays, variables) if bias in known}
-        skip_head = len(heads) > 1
+        skip_head = _has_another_head(arrays, variables)
     if skip_head:
         arrays, variables = _without_head(arrays), _without_head(variables)
     arrays = {
@@ -67,7 +66,7 @@ def load_published_weights(
         for key, array in arrays.items()
     }
     _check(model, arrays, variables, origin)
-    if skip_head:
+    if skip_head and has_head:
         warnings.warn(
             f"The classifier of {model.name} keeps its own weights: the checkpoint's is left out.",
             stacklevel=2,
@@ -173,6 +172,14 @@ def _published_variables(model: keras.Model) -> dict[str, _Variable]:
         if getattr(layer, "use_bias", False):
             variables[f"{key}.bias"] = _Variable(layer.bias, (0,))
     return variables
+
+
+def _has_another_head(arrays: Mapping[str, Any], variables: Mapping[str, _Variable]) -> bool:
+    """Whether a checkpoint's classifier is of other classes, or the network has none."""
+    bias = f"{_HEAD}bias"
+    if bias not in arrays:
+        return False
+    return bias not in variables or arrays[bias].shape != variables[bias].shape
 
 
 def _without_head(values: Mapping[str, Any]) -> dict[str, Any]:
