@@ -1,0 +1,62 @@
+"""A split that takes a share of every class and keeps groups together."""
+
+import collections
+import hashlib
+from collections.abc import Hashable, Sequence
+
+
+def balanced_split(
+    labels: Sequence[Hashable], groups: Sequence[str], *, share: float, seed: int = 0
+) -> list[bool]:
+    """Choose validation videos: about a share of each class, whole groups.
+
+    Groups are tried in an order that follows from the seed and their names. One is chosen if it
+    brings the classes nearer to their shares. A class with several videos has at least one in each
+    part, as far as its groups allow.
+
+    Args:
+        labels: class of each video.
+        groups: group of each video; their paths, where each is a group of its own.
+        share: of each class, between 0 and 1.
+        seed: another seed, another choice.
+
+    Returns:
+        For each video whether it is for validation.
+
+    Raises:
+        ValueError: for a share that is none.
+
+    Example:
+
+    >>> balanced_split([0, 0, 0, 0, 1, 1, 1, 1], list("abcdabcd"), share=0.25)
+    [False, False, True, False, False, False, True, False]
+    """
+    if not 0 < share < 1:
+        raise ValueError(
+            f"`share` must lie between 0 and 1. Received: share={share}. "
+            "Use 0.2 to validate on a fifth of each class."
+        )
+    members = collections.defaultdict(collections.Counter)
+    for label, group in zip(labels, groups, strict=True):
+        members[group][label] += 1
+    lacking = {
+        label: min(max(round(share * count), 1), count - 1)
+        for label, count in collections.Counter(labels).items()
+    }
+    chosen = set()
+    for group in sorted(members, key=lambda group: _order(group, seed)):
+        # How much nearer to its share each class of the group comes.
+        gain = sum(
+            abs(lacking[label]) - abs(lacking[label] - count)
+            for label, count in members[group].items()
+        )
+        if gain > 0:
+            chosen.add(group)
+            for label, count in members[group].items():
+                lacking[label] -= count
+    return [group in chosen for group in groups]
+
+
+def _order(group: str, seed: int) -> bytes:
+    # Python's own hash differs from run to run.
+    return hashlib.blake2b(f"{seed}/{group}".encode("utf-8", "surrogateescape")).digest()

@@ -1,0 +1,75 @@
+"""A folder of videos in; a trained network and a report to show out."""
+
+import os
+
+from keras_multigrid import files
+from keras_multigrid.progress import as_time
+from keras_multigrid.runs.finetuning import preparation, reporting
+from keras_multigrid.runs.finetuning.machine import this_machine
+from keras_multigrid.runs.finetuning.request import Request
+from keras_multigrid.runs.finetuning.run_settings import run_settings
+from keras_multigrid.runs.plan import make_plan
+from keras_multigrid.runs.plan_table import format_plan
+from keras_multigrid.runs.probing import probe
+from keras_multigrid.runs.report import Report
+from keras_multigrid.runs.training import train
+
+
+def finetune(request: Request, *, dry_run: bool = False) -> Report | None:
+    """Train on a user's videos: split, choices and plan are printed before it begins.
+
+    The run folder gets what any run has, the lists of the split (`videos/`), what was chosen
+    (`finetune.json`), and the page (`report.html`). A run that was stopped goes on where it
+    stopped, with what it began with; a finished one gets its page again if that is missing.
+
+    Args:
+        request: what is asked for.
+        dry_run: print and stop; nothing is written.
+
+    Returns:
+        The `Report`; None after a dry run.
+
+    Raises:
+        ValueError: if no model can be trained with the videos, or the run began otherwise.
+        FileNotFoundError: if there are no videos, or not the weights.
+        Others: those of `train`.
+
+    Example:
+
+    >>> finetune(Request(source="my_videos", run_dir="runs/mine"))
+    """
+    machine = this_machine()
+    prepared = preparation.prepare(request, machine)
+    plan = _plan(prepared, request)
+    print(f"\n{prepared}\n\n{plan}\n", flush=True)
+    if dry_run:
+        return None
+    preparation.save(prepared, request)
+    texts = {"choices.txt": f"{prepared}\n\n{plan}\n"}
+    settings = run_settings(prepared.choice, prepared.videos, request, texts=texts)
+    if request.probe_work is not None:
+        result = probe(settings, work=request.probe_work)
+        print(f"\n{result}\n", flush=True)
+        settings = run_settings(
+            prepared.choice, prepared.videos, request, schedule=result.schedule, texts=texts
+        )
+    report = train(settings)
+    path = os.path.join(request.run_dir, reporting.PAGE)
+    if report is not None and not files.exists(path):
+        print("\nTesting on the validation videos", flush=True)
+        page = reporting.write_page(prepared, settings, report, plan)
+        print(f"{page.value:.0%} of {page.count:,} validation videos right ({page.result})")
+    print(f"report:  {path}\npredict: {reporting.predict_line(request.run_dir)}")
+    return report
+
+
+def _plan(prepared: preparation.Prepared, request: Request) -> str:
+    settings = run_settings(prepared.choice, prepared.videos, request)
+    optimization = settings.optimization
+    lines = [format_plan(make_plan(optimization.learning_rate(optimization.schedule)))]
+    if prepared.seconds is not None:
+        lines.append(
+            f"Time: about {as_time(prepared.seconds)}, by steps on noise timed on this machine; "
+            "reading videos comes on top where it is slower.  [--minutes=30]"
+        )
+    return "\n".join(lines)
