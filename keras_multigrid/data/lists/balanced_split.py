@@ -2,7 +2,7 @@
 
 import collections
 import hashlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 
 def balanced_split(
@@ -39,22 +39,40 @@ def balanced_split(
     members = collections.defaultdict(collections.Counter)
     for label, group in zip(labels, groups, strict=True):
         members[group][label] += 1
+    order = sorted(members, key=lambda group: _order(group, seed))
     lacking = {
         label: min(max(round(share * count), 1), count - 1)
         for label, count in collections.Counter(labels).items()
     }
     chosen = set()
-    for group in sorted(members, key=lambda group: _order(group, seed)):
-        # How much nearer to its share each class of the group comes.
-        gain = sum(
-            abs(lacking[label]) - abs(lacking[label] - count)
-            for label, count in members[group].items()
-        )
-        if gain > 0:
-            chosen.add(group)
-            for label, count in members[group].items():
-                lacking[label] -= count
+
+    def gain(group: str) -> int:
+        """How much nearer to its share each class of the group comes."""
+        counts = members[group].items()
+        return sum(abs(lacking[label]) - abs(lacking[label] - count) for label, count in counts)
+
+    def choose(group: str) -> None:
+        chosen.add(group)
+        for label, count in members[group].items():
+            lacking[label] -= count
+
+    for group in order:
+        if gain(group) > 0:
+            choose(group)
+    # Classes of few, large groups, each of which is more than the share.
+    for label in dict.fromkeys(labels):
+        own = [group for group in order if label in members[group]]
+        if len(own) > 1 and not chosen.intersection(own):
+            possible = [group for group in own if _leaves_training(group, members, chosen)]
+            if possible:
+                choose(max(possible, key=gain))
     return [group in chosen for group in groups]
+
+
+def _leaves_training(group: str, members: Mapping[str, Mapping], chosen: set[str]) -> bool:
+    """Whether each class of a group has another group left to train on."""
+    left = [members[other] for other in members if other not in chosen and other != group]
+    return all(any(label in counts for counts in left) for label in members[group])
 
 
 def _order(group: str, seed: int) -> bytes:
