@@ -87,8 +87,8 @@ def main(arguments: list[str]) -> None:
         for name, text in named_settings.parse(FLAGS.setting, taken).items()
     }
     from keras_multigrid import files
-    from keras_multigrid.runs.finetuning.finetune import finetune
     from keras_multigrid.runs.finetuning.request import Request
+    from keras_multigrid.runs.finetuning.run import finetune
 
     given = {name: values.pop(name) for name in _CHOICES if name in values}
     for flag, name in (("still_camera", "subtract_clip_mean"), ("keep_decoded", "keep_decoded")):

@@ -63,30 +63,32 @@ def hardest_clips(
     >>> hardest_clips(model, source, schedule.base, records=videos.validation, scores=scores)
     """
     own = scores[np.arange(len(records)), [record.label for record in records]]
-    place = {id(record): index for index, record in enumerate(source.videos.validation)}
-    hard = []
-    for index in np.argsort(own, kind="stable")[:count].tolist():
-        record, row = records[index], scores[index]
-        found = source.validation_clip(place[id(record)], grid)
-        if found is None:
-            # It could be read a minute ago.
-            continue
-        cut, clip = found
-        frames = np.asarray(scaled(cut.cropped, grid.crop_size)).round().astype(np.uint8)
-        predicted = int(row.argmax())
-        maps = activation_maps(network, clip[None], [predicted])
-        hard.append(
-            HardClip(
-                path=record.path,
-                label=record.label,
-                predicted=predicted,
-                label_score=float(own[index]),
-                predicted_score=float(row[predicted]),
-                frames=frames,
-                heat=None if maps is None else warmed(frames, maps[0]),
-            )
+    index_of = {id(record): index for index, record in enumerate(source.videos.validation)}
+    order = np.argsort(own, kind="stable")[:count].tolist()
+    found = [(n, source.validation_clip(index_of[id(records[n])], grid)) for n in order]
+    # Some may be gone since they were scored.
+    found = [(n, *clip) for n, clip in found if clip is not None]
+    if not found:
+        return []
+    predicted = [int(scores[n].argmax()) for n, _, _ in found]
+    # All at once: a network compiles a function for each call of this.
+    maps = activation_maps(network, np.stack([clip for _, _, clip in found]), predicted)
+    frames = [
+        np.asarray(scaled(cut.cropped, grid.crop_size)).round().astype(np.uint8)
+        for _, cut, _ in found
+    ]
+    return [
+        HardClip(
+            path=records[n].path,
+            label=records[n].label,
+            predicted=predicted[place],
+            label_score=float(own[n]),
+            predicted_score=float(scores[n, predicted[place]]),
+            frames=frames[place],
+            heat=None if maps is None else warmed(frames[place], maps[place]),
         )
-    return hard
+        for place, (n, _, _) in enumerate(found)
+    ]
 
 
 def warmed(frames: np.ndarray, heat: np.ndarray) -> np.ndarray:

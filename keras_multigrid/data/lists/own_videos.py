@@ -163,7 +163,7 @@ def _matched(pattern: str, names: Sequence[str]) -> list[str]:
     regex = re.compile(pattern)
     if regex.groups < 1:
         raise ValueError(
-            f"`group` must have a part in parentheses, which names the group. Received: "
+            "`group` must have a part in parentheses, which names the group. Received: "
             f"{pattern!r}. For walk/denis_walk.avi use '/([a-z]+)_'."
         )
     groups = [group_in(regex, name) for name in names]

@@ -78,6 +78,8 @@ def prepare(request: Request, machine: Machine) -> Prepared:
     begun = run_folder.read_json(request.run_dir, _FILE)
     if begun is not None:
         return _as_begun(begun, request)
+    # What was typed comes before minutes of looking at videos.
+    asked = _asked_network(request)
     own = read_own(request.source)
     looked = survey(own.records, progress=Progress("video"))
     split = split_own(
@@ -87,7 +89,7 @@ def prepare(request: Request, machine: Machine) -> Prepared:
         seed=request.seed,
     )
     facts = _facts(split.videos, looked)
-    model, why_model, weights, why_weights = _network(request, machine, facts.num_train)
+    model, why_model, weights, why_weights = asked or _network(machine, facts.num_train, request)
     choice = choose(
         facts,
         machine,
@@ -130,21 +132,21 @@ def _facts(videos: VideoSet, looked: Survey) -> SetFacts:
     )
 
 
-def _network(
-    request: Request, machine: Machine, num_train: int
-) -> tuple[str, str, str | None, str]:
-    """The network, why; its weights, why."""
+def _asked_network(request: Request) -> tuple[str, str, str | None, str] | None:
+    """A network that the user names, itself or by its weights: it, why, its weights, why."""
     model, why = request.model, "as given"
     if model is None and request.weights not in (None, NONE):
         model, why = network_of(request.weights), "the network of the weights"
-    if model is not None:
-        return model, why, *find_initial_weights(model, request.weights)
-    if machine.gpus:
-        found = find_initial_weights(PUBLISHED, request.weights)
-    else:
-        found = find_initial_weights(SMALL, request.weights)
-    model, why = wanted_model(machine, num_train, has_weights=found[0] is not None)
-    return model, why, *found
+    return None if model is None else (model, why, *find_initial_weights(model, request.weights))
+
+
+def _network(
+    machine: Machine, num_train: int, request: Request
+) -> tuple[str, str, str | None, str]:
+    """The network that fits, why; its weights, why."""
+    path, why_weights = find_initial_weights(PUBLISHED if machine.gpus else SMALL, request.weights)
+    model, why = wanted_model(machine, num_train, has_weights=path is not None)
+    return model, why, path, why_weights
 
 
 def _fitted(

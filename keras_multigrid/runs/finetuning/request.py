@@ -1,6 +1,7 @@
 """What a user asks for, beside the videos: all may be left out."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,7 +36,8 @@ class Request:
         given: fields of `Choice` to values.
 
     Raises:
-        ValueError: if a number is not positive, or `given` names what is no setting.
+        ValueError: if a number is not positive, `group` is no pattern, or `given` names what is no
+            setting.
 
     Example:
 
@@ -57,6 +59,8 @@ class Request:
 
     def __post_init__(self):
         check_positive("minutes", self.minutes)
+        if self.group is not None:
+            _check_pattern(self.group)
         unknown = sorted(set(self.given) - set(SETTABLE))
         if unknown:
             raise ValueError(
@@ -71,3 +75,13 @@ class Request:
         for name in ("run_dir", "workers"):
             del values[name]
         return values
+
+
+def _check_pattern(group: str) -> None:
+    try:
+        re.compile(group)
+    except re.error as error:
+        raise ValueError(
+            f"`group` must be a regular expression. Received: {group!r}: {error}. For "
+            "walk/denis_walk.avi use '/([a-z]+)_'."
+        ) from None
