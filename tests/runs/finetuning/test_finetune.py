@@ -14,6 +14,7 @@ import processes
 import pytest
 
 from keras_multigrid.runs import run_folder
+from keras_multigrid.runs.finetuning import Request, finetune
 
 ROOT = pathlib.Path(__file__).parents[3]
 # A few steps of a small network.
@@ -149,6 +150,7 @@ def test_a_finished_run_is_left_as_it_is(run, folder):
     assert "must go on with the settings that it began with: minutes=30.0, given={" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on(run, folder):
     arguments = ("mine", "--out=stopped", *TINY)
     process = processes.Process(ROOT / "tools" / "finetune.py", *arguments, cwd=folder)
@@ -185,14 +187,22 @@ def test_what_was_typed_wrong(folder):
         result = call(*arguments, cwd=folder)
         assert result.returncode == 2, result.stderr
         assert message in result.stderr
-    for arguments, message in (
-        (("nothing", "--out=x"), "'nothing', which is missing or holds no folders"),
-        (("mine/grow", "--out=x"), "which is missing or holds no folders"),
-        (("mine", "--out=x", "--weights=no.pkl"), "must tell their network by their name"),
-        (("mine", "--out=x", "--weights=I3D_8x8_R50.pkl"), "Received: 'I3D_8x8_R50.pkl', which is"),
-        (("mine", "--out=x", "--group=([a-"), "must be a regular expression. Received: '([a-'"),
-    ):
-        result = call(*arguments, cwd=folder)
-        assert result.returncode == 1, result.stderr
-        assert message in result.stderr
-        assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "source, settings, message",
+    [
+        ("nothing", {}, "'nothing', which is missing or holds no folders"),
+        ("mine/grow", {}, "which is missing or holds no folders"),
+        ("mine", {"weights": "no.pkl"}, "must tell their network by their name"),
+        ("mine", {"weights": "I3D_8x8_R50.pkl"}, "'I3D_8x8_R50.pkl', which is no file"),
+        ("mine", {"group": "([a-"}, r"must be a regular expression. Received: '\(\[a-'"),
+        ("mine", {"minutes": 0}, "`minutes` must be"),
+        ("mine", {"given": {"rate": 1}}, "must name settings. Received: rate"),
+    ],
+)
+def test_what_cannot_be_done_is_told_first(folder, monkeypatch, source, settings, message):
+    monkeypatch.chdir(folder)
+    with pytest.raises((ValueError, OSError), match=message):
+        finetune(Request(source=source, run_dir="x", **settings))
+    assert not (folder / "x").exists()
