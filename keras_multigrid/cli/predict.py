@@ -44,9 +44,9 @@ def _by_run():
             "--run takes all from the run's folder. Received settings, too: leave them out, or "
             "name the experiment with --gin_file instead."
         )
-    from keras_multigrid.runs import evaluation
+    from keras_multigrid.runs import evaluation, finished_run
 
-    return functools.partial(evaluation.predict_by_run, run_dir=FLAGS.run)
+    return functools.partial(evaluation.predict, **finished_run.finished_run(FLAGS.run))
 
 
 def _by_experiment():

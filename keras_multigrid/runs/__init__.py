@@ -28,7 +28,6 @@ __getattr__, __dir__, __all__ = public_names(
         "evaluate": "evaluation",
         "make_plan": "plan",
         "predict": "evaluation",
-        "predict_by_run": "evaluation",
         "ProbeResult": "probing",
         "probe": "probing",
         "train": "training",

@@ -2,7 +2,6 @@ from keras_multigrid.runs.browsing import browse as browse
 from keras_multigrid.runs.evaluation import Evaluation as Evaluation
 from keras_multigrid.runs.evaluation import evaluate as evaluate
 from keras_multigrid.runs.evaluation import predict as predict
-from keras_multigrid.runs.evaluation import predict_by_run as predict_by_run
 from keras_multigrid.runs.frozen import AllBut as AllBut
 from keras_multigrid.runs.grid_check import GridProblem as GridProblem
 from keras_multigrid.runs.grid_check import check_grids as check_grids

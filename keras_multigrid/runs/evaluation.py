@@ -26,10 +26,6 @@ from keras_multigrid.runs.settings import Data, Hardware, Model, MultiViewTest
 from keras_multigrid.task import Task
 
 _PUBLISHED = (".pyth", ".pt", ".pth", ".pkl")
-_NO_WEIGHTS = (
-    "There are no weights at '{}'. Train first, or name a file: "
-    "runs.MultiViewTest.weights = 'PATH'."
-)
 _WEIGHTS = (*_PUBLISHED, ".keras", ".h5")
 
 
@@ -124,7 +120,7 @@ class ScoredVideos:
 def score_validation(
     *, data: Data, model: Model, test: MultiViewTest, hardware: Hardware = Hardware()
 ) -> ScoredVideos:
-    """`evaluate`, of which one wants the scores of each video, too."""
+    """`evaluate`, for those who want the scores of each video, too."""
     files.check_scheme(test.run_dir)
     strategy = hardware.strategy()
     distribute.check_backend(strategy)
@@ -187,41 +183,6 @@ def predict(
             others.
     """
     distribute.keep_input_off_gpus()
-    paths, errors = _there(paths)
-    classes = files.expanded(classes) or os.path.join(test.run_dir, run_folder.CLASSES)
-    task = run_folder.read_task(classes)
-    network = trained_network(model, task, test)
-    predictor = Predictor(network, sampling=sampling, workers=workers, **test.of_predictor())
-    return _predictions(predictor, task, paths, errors, top)
-
-
-def predict_by_run(
-    paths: Sequence[str], *, run_dir: str, top: int = 5, workers: int | None = None
-) -> dict[str, list[tuple[str, float]]]:
-    """`predict` by what the folder of a finished run holds alone: its `model.keras`.
-
-    Args:
-        paths, top, workers: same as for `predict`.
-        run_dir: folder of the run, local or remote.
-
-    Example:
-
-    >>> predict_by_run(["my.mp4"], run_dir="runs/mine")
-    {'my.mp4': [('walk', 0.91), ('run', 0.06)]}
-    """
-    distribute.keep_input_off_gpus()
-    run_dir = files.expanded(run_dir)
-    files.check_scheme(run_dir)
-    paths, errors = _there(paths)
-    task = run_folder.read_task(os.path.join(run_dir, run_folder.CLASSES))
-    grid, sampling = run_folder.read_clips(run_dir)
-    network = load_network(os.path.join(run_dir, run_folder.MODEL))
-    predictor = Predictor(network, sampling=sampling, workers=workers, grid=grid)
-    return _predictions(predictor, task, paths, errors, top)
-
-
-def _there(paths: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """The videos that are there, and the errors of the others."""
     paths = [files.expanded(path) for path in paths]
     for path in paths:
         files.check_scheme(path)
@@ -232,13 +193,12 @@ def _there(paths: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     errors = {path: f"There is no video at '{path}'." for path in paths if _is_missing(path)}
     if len(errors) == len(set(paths)):
         raise FileNotFoundError(" ".join(errors.values()))
-    return [path for path in paths if path not in errors], errors
-
-
-def _predictions(
-    predictor: Predictor, task: Task, paths: Sequence[str], errors: dict[str, str], top: int
-) -> dict[str, list[tuple[str, float]]]:
+    classes = files.expanded(classes) or os.path.join(test.run_dir, run_folder.CLASSES)
+    task = run_folder.read_task(classes)
+    network = trained_network(model, task, test)
+    predictor = Predictor(network, sampling=sampling, workers=workers, **test.of_predictor())
     bad_videos = BadVideos(max_share=1.0)
+    paths = [path for path in paths if path not in errors]
     records = [VideoRecord(path=path, label=0) for path in paths]
     scores, seen = predictor.scores(records, bad_videos=bad_videos)
     predictions = {
@@ -267,26 +227,20 @@ def trained_network(model: Model, task: Task, test: MultiViewTest) -> keras.Mode
     if not path.endswith(_WEIGHTS) and files.is_folder(path):
         load_checkpoint(network, path)
         return network
-    if path.endswith(".keras"):
-        return load_network(path)
     try:
         with files.local_copy(path) as file:
+            if path.endswith(".keras"):
+                return keras.models.load_model(file, compile=False)
             if path.endswith(_PUBLISHED):
                 load_published_weights(network, file)
             else:
                 network.load_weights(file)
     except FileNotFoundError:
-        raise FileNotFoundError(_NO_WEIGHTS.format(path)) from None
+        raise FileNotFoundError(
+            f"There are no weights at '{path}'. Train first, or name a file: "
+            "runs.MultiViewTest.weights = 'PATH'."
+        ) from None
     return network
-
-
-def load_network(path: str) -> keras.Model:
-    """The network of a `.keras` file, local or remote."""
-    try:
-        with files.local_copy(path) as file:
-            return keras.models.load_model(file, compile=False)
-    except FileNotFoundError:
-        raise FileNotFoundError(_NO_WEIGHTS.format(path)) from None
 
 
 def _class_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:

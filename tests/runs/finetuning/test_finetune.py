@@ -130,7 +130,7 @@ def test_the_line_that_is_printed_predicts(run, folder):
     assert "--run takes all from the run's folder" in result.stderr
     result = processes.run(ROOT / "tools" / "predict.py", "--run=mine", video, cwd=folder)
     assert result.returncode == 1
-    assert "There are no class names at 'mine/classes.json'" in result.stderr
+    assert "There is no 'mine/clips.json', which says what clips" in result.stderr
 
 
 def test_a_finished_run_is_left_as_it_is(run, folder):
