@@ -49,6 +49,13 @@ flags.DEFINE_enum(
     "Subtract the mean picture of each clip, for cameras that stand still. By default seen.",
 )
 flags.DEFINE_enum(
+    "copies",
+    None,
+    ["true", "false"],
+    "Write small copies of the videos into the run folder first. By default if decoded videos do "
+    "not fit in memory.",
+)
+flags.DEFINE_enum(
     "keep_decoded",
     None,
     ["true", "false"],
@@ -91,8 +98,9 @@ def main(arguments: list[str]) -> None:
     from keras_multigrid.runs.finetuning.run import finetune
 
     given = {name: values.pop(name) for name in _CHOICES if name in values}
-    for flag, name in (("still_camera", "subtract_clip_mean"), ("keep_decoded", "keep_decoded")):
+    for flag in ("still_camera", "copies", "keep_decoded"):
         if FLAGS[flag].value is not None:
+            name = "subtract_clip_mean" if flag == "still_camera" else flag
             given[name] = FLAGS[flag].value == "true"
     if FLAGS.balance is not None:
         given["balance"] = None if FLAGS.balance == "none" else FLAGS.balance

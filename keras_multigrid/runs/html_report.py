@@ -257,7 +257,7 @@ def _hardest(page: ReportPage) -> str:
         if clip.heat is not None:
             pictures.append(f"<img src='{data_uri(clip.heat)}' alt='where the network looked'>")
         verdict = (
-            "right, with the least certainty"
+            "right"
             if clip.label == clip.predicted
             else f"taken for <b>{_text(names[clip.predicted])}</b> ({clip.predicted_score:.0%})"
         )

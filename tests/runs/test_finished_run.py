@@ -11,7 +11,7 @@ def test_a_run_predicts_by_its_folder_alone(tmp_path):
     videos = write_videos(tmp_path)
     run_dir = str(tmp_path / "run")
     run_folder.save_clips(GRID, PLAIN, run_dir)
-    with pytest.raises(FileNotFoundError, match="model.keras': the run has not finished"):
+    with pytest.raises(FileNotFoundError, match=r"model.keras': the run has not finished"):
         finished_run(run_dir)
     run_folder.save_model(brightness_model(), run_dir)
     names = ("dark", "half", "bright")

@@ -86,7 +86,7 @@ def test_what_is_not_there_is_left_out():
     clip = dataclasses.replace(PAGE.hardest[0], heat=None, predicted=1)
     text = to_html(dataclasses.replace(PAGE, hardest=[clip]))
     assert text.count("<img") == 1
-    assert "has no class-activation maps" in text and "right, with the least certainty" in text
+    assert "has no class-activation maps" in text and "<b>&lt;walk&gt;</b> (20%), right<" in text
     right = dataclasses.replace(PAGE, confusion=np.eye(2, dtype=int))
     assert "every video was right" in to_html(right)
 

@@ -38,8 +38,11 @@ LEAST_STEPS = 300
 _LEAST_EPOCHS = 10
 # Training videos from which on a large network may learn from nothing.
 _MANY_VIDEOS = 5000
-# Of the memory, what decoded videos may take.
+# Of the memory, what decoded videos may take; and the disk that small copies may take, as JPEGs of
+# about a twelfth of the size.
 _MEMORY_SHARE = 0.25
+_MOST_COPIED = 20 * 2**30
+_COMPRESSION = 12
 # Times as many videos in the largest class as in the smallest.
 _UNBALANCED = 3
 _SIDES = re.compile(r"(?:^|[^a-z])(left|right|(?:counter|anti)?clockwise)(?:$|[^a-z])")
@@ -100,6 +103,7 @@ class Choice:
         stride, flip, subtract_clip_mean: of `ClipSampling`.
         epochs: the baseline's.
         learning_rate: the baseline's, at `batch_size`.
+        copies: whether small copies of the videos are written first, as records.
         keep_decoded: whether decoded videos stay in memory.
         balance: of `Data`.
         dtype_policy: of `Model`.
@@ -116,6 +120,7 @@ class Choice:
     subtract_clip_mean: bool
     epochs: int
     learning_rate: float
+    copies: bool
     keep_decoded: bool
     balance: str | None
     dtype_policy: str | None
@@ -296,11 +301,45 @@ def _learning_rate(facts: SetFacts, machine: Machine, chosen: Mapping) -> tuple[
     return round(0.01 * batch / 16, 6), "for trained weights, 0.01 for 16 clips"
 
 
+def _copies(facts: SetFacts, machine: Machine, chosen: Mapping) -> tuple[bool, str]:
+    size = f"decoded videos take {_gib(facts.decoded_bytes)}"
+    if _fits(facts.decoded_bytes, machine):
+        return False, f"{size} of memory: they fit as they are"
+    copied = _copied_bytes(facts, chosen) / _COMPRESSION
+    if copied > _MOST_COPIED:
+        return False, f"copies would take {_gib(copied)} of the disk"
+    side = copy_side(chosen["crop_size"])
+    return True, (
+        f"{size}, too much for the memory: copies with a short side of {side} pixels are written "
+        f"once, about {_gib(copied)}"
+    )
+
+
 def _keep_decoded(facts: SetFacts, machine: Machine, chosen: Mapping) -> tuple[bool, str]:
-    size = f"decoded videos take {facts.decoded_bytes / 2**30:.1f} GiB"
-    if facts.decoded_bytes <= _MEMORY_SHARE * machine.memory_bytes:
-        return True, f"{size}: they stay in memory"
-    return False, f"{size}, more than a quarter of the memory"
+    what, size = "decoded videos", facts.decoded_bytes
+    if chosen["copies"]:
+        what, size = "decoded copies", _copied_bytes(facts, chosen)
+    if _fits(size, machine):
+        return True, f"{what} take {_gib(size)}: they stay in memory"
+    return False, f"{what} take {_gib(size)}, more than a quarter of the memory"
+
+
+def copy_side(crop_size: int) -> int:
+    """Short side of the copies: the longest that clips are scaled to, see `ClipSampling`."""
+    return round(crop_size * 320 / 224)
+
+
+def _copied_bytes(facts: SetFacts, chosen: Mapping) -> float:
+    share = min(1.0, copy_side(chosen["crop_size"]) / facts.short_side)
+    return facts.decoded_bytes * share**2
+
+
+def _fits(size: float, machine: Machine) -> bool:
+    return size <= _MEMORY_SHARE * machine.memory_bytes
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.1f} GiB"
 
 
 def _balance(facts: SetFacts, machine: Machine, chosen: Mapping) -> tuple[str | None, str]:
@@ -325,6 +364,7 @@ _RULES = {
     "subtract_clip_mean": _subtract,
     "epochs": _epochs,
     "learning_rate": _learning_rate,
+    "copies": _copies,
     "keep_decoded": _keep_decoded,
     "balance": _balance,
     "dtype_policy": _dtype,
@@ -338,6 +378,7 @@ _CHANGES = {
     "subtract_clip_mean": "--still_camera=false",
     "epochs": "epochs=20, or --minutes=60",
     "learning_rate": "learning_rate=0.02",
+    "copies": "--copies=false",
     "keep_decoded": "--keep_decoded=false",
     "balance": "--balance=inverse",
     "dtype_policy": "dtype_policy=float32",

@@ -153,7 +153,7 @@ def _fitted(
     choice: Choice, videos: VideoSet, request: Request, machine: Machine
 ) -> tuple[Choice, float]:
     """The choice that ends in time, and the seconds that it takes."""
-    settings = run_settings(choice, videos, request)
+    settings = run_settings(choice, videos, request=request)
     speed = measured_speed(settings, devices=max(machine.gpus, 1))
     seconds = _seconds(speed, choice, videos, request)
     for _ in range(_FITTINGS):

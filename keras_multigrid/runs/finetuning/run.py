@@ -1,10 +1,16 @@
 """A folder of videos in; a trained network and a report to show out."""
 
+import functools
 import os
 
 from keras_multigrid import files
-from keras_multigrid.progress import as_time
+from keras_multigrid.data.records.format import RecordFormat
+from keras_multigrid.data.records.preparing import prepare
+from keras_multigrid.data.records.record_set import recorded_videos
+from keras_multigrid.data.videos.video import VideoSet
+from keras_multigrid.progress import Progress, as_time
 from keras_multigrid.runs.finetuning import preparation, reporting
+from keras_multigrid.runs.finetuning.choices import copy_side
 from keras_multigrid.runs.finetuning.machine import this_machine
 from keras_multigrid.runs.finetuning.request import Request
 from keras_multigrid.runs.finetuning.run_settings import run_settings
@@ -13,6 +19,8 @@ from keras_multigrid.runs.plan_table import format_plan
 from keras_multigrid.runs.probing import probe
 from keras_multigrid.runs.report import Report
 from keras_multigrid.runs.training import train
+
+_RECORDS = "records"
 
 
 def finetune(request: Request, *, dry_run: bool = False) -> Report | None:
@@ -46,25 +54,39 @@ def finetune(request: Request, *, dry_run: bool = False) -> Report | None:
         return None
     preparation.save(prepared, request)
     texts = {"choices.txt": f"{prepared}\n\n{plan}\n"}
-    settings = run_settings(prepared.choice, prepared.videos, request, texts=texts)
+    make_settings = functools.partial(run_settings, prepared.choice, request=request, texts=texts)
+    videos, schedule = _training_videos(prepared, request), None
     if request.probe_work is not None:
-        result = probe(settings, work=request.probe_work)
+        result = probe(make_settings(videos), work=request.probe_work)
         print(f"\n{result}\n", flush=True)
-        settings = run_settings(
-            prepared.choice, prepared.videos, request, schedule=result.schedule, texts=texts
-        )
-    report = train(settings)
+        schedule = result.schedule
+    report = train(make_settings(videos, schedule=schedule))
     path = os.path.join(request.run_dir, reporting.PAGE)
     if report is not None and not files.exists(path):
         print("\nTesting on the validation videos", flush=True)
+        # On the videos themselves, which the page names.
+        settings = make_settings(prepared.videos, schedule=schedule)
         page = reporting.write_page(prepared, settings, report, plan)
         print(f"{page.value:.0%} of {page.count:,} validation videos right ({page.result})")
     print(f"report:  {path}\npredict: {reporting.predict_line(request.run_dir)}")
     return report
 
 
+def _training_videos(prepared: preparation.Prepared, request: Request) -> VideoSet:
+    """The videos, or small copies of them, which are written unless they are there."""
+    if not prepared.choice.copies:
+        return prepared.videos
+    root = os.path.join(request.run_dir, _RECORDS)
+    print("Writing small copies of the videos", flush=True)
+    form = RecordFormat(short_sides=(copy_side(prepared.choice.crop_size),))
+    prepare(
+        prepared.videos, root=root, form=form, workers=request.workers, progress=Progress("video")
+    )
+    return recorded_videos(root)
+
+
 def _plan(prepared: preparation.Prepared, request: Request) -> str:
-    settings = run_settings(prepared.choice, prepared.videos, request)
+    settings = run_settings(prepared.choice, prepared.videos, request=request)
     optimization = settings.optimization
     lines = [format_plan(make_plan(optimization.learning_rate(optimization.schedule)))]
     if prepared.seconds is not None:

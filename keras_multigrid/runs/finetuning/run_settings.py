@@ -21,6 +21,7 @@ VALIDATIONS = 10
 def run_settings(
     choice: Choice,
     videos: VideoSet,
+    *,
     request: Request,
     schedule: MultigridSchedule | None = None,
     texts: Mapping[str, str] | None = None,

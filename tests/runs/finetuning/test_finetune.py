@@ -168,6 +168,17 @@ def test_a_run_that_was_stopped_goes_on(run, folder):
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
 
+@pytest.mark.slow
+def test_small_copies_train_alike(run, folder):
+    result = call("mine", "--out=copied", "--copies=true", *TINY[:-1], "epochs=2", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "12 of 12 videos" in result.stdout
+    assert (folder / "copied" / "records" / "manifest.json").exists()
+    text = (folder / "copied" / "report.html").read_text(encoding="utf-8")
+    # Its clips are those of the files.
+    assert "mine/grow/" in text and "records" not in "".join(Page(text).links)
+
+
 def test_a_dry_run_writes_nothing(folder):
     result = call("mine", "--out=dry", "--dry_run", *TINY, "--group=none", "flip=true", cwd=folder)
     assert result.returncode == 0, result.stderr
@@ -175,6 +186,18 @@ def test_a_dry_run_writes_nothing(folder):
     assert "flip: true\n    as given" in result.stdout
     assert "Time: about " in result.stdout
     assert not (folder / "dry").exists() or not list((folder / "dry").iterdir())
+
+
+def test_the_example_of_the_documents(folder, tmp_path, monkeypatch, capsys):
+    text = (ROOT / "docs" / "own_videos.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    (tmp_path / "my_videos").symlink_to(folder / "mine")
+    monkeypatch.chdir(tmp_path)
+    # Of this process, which has imported TensorFlow.
+    exec(compile(example, "own_videos.md", "exec"), {"__name__": "__main__"})
+    shown = capsys.readouterr().out
+    assert "flip: false\n    as given" in shown
+    assert not (tmp_path / "runs").exists()
 
 
 def test_what_was_typed_wrong(folder):
