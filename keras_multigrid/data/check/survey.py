@@ -91,10 +91,13 @@ class Survey:
         sizes = [(look.width, look.height) for look in self.looks]
         rates = sorted({round(look.rate, 2) for look in self.looks if look.rate})
         small, large = (f"{size[0]} x {size[1]}" for size in _extremes(sizes))
+        portrait = sum(height > width for width, height in sizes)
         lines = [
             f"Frames of a video: {min(frames):,} to {max(frames):,}, "
             f"median {statistics.median(frames):,g}.",
-            f"Sizes, as shown: {small}" + ("." if small == large else f" to {large}."),
+            f"Sizes, as shown: {small}"
+            + ("" if small == large else f" to {large}")
+            + (f", {portrait:,} of them portrait." if portrait else "."),
         ]
         if rates:
             few = ", ".join(f"{rate:g}" for rate in rates)

@@ -185,7 +185,7 @@ def choose(
         if name in given:
             value, why = given[name], "as given"
         chosen[name] = value
-        reasons.append(Reason(name=name, value=_shown(value), why=why, change=_CHANGES[name]))
+        reasons.append(Reason(name=name, value=_shown(value), why=why, change=_change(name, value)))
     return Choice(**chosen, reasons=tuple(reasons))
 
 
@@ -210,7 +210,9 @@ def in_time(
         crops = [crop for crop in CROPS if crop < choice.crop_size]
         costs = {crop: seconds * (crop / choice.crop_size) ** 2 for crop in crops}
         crop = next((crop for crop in crops if costs[crop] <= 60 * minutes), crops[-1])
-        why = f"instead of {choice.crop_size}, to end in {minutes:g} minutes"
+        why = f"the largest whose training is expected to end in {minutes:g} minutes"
+        if costs[crop] > 60 * minutes:
+            why = "the smallest, as time is short"
         return choice.replaced(why, crop_size=crop)
     least = -(-LEAST_STEPS * choice.batch_size // num_train)
     if choice.epochs <= least or "epochs" in given:
@@ -247,7 +249,7 @@ def _stride(facts: SetFacts, machine: Machine, chosen: Mapping) -> tuple[int, st
     longest = min(facts.frames, seconds * rate)
     stride = max(1, int(longest / frames + 1e-9))
     return stride, (
-        f"{frames} frames cover {frames * stride / rate:.1f} seconds at {rate:g} a second; short "
+        f"{frames} frames cover {frames * stride / rate:.1f} seconds at {rate:.4g} a second; short "
         f"videos have {facts.frames} frames"
     )
 
@@ -374,15 +376,20 @@ _CHANGES = {
     "stride": "stride=2",
     "crop_size": "crop_size=112",
     "batch_size": "batch_size=8",
-    "flip": "flip=false",
-    "subtract_clip_mean": "--still_camera=false",
+    "flip": "flip=",
+    "subtract_clip_mean": "--still_camera=",
     "epochs": "epochs=20, or --minutes=60",
     "learning_rate": "learning_rate=0.02",
-    "copies": "--copies=false",
-    "keep_decoded": "--keep_decoded=false",
+    "copies": "--copies=",
+    "keep_decoded": "--keep_decoded=",
     "balance": "--balance=inverse",
     "dtype_policy": "dtype_policy=float32",
 }
+
+
+def _change(name: str, value: Any) -> str:
+    """What to type for another value: of two, the other one."""
+    return _CHANGES[name] + (_shown(not value) if isinstance(value, bool) else "")
 
 
 def _published_clip(model: str) -> tuple[int, int]:

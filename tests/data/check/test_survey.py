@@ -26,7 +26,8 @@ def test_phone_videos_are_seen_upright(tmp_path):
     assert rates == set(phone_videos.RATES)
     lines = "\n".join(found.lines())
     assert "Frames a second: 24, 29.97, 30, 60." in lines
-    assert "Sizes, as shown: 64 x 48 to " in lines
+    # Videos 10 and 11 of 12.
+    assert "Sizes, as shown: 64 x 48 to 86 x 48, 2 of them portrait." in lines
     assert "Left out: " in lines and "cut.mp4" in lines
 
 

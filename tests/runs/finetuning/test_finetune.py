@@ -79,7 +79,7 @@ def test_every_choice_is_printed_with_what_changes_it(run):
         "model: i3d_small\n",
         "initial_weights: none\n",
         "crop_size: 32\n    as given  [crop_size=112]",
-        "flip: false\n    the class 'move_left' tells left from right  [flip=false]",
+        "flip: false\n    the class 'move_left' tells left from right  [flip=true]",
         "Time: about ",
         "report:  run/report.html",
         "predict: keras-multigrid predict --run=run my_video.mp4",
