@@ -16,17 +16,16 @@ from keras_multigrid.data.videos.video import VideoSet
 from keras_multigrid.progress import Progress
 from keras_multigrid.runs import run_folder
 from keras_multigrid.runs.finetuning.choices import (
-    PUBLISHED,
-    SMALL,
     Choice,
     Reason,
-    SetFacts,
     choose,
     in_time,
     wanted_model,
 )
+from keras_multigrid.runs.finetuning.facts import SetFacts
 from keras_multigrid.runs.finetuning.machine import Machine
 from keras_multigrid.runs.finetuning.request import Request
+from keras_multigrid.runs.finetuning.rules import PUBLISHED, SMALL
 from keras_multigrid.runs.finetuning.run_settings import (
     PRECISE_BATCHES,
     VALIDATIONS,

@@ -10,9 +10,9 @@ from keras_multigrid.data.records.record_set import recorded_videos
 from keras_multigrid.data.videos.video import VideoSet
 from keras_multigrid.progress import Progress, as_time
 from keras_multigrid.runs.finetuning import preparation, reporting
-from keras_multigrid.runs.finetuning.choices import copy_side
 from keras_multigrid.runs.finetuning.machine import this_machine
 from keras_multigrid.runs.finetuning.request import Request
+from keras_multigrid.runs.finetuning.rules import copy_side
 from keras_multigrid.runs.finetuning.run_settings import run_settings
 from keras_multigrid.runs.plan import make_plan
 from keras_multigrid.runs.plan_table import format_plan

@@ -6,7 +6,7 @@ import re
 import zipfile
 
 from keras_multigrid import files, models
-from keras_multigrid.runs.finetuning.choices import SMALL
+from keras_multigrid.runs.finetuning.rules import SMALL
 
 # Given instead of a path: train from scratch.
 NONE = "none"

@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 
-from keras_multigrid.runs.finetuning.choices import SetFacts, choose, in_time, wanted_model
+from keras_multigrid.runs.finetuning.choices import choose, in_time, wanted_model
+from keras_multigrid.runs.finetuning.facts import SetFacts
 from keras_multigrid.runs.finetuning.machine import Machine
 
 GIB = 2**30
