@@ -33,7 +33,12 @@ from keras_multigrid.runs.finetuning.run_settings import (
     run_settings,
 )
 from keras_multigrid.runs.finetuning.timing import Speed, measured_speed
-from keras_multigrid.runs.finetuning.weights import NONE, find_initial_weights, network_of
+from keras_multigrid.runs.finetuning.weights import (
+    NONE,
+    find_initial_weights,
+    network_of,
+    subtracts_clip_mean,
+)
 from keras_multigrid.schedule import suggest
 
 _FILE = "finetune.json"
@@ -97,6 +102,9 @@ def prepare(request: Request, machine: Machine) -> Prepared:
         initial_weights=weights,
         given=request.given,
     )
+    as_trained = subtracts_clip_mean(weights)
+    if as_trained is not None and "subtract_clip_mean" not in request.given:
+        choice = choice.replaced("as the weights were trained", subtract_clip_mean=as_trained)
     choice, seconds = _fitted(choice, split.videos, request, machine)
     reasons = (
         _split_reason(split),

@@ -1,10 +1,12 @@
 """What a user asks for, beside the videos: all may be left out."""
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from keras_multigrid import files
 from keras_multigrid.checks import check_positive
 from keras_multigrid.runs.finetuning.choices import Choice
 
@@ -74,6 +76,9 @@ class Request:
         # How fast clips are read changes none of them, and a run may be moved.
         for name in ("run_dir", "workers"):
             del values[name]
+        if not files.is_remote(self.source):
+            # From whatever folder the command is given again.
+            values["source"] = os.path.abspath(self.source)
         return values
 
 

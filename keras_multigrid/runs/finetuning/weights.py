@@ -6,6 +6,7 @@ import re
 import zipfile
 
 from keras_multigrid import files, models
+from keras_multigrid.runs import run_folder
 from keras_multigrid.runs.finetuning.rules import SMALL
 
 # Given instead of a path: train from scratch.
@@ -65,6 +66,17 @@ def network_of(path: str) -> str:
             f"Received: '{path}'. Name the network, too: model=slowfast_8x8_r50."
         )
     return max(matches, key=len)
+
+
+def subtracts_clip_mean(path: str | None) -> bool | None:
+    """Whether the run whose folder weights lie in subtracted the mean of clips; None: no run."""
+    if path is None or not path.endswith(".keras"):
+        return None
+    try:
+        _, sampling = run_folder.read_clips(os.path.dirname(path))
+    except FileNotFoundError:
+        return None
+    return sampling.subtract_clip_mean
 
 
 def _name_in(file: str) -> str:

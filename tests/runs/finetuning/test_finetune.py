@@ -169,9 +169,12 @@ def test_a_run_that_was_stopped_goes_on(run, folder):
 
 
 @pytest.mark.slow
-def test_small_copies_train_alike(run, folder):
-    result = call("mine", "--out=copied", "--copies=true", *TINY[:-1], "epochs=2", cwd=folder)
+def test_small_copies_and_the_weights_of_another_run(run, folder):
+    flags = ("--out=copied", "--copies=true", "--weights=run/model.keras")
+    result = call("mine", *flags, *TINY[:-1], "epochs=2", cwd=folder)
     assert result.returncode == 0, result.stderr
+    assert "model: i3d_small\n    the network of the weights" in result.stdout
+    assert "subtract_clip_mean: false\n    as the weights were trained" in result.stdout
     assert "12 of 12 videos" in result.stdout
     assert (folder / "copied" / "records" / "manifest.json").exists()
     text = (folder / "copied" / "report.html").read_text(encoding="utf-8")

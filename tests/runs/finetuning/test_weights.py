@@ -1,7 +1,12 @@
 import pytest
 
-from keras_multigrid import models
-from keras_multigrid.runs.finetuning.weights import find_initial_weights, network_of
+from keras_multigrid import ClipSampling, Grid, models
+from keras_multigrid.runs import run_folder
+from keras_multigrid.runs.finetuning.weights import (
+    find_initial_weights,
+    network_of,
+    subtracts_clip_mean,
+)
 
 
 def test_networks_by_the_names_of_files(tmp_path):
@@ -31,3 +36,14 @@ def test_weights_that_are_given_or_not(tmp_path):
     assert "nobody has published" in find_initial_weights("i3d_small", None)[1]
     with pytest.raises(FileNotFoundError, match=r"Received: 'none.pkl', which is no file"):
         find_initial_weights("i3d_8x8_r50", "none.pkl")
+
+
+def test_colours_that_weights_were_trained_with(tmp_path):
+    grid = Grid(batch_size=1, num_frames=2, crop_size=8)
+    sampling = ClipSampling(subtract_clip_mean=True)
+    assert subtracts_clip_mean(f"{tmp_path}/model.keras") is None
+    run_folder.save_clips(grid, sampling, str(tmp_path))
+    assert subtracts_clip_mean(f"{tmp_path}/model.keras") is True
+    # Published files are of no run, wherever they lie.
+    assert subtracts_clip_mean(f"{tmp_path}/I3D_8x8_R50.pkl") is None
+    assert subtracts_clip_mean(None) is None
