@@ -199,7 +199,9 @@ def _schedule_reason(choice: Choice, num_train: int, request: Request) -> Reason
     return Reason(
         name="schedule",
         value=f"{schedule.total_steps:,} steps, one pass from coarse to fine",
-        why="by the rule: " + "; ".join(rule.reasons[1:]),
+        why="by the rule"
+        + (": " if request.probe_work is None else ", until the probe has its say: ")
+        + "; ".join(rule.reasons[1:]),
         change="epoch_factor=1.0, or --probe_work=1600",
     )
 

@@ -18,6 +18,7 @@ from keras_multigrid.runs.plan import make_plan
 from keras_multigrid.runs.plan_table import format_plan
 from keras_multigrid.runs.probing import probe
 from keras_multigrid.runs.report import Report
+from keras_multigrid.runs.settings import Settings
 from keras_multigrid.runs.training import train
 
 _RECORDS = "records"
@@ -48,7 +49,12 @@ def finetune(request: Request, *, dry_run: bool = False) -> Report | None:
     """
     machine = this_machine()
     prepared = preparation.prepare(request, machine)
-    plan = _plan(prepared, request)
+    plan = _plan(run_settings(prepared.choice, prepared.videos, request=request))
+    if prepared.seconds is not None:
+        plan += (
+            f"\nTime: about {as_time(prepared.seconds)}, by steps on noise timed on this machine; "
+            "reading videos comes on top where it is slower.  [--minutes=30]"
+        )
     print(f"\n{prepared}\n\n{plan}\n", flush=True)
     if dry_run:
         return None
@@ -58,8 +64,9 @@ def finetune(request: Request, *, dry_run: bool = False) -> Report | None:
     videos, schedule = _training_videos(prepared, request), None
     if request.probe_work is not None:
         result = probe(make_settings(videos), work=request.probe_work)
-        print(f"\n{result}\n", flush=True)
         schedule = result.schedule
+        plan = f"{result}\n\n{_plan(make_settings(videos, schedule=schedule))}"
+        print(f"\n{plan}\n", flush=True)
     report = train(make_settings(videos, schedule=schedule))
     path = os.path.join(request.run_dir, reporting.PAGE)
     if report is not None and not files.exists(path):
@@ -85,13 +92,6 @@ def _training_videos(prepared: preparation.Prepared, request: Request) -> VideoS
     return recorded_videos(root)
 
 
-def _plan(prepared: preparation.Prepared, request: Request) -> str:
-    settings = run_settings(prepared.choice, prepared.videos, request=request)
+def _plan(settings: Settings) -> str:
     optimization = settings.optimization
-    lines = [format_plan(make_plan(optimization.learning_rate(optimization.schedule)))]
-    if prepared.seconds is not None:
-        lines.append(
-            f"Time: about {as_time(prepared.seconds)}, by steps on noise timed on this machine; "
-            "reading videos comes on top where it is slower.  [--minutes=30]"
-        )
-    return "\n".join(lines)
+    return format_plan(make_plan(optimization.learning_rate(optimization.schedule)))
