@@ -42,7 +42,7 @@ def activation_maps(
     if head is None:
         return None
     pools, between, classifier = head
-    features = keras.Model(network.inputs, [pool.input for pool in pools])
+    features = keras.Model(network.inputs[0], [pool.input for pool in pools])
     outputs = features.predict_on_batch(np.asarray(clips, np.float32))
     kernel = keras.ops.convert_to_numpy(classifier.kernel)
     maps, first = np.zeros(clips.shape[:-1], np.float32), 0
