@@ -12,6 +12,7 @@ LONGEST = (
     "test_serving.py",
     "test_resume.py",
     "test_quickstart.py",
+    "test_finetune.py",
     "test_training.py",
     "test_checkpoint.py",
     "test_readme.py",

@@ -12,12 +12,14 @@ class Command:
     Args:
         module: its name. The docstring is what `--help` shows; its first line stands in the list.
         takes_arguments: `main` takes those that are neither flags nor settings.
-        takes_settings: it reads an experiment, over which NAME=VALUE goes.
+        takes_settings: NAME=VALUE is for it, mostly over an experiment.
+        settings: names of those it takes; empty: all.
     """
 
     module: str
     takes_arguments: bool = False
     takes_settings: bool = True
+    settings: tuple[str, ...] = ()
 
     @property
     def description(self) -> str:
@@ -28,6 +30,14 @@ class Command:
 
 # In the order in which they are of use.
 COMMANDS = {
+    "finetune": Command(
+        module="finetune",
+        takes_arguments=True,
+        settings=(
+            *("model", "batch_size", "num_frames", "crop_size", "stride", "flip", "epochs"),
+            *("epoch_factor", "learning_rate", "dtype_policy", "seed", "workers"),
+        ),
+    ),
     "plan": Command(module="plan"),
     "probe": Command(module="probe"),
     "browse": Command(module="browse"),

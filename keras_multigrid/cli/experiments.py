@@ -27,7 +27,6 @@ flags.DEFINE_multi_string(
 flags.DEFINE_multi_string(
     "gin_param", None, "A gin binding over everything else: NAME=VALUE. May be repeated."
 )
-flags.DEFINE_multi_string("setting", [], "Where arguments of the form NAME=VALUE go.")
 FLAGS = flags.FLAGS
 
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]

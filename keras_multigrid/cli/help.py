@@ -12,6 +12,11 @@ from keras_multigrid.cli import commands, named_settings
 
 PROGRAM = "keras-multigrid"
 _WIDTH = 100
+_ARGUMENTS = {
+    "finetune": " FOLDER|LIST",
+    "predict": " VIDEO ...",
+    "serve": " dispatcher|worker",
+}
 
 
 def version() -> str:
@@ -40,6 +45,7 @@ def of_program() -> str:
             *_table(rows),
             "",
             "Begin with:",
+            f"  {PROGRAM} finetune my_videos/ --out=runs/mine",
             f"  {PROGRAM} plan --gin_file=quickstart",
             f"  {PROGRAM} train --gin_file=quickstart epochs=5 run_dir=runs/first",
             "",
@@ -55,7 +61,7 @@ def of_command(name: str) -> str:
     """Examples, flags and settings of a command, whose module has been imported."""
     command = commands.COMMANDS[name]
     rest = {True: " [NAME=VALUE ...]", False: ""}[command.takes_settings]
-    argument = {"predict": " VIDEO ...", "serve": " dispatcher|worker"}.get(name, "")
+    argument = _ARGUMENTS.get(name, "")
     lines = [
         command.description,
         "",
@@ -68,6 +74,7 @@ def of_command(name: str) -> str:
         rows = [
             (f"{name}={setting.example}", setting.help)
             for name, setting in named_settings.SETTINGS.items()
+            if not command.settings or name in command.settings
         ]
         lines += ["", "Settings, with examples of values:", *_table(rows)]
     return "\n".join(lines)

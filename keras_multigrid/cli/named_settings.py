@@ -5,9 +5,11 @@ import difflib
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
-from absl import app
+from absl import app, flags
+
+flags.DEFINE_multi_string("setting", [], "Where arguments of the form NAME=VALUE go.")
 
 # Modules that bindings name, by the names that experiments give them.
 _IMPORTS = {
@@ -282,8 +284,12 @@ def split(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
     return given, others
 
 
-def parse(arguments: Iterable[str]) -> dict[str, str]:
+def parse(arguments: Iterable[str], taken: Collection[str] = ()) -> dict[str, str]:
     """Values in gin's syntax by the names of their settings; later ones replace earlier ones.
+
+    Args:
+        arguments: of the form NAME=VALUE.
+        taken: names of the settings that a command takes; empty: all, and gin takes others.
 
     Raises:
         app.UsageError: if there is no such setting, or it takes no such value.
@@ -296,6 +302,10 @@ def parse(arguments: Iterable[str]) -> dict[str, str]:
     values = {}
     for argument in arguments:
         name, _, text = argument.partition("=")
+        if taken and name not in taken:
+            raise app.UsageError(
+                f"There is no setting {name!r} of this command. There are {', '.join(taken)}."
+            )
         if name not in SETTINGS:
             close = difflib.get_close_matches(name.lower(), SETTINGS, n=3)
             hint = f"Do you mean {' or '.join(close)}?" if close else f"There are {_NAMES}."

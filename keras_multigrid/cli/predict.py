@@ -1,5 +1,6 @@
 r"""Say what a trained network sees in videos of your own.
 
+    keras-multigrid predict --run=runs/mine my_video.mp4 another.mov
     keras-multigrid predict --gin_file=quickstart my_video.mp4 another.mov
     keras-multigrid predict --gin_file=quickstart run_dir=runs/longer --top=3 videos/
     keras-multigrid predict --preset=presets/slowfast --list=addresses.txt --out=scores.csv
@@ -7,10 +8,11 @@ r"""Say what a trained network sees in videos of your own.
     keras-multigrid predict --preset=presets/slowfast --window=64 --hop=32 --out=long.json long.mp4
     keras-multigrid predict --preset=presets/slowfast --features=features.npz videos/
 
-The experiment names the network and its training; its classes are those that the run saved, so its
-data need not be there. A preset (see convert) holds all of that. Arguments are videos, folders of
-pictures, and folders of any of these; --list names a file with one on each line, - for standard
-input.
+The folder of a finished run holds all that is needed, --run, and so does a preset (see convert). Of
+a run that still trains, or with other weights, name the experiment; its data need not be there.
+
+Arguments are videos, folders of pictures, and folders of any of these; --list names a file with one
+on each line, - for standard input.
 
 With --window, each video is decoded once, in passages of so many of its frames, and memory does not
 grow with its length. Neighbouring passages of one class are joined to segments.
@@ -27,6 +29,7 @@ import gin
 from keras_multigrid.cli import command, experiments
 
 flags.DEFINE_integer("top", 5, "Classes to show of each video.")
+flags.DEFINE_string("run", None, "Folder of a finished run, instead of an experiment.")
 flags.DEFINE_string("preset", None, "Folder of a preset, instead of an experiment.")
 flags.DEFINE_integer("clips", 10, "With --preset: clips of each video.")
 flags.DEFINE_integer("crops", 3, "With --preset: crops of each clip.")
@@ -42,7 +45,7 @@ FLAGS = flags.FLAGS
 def main(arguments: list[str]) -> None:
     """Run the command."""
     _check_flags()
-    if FLAGS.preset is None:
+    if FLAGS.preset is None and FLAGS.run is None:
         experiments.load()
         experiments.check_schemes()
     from keras_multigrid.runs import prediction, prediction_files
@@ -73,9 +76,12 @@ def main(arguments: list[str]) -> None:
 
 def _check_flags() -> None:
     """Refuse what does not go together, before any work."""
-    if FLAGS.preset is not None and (FLAGS.gin_file or FLAGS.gin_param or FLAGS.setting):
+    if FLAGS.preset is not None and FLAGS.run is not None:
+        raise app.UsageError("--preset and --run name a network each: give one of them.")
+    given = FLAGS.gin_file or FLAGS.gin_param or FLAGS.setting
+    if given and (FLAGS.preset is not None or FLAGS.run is not None):
         raise app.UsageError(
-            "--preset goes without --gin_file, --gin_param and NAME=VALUE, which belong to "
+            "--preset and --run go without --gin_file, --gin_param and NAME=VALUE, which belong to "
             "experiments."
         )
     if FLAGS.hop is not None and FLAGS.window is None:
@@ -141,6 +147,10 @@ def _trained():
         views = Views(clips=FLAGS.clips, crops=FLAGS.crops)
         size = {"views": views, "batch_size": FLAGS.batch_size}
         return TrainedModel.from_preset(FLAGS.preset, **size), None
+    if FLAGS.run is not None:
+        from keras_multigrid.runs.finished_run import finished_run
+
+        return evaluation.trained_model(**finished_run(FLAGS.run)), None
     bound = gin.get_bindings(evaluation.predict)
     names = ("model", "test", "sampling", "classes")
     trained = evaluation.trained_model(**{name: bound[name] for name in names if name in bound})

@@ -1,4 +1,4 @@
-"""The published networks by name."""
+"""The published networks by name, and a small one."""
 
 import functools
 import os
@@ -33,6 +33,8 @@ _MODELS = {
     "i3d_8x8_r101": functools.partial(I3D, depth=101),
     "i3d_nln_8x8_r50": functools.partial(I3D, non_local=True),
     "i3d_nln_8x8_r101": functools.partial(I3D, depth=101, non_local=True),
+    # Not published: one block a stage and a quarter of the width, for small data.
+    "i3d_small": functools.partial(I3D, blocks=(1, 1, 1, 1), width=16, dropout=0.0),
     "mvit_b_16x4_conv": _MVIT_B,
     "mvit_b_32x3_conv": functools.partial(_MVIT_B, **_MVIT_DEEP, kernel=None),
     "mvitv2_b_32x3": functools.partial(MViT, **_MVIT_DEEP),

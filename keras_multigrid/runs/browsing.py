@@ -245,9 +245,9 @@ def _figure(clip: ShownClip) -> str:
     strip = figures.film_strips(clip.frames[None], max_frames=_PAGE_FRAMES)
     path, *fault = map(html.escape, _source_lines(clip))
     return _FIGURE.format(
-        moving=_data_uri(clip.frames),
-        region=_data_uri([clip.region]),
-        strip=_data_uri([strip]),
+        moving=data_uri(clip.frames),
+        region=data_uri([clip.region]),
+        strip=data_uri([strip]),
         label=html.escape(clip.label),
         details=clip.details,
         path=path,
@@ -255,7 +255,7 @@ def _figure(clip: ShownClip) -> str:
     )
 
 
-def _data_uri(pictures: Sequence[np.ndarray]) -> str:
+def data_uri(pictures: Sequence[np.ndarray]) -> str:
     """A WebP file in an address: moving if there are several pictures."""
     first, *others = map(Image.fromarray, pictures)
     file = io.BytesIO()

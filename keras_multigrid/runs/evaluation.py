@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_multigrid import distribute, files, replicas
 from keras_multigrid.callbacks.checkpoint_folder import load_checkpoint
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.check.set_report import check_there
 from keras_multigrid.data.clips.sampling import ClipSampling
-from keras_multigrid.data.videos.video import VideoSet
+from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 from keras_multigrid.models.weights import load_published_weights
 from keras_multigrid.models.weights.pretrained import find_weights
 from keras_multigrid.models.weights.published_files import published_tags
@@ -85,6 +86,30 @@ def evaluate(
             videos, or none can be read.
         FileNotFoundError: if there are no weights, or the first videos are all missing.
     """
+    return score_validation(data=data, model=model, test=test, hardware=hardware).evaluation
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScoredVideos:
+    """A test with the scores of each video.
+
+    Args:
+        evaluation: the results.
+        network: what was tested.
+        records: the videos that could be read.
+        scores: of each of them, float64 (videos, classes).
+    """
+
+    evaluation: Evaluation
+    network: keras.Model
+    records: Sequence[VideoRecord]
+    scores: np.ndarray
+
+
+def score_validation(
+    *, data: Data, model: Model, test: MultiViewTest, hardware: Hardware = Hardware()
+) -> ScoredVideos:
+    """`evaluate`, for those who want the scores of each video, too."""
     files.check_scheme(test.run_dir)
     strategy = hardware.strategy()
     distribute.check_backend(strategy)
@@ -114,7 +139,7 @@ def evaluate(
     )
     if replicas.is_chief(network):
         _write(result, scores[seen], records, videos, test.run_dir)
-    return result
+    return ScoredVideos(evaluation=result, network=network, records=records, scores=scores[seen])
 
 
 def predict(

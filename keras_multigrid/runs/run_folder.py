@@ -9,12 +9,15 @@ from typing import Any
 import keras
 
 from keras_multigrid import files
+from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.videos.video import VideoSet
 from keras_multigrid.runs.report import Report
+from keras_multigrid.schedule import Grid
 from keras_multigrid.task import SingleLabel, Task, classification
 from keras_multigrid.temporary_files import temporary_folder
 
 CLASSES = "classes.json"
+CLIPS = "clips.json"
 CURVE = "curve.json"
 MODEL = "model.keras"
 _UNFINISHED_MODEL = "unfinished.keras"
@@ -78,6 +81,35 @@ def save_classes(videos: VideoSet, run_dir: str) -> None:
     """Write the class names of a run, which predictions need."""
     content = {"names": videos.class_names, "multi_label": videos.multi_label}
     files.write(os.path.join(run_dir, CLASSES), json.dumps(content, indent=1))
+
+
+def save_clips(grid: Grid, sampling: ClipSampling, run_dir: str) -> None:
+    """Write what clips a run is trained on, which predictions need: base grid and sampling."""
+    content = {"grid": dataclasses.asdict(grid), "sampling": dataclasses.asdict(sampling)}
+    save_texts({CLIPS: json.dumps(content, indent=1)}, run_dir)
+
+
+def read_clips(run_dir: str) -> tuple[Grid, ClipSampling]:
+    """What `save_clips` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        StorageError: it is damaged.
+    """
+    content = read_json(run_dir, CLIPS)
+    path = os.path.join(run_dir, CLIPS)
+    if content is None:
+        raise FileNotFoundError(
+            f"There is no '{path}', which says what clips the network takes. Train first; for a "
+            "run of an earlier version, or one that trains, name the experiment: --gin_file=NAME."
+        )
+    try:
+        return Grid(**content["grid"]), ClipSampling(**content["sampling"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise files.StorageError(
+            f"{path} must hold the grid and the sampling of a run. Received: {error}. Name the "
+            "experiment instead: --gin_file=NAME."
+        ) from None
 
 
 def read_task(path: str) -> Task:

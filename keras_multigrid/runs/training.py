@@ -140,6 +140,7 @@ class _Run:
             run_folder.remove_unfinished(run_dir)
             run_folder.save_texts(texts, run_dir)
             run_folder.save_classes(settings.data.videos, run_dir)
+            run_folder.save_clips(self.schedule.base, settings.data.sampling, run_dir)
         bad_list = os.path.join(run_dir, "bad_videos.txt") if is_chief else None
         bad_videos = BadVideos(bad_list, max_share=settings.data.max_bad_share)
         source = settings.data.source(bad_videos)

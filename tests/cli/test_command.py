@@ -135,7 +135,7 @@ def test_help_lists_the_commands_with_a_line_each(tmp_path):
     listed = [line.split() for line in result.stdout.splitlines()]
     names = [words[0] for words in listed if words and words[0] in commands.COMMANDS]
     assert names == [
-        *("plan", "probe", "browse", "check", "prepare"),
+        *("finetune", "plan", "probe", "browse", "check", "prepare"),
         *("train", "evaluate", "predict", "serve", "convert"),
     ]
     assert "  check     Find bad videos and bad lines before training.\n" in result.stdout
@@ -154,7 +154,8 @@ def test_help_of_a_command_has_examples_and_its_own_flags(name, tmp_path):
     assert "logtostderr" not in text
     assert ("--replicas=N" in text) is (name == "plan")
     takes_settings = name not in ("serve", "convert")
-    assert ("--gin_file=TEXT" in text) is takes_settings
+    assert ("--gin_file=TEXT" in text) is (takes_settings and name != "finetune")
+    assert ("boundaries=10,15" in text) is (takes_settings and name != "finetune")
     assert ("epochs=20" in text) is takes_settings
     assert max(map(len, text.splitlines())) <= 100
     assert "<" not in text
@@ -180,7 +181,7 @@ def test_all_flags_are_shown_on_demand(tmp_path):
 @pytest.mark.parametrize(
     "arguments, parts",
     [
-        ((), ["Expected a command. Received: ''. plan, probe, ", "keras-multigrid --help"]),
+        ((), ["Expected a command. Received: ''. finetune, plan, ", "keras-multigrid --help"]),
         (("trian",), ["Received: 'trian'. Do you mean train?"]),
         (("train",), ["--gin_file is missing", "See keras-multigrid train --help."]),
         (("train", "--gin_files=a"), ["'gin_files'", "gin_file", "train --help"]),

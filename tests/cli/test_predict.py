@@ -135,8 +135,8 @@ def test_a_list_of_addresses(place):
         (("--hop=4", "a.mp4"), "--hop is of --window"),
         (("--out=a.txt", "a.mp4"), "--out must end in .json or .csv"),
         (("--out=a.csv", "--features=a.npz", "a.mp4"), "leave out --out"),
-        (("--gin_file=quickstart", "a.mp4"), "--preset goes without"),
-        (("run_dir=a", "a.mp4"), "--preset goes without"),
+        (("--gin_file=quickstart", "a.mp4"), "--preset and --run go without"),
+        (("run_dir=a", "a.mp4"), "--preset and --run go without"),
         (("--top=0", "a.mp4"), "--top must be 1 or more"),
     ],
 )

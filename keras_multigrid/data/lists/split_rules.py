@@ -72,14 +72,19 @@ def by_group(pattern: str, *, fold: int, folds: int) -> SplitRule:
         )
 
     def rule(paths: Sequence[str]) -> list[bool]:
-        groups = [_group(regex, path) for path in paths]
+        groups = [group_in(regex, path) for path in paths]
         chosen = set(sorted(set(groups))[fold::folds])
         return [group in chosen for group in groups]
 
     return rule
 
 
-def _group(regex: re.Pattern, path: str) -> str:
+def group_in(regex: re.Pattern, path: str) -> str:
+    """The group that the first part in parentheses of a pattern names.
+
+    Raises:
+        ValueError: the pattern does not match.
+    """
     match = regex.search(path)
     if match is None or match[1] is None:
         raise ValueError(
