@@ -38,6 +38,19 @@ class Architecture:
         return config
 
 
+def _published_places(blocks: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    places = tuple(
+        tuple(place for place in stage if place < count)
+        for stage, count in zip(NON_LOCAL, blocks, strict=True)
+    )
+    if not any(places):
+        raise ValueError(
+            f"`non_local=True` stands for {NON_LOCAL}, none of which is there. Received: "
+            f"blocks={blocks}. Name blocks, such as ((), (0,), (0,), ())."
+        )
+    return places
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ResidualArchitecture(Architecture):
     """Arguments of a ResNet over clips: `C2D`, `I3D`, `Slow`.
@@ -47,7 +60,7 @@ class ResidualArchitecture(Architecture):
         blocks: number of blocks in each of the four stages, instead of `depth`'s.
         width: channels of the stem. Stages have 4, 8, 16 and 32 times as many.
         non_local: numbers of the blocks of each stage that a non-local block follows, or True for
-            the published ones, ((), (1, 3), (1, 3, 5), ()).
+            the published ones, ((), (1, 3), (1, 3, 5), ()), those of them that there are.
 
     Others: those of `Architecture`.
 
@@ -67,7 +80,7 @@ class ResidualArchitecture(Architecture):
             blocks = BLOCKS[self.depth]
         blocks = check_blocks(blocks)
         if isinstance(non_local, bool):
-            non_local = NON_LOCAL if non_local else ((), (), (), ())
+            non_local = _published_places(blocks) if non_local else ((), (), (), ())
         elif len(non_local) != 4 or any(
             not 0 <= place < count
             for places, count in zip(non_local, blocks, strict=True)

@@ -119,6 +119,7 @@ def test_sizes_that_a_network_takes(kind, refused, taken):
     [
         ({"non_local": ((), (), ())}, "`non_local` must hold .* four stages"),
         ({"non_local": ((), (1,), (), ())}, "`non_local` must hold"),
+        ({"non_local": True, "blocks": (1, 1, 1, 1)}, "none of which is there"),
         ({"depth": 34, "blocks": None}, r"one of 50, 101. Received: depth=34"),
         ({"blocks": (1, 1)}, "`blocks` must hold"),
     ],
@@ -143,3 +144,10 @@ def test_initial_weights():
             if isinstance(layer, models.SubBatchNormalization):
                 last = layer.name.endswith("branch2-c_bn") or "nonlocal" in layer.name
                 np.testing.assert_array_equal(layer.gamma, 0 if last else 1)
+
+
+def test_published_places_of_non_local_blocks_that_there_are():
+    network = models.I3D(classes=2, blocks=(1, 2, 2, 1), width=4, non_local=True)
+    config = network.get_config()
+    assert config["non_local"] == ((), (1,), (1,), ())
+    assert models.I3D.from_config(config).get_config() == config
