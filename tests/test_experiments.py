@@ -303,6 +303,8 @@ def tiny_bindings(name, data_bindings, folder):
     bindings = [*TINY, *data_bindings(PUBLISHED[name]), f"RUN_DIR='{folder}/run'"]
     is_cosine = name.endswith(("cosine", "adamw")) or name.startswith("x3d")
     bindings.append(f"BOUNDARIES={() if is_cosine else (2,)}")
+    # The rule would give so few clips the length of the baseline.
+    bindings += [f"schedule.MultigridSchedule.{own}" for own in ("epoch_factor=1.5", "min_crop=1")]
     if name.startswith("mvit"):
         # Two clips of each video, and pairs of them; patches of 4 pixels.
         bindings += ["BATCH_SIZE=4", "CROP_SIZE=64", "NUM_FRAMES=8", "WARMUP_EPOCHS=1"]

@@ -166,4 +166,4 @@ def test_a_million_videos_are_counted():
         train=one * 2500, validation=one, class_names=tuple(f"class {i}" for i in range(400))
     )
     found = SetReport.of(videos)
-    assert found.lines[0] == "Videos: 1,000,000 training, 1 validation, 400 classes."
+    assert found.lines[0] == "Videos: 1,000,000 training, 400 validation, 400 classes."

@@ -127,7 +127,7 @@ def test_the_line_that_is_printed_predicts(run, folder):
     assert {name for _, name in scores} < {*phone_videos.CLASSES, ODD}
     result = processes.run(*arguments, video, "--gin_file=quickstart", cwd=folder)
     assert result.returncode == 2
-    assert "--run takes all from the run's folder" in result.stderr
+    assert "--preset and --run go without --gin_file" in result.stderr
     result = processes.run(ROOT / "tools" / "predict.py", "--run=mine", video, cwd=folder)
     assert result.returncode == 1
     assert "There is no 'mine/clips.json', which says what clips" in result.stderr
