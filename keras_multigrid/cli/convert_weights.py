@@ -3,16 +3,15 @@ r"""Write a published checkpoint as a preset, or as Keras weights.
     keras-multigrid convert --model=slowfast_8x8_r50 --source=kinetics400 --out=presets/slowfast
     keras-multigrid convert --model=slowfast_8x8_r50 --source=SLOWFAST_8x8_R50.pkl \
         --class_names=kinetics_400.txt --out=presets/slowfast
-    keras-multigrid convert --source=runs/first/model.keras --class_names=runs/first/classes.json \
-        --num_frames=16 --stride=2 --crop_size=112 --out=presets/mine
+    keras-multigrid convert --source=runs/first --out=presets/mine
     keras-multigrid convert --model=slowfast_8x8_r50 --source=SLOWFAST_8x8_R50.pkl \
         --out=slowfast_8x8_r50.weights.h5
 
 Source: the name of published weights, which are fetched; a PyTorch (.pyth) or Caffe2 (.pkl) file;
-or the model.keras of a run. Nothing in it is executed, and neither library is needed. A preset is a
-folder of weights, network, class names, preprocessing and a model card, which
-`models.from_preset(OUT)` and `predict --preset=OUT` read. Weights alone are for
-`models.create(NAME, weights=OUT)`.
+or the folder of a finished run, whose classes and clips the preset gets. Nothing in it is executed,
+and neither library is needed. A preset is a folder of weights, network, class names, preprocessing
+and a model card, which `models.from_preset(OUT)` and `predict --preset=OUT` read. Weights alone are
+for `models.create(NAME, weights=OUT)`.
 """
 
 import dataclasses
@@ -24,7 +23,7 @@ from keras_multigrid.cli import command
 from keras_multigrid.task import MultiLabel
 
 flags.DEFINE_string("model", None, "Name of the network: see keras_multigrid.models.names().")
-flags.DEFINE_string("source", None, "Name of published weights, or a file.")
+flags.DEFINE_string("source", None, "Name of published weights, a file, or the folder of a run.")
 flags.DEFINE_string("out", None, "The folder of the preset to write, or a .weights.h5 file.")
 flags.DEFINE_integer("classes", None, "Classes of the file; by default as published, or 400.")
 flags.DEFINE_string(
@@ -65,7 +64,13 @@ def _check_flags() -> None:
 
 
 def _is_keras() -> bool:
-    return (FLAGS.source or "").endswith(".keras")
+    return _file().endswith(".keras")
+
+
+def _file() -> str:
+    """The source; of the folder of a run, its network."""
+    source = FLAGS.source or ""
+    return os.path.join(source, "model.keras") if os.path.isdir(source) else source
 
 
 def _published_file():
@@ -88,11 +93,17 @@ def _preset(file):
     from keras_multigrid.runs import run_folder
 
     given = {name: FLAGS[name].value for name in _CLIPS if FLAGS[name].value is not None}
-    if file is None and len(given) < len(_CLIPS):
+    class_names = FLAGS.class_names
+    if _is_keras():
+        run_dir = os.path.dirname(_file())
+        given = {**_clips_of_run(run_dir), **given}
+        beside = os.path.join(run_dir, run_folder.CLASSES)
+        class_names = class_names or (beside if os.path.exists(beside) else None)
+    if file is None and not set(_CLIPS) <= given.keys():
         missing = [f"--{name}" for name in _CLIPS if name not in given]
         raise app.UsageError(
             "A preset says which clips its network takes. Give "
-            f"{', '.join(missing)}, or a --source that is published."
+            f"{', '.join(missing)}, or a --source that is published or the folder of a run."
         )
     published = None if file is None else models.published_preset(file)
     if published is None:
@@ -103,15 +114,28 @@ def _preset(file):
             given["test_crop_size"] = None
         clips = dataclasses.replace(published.preprocessing, **given)
     multi_label = published is not None and published.multi_label
-    if FLAGS.class_names is None:
+    if class_names is None:
         return models.Preset(class_names=(), preprocessing=clips, multi_label=multi_label)
-    task = run_folder.read_task(FLAGS.class_names)
-    is_json = FLAGS.class_names.endswith(".json")
+    task = run_folder.read_task(class_names)
+    is_json = class_names.endswith(".json")
     return models.Preset(
         class_names=task.class_names,
         preprocessing=clips,
         multi_label=isinstance(task, MultiLabel) if is_json else multi_label,
     )
+
+
+def _clips_of_run(run_dir: str) -> dict:
+    """The clips that a run was trained on; empty if its folder does not say."""
+    from keras_multigrid.runs import run_folder
+
+    try:
+        grid, sampling = run_folder.read_clips(run_dir)
+    except FileNotFoundError:
+        return {}
+    own = ("stride", "segments", "mean", "std", "subtract_clip_mean")
+    clips = {name: getattr(sampling, name) for name in own}
+    return {**clips, "num_frames": grid.num_frames, "crop_size": grid.crop_size}
 
 
 def _network(file):
@@ -121,7 +145,7 @@ def _network(file):
     from keras_multigrid import models
 
     if _is_keras() and FLAGS.model is None:
-        return keras.models.load_model(FLAGS.source, compile=False)
+        return keras.models.load_model(_file(), compile=False)
     classes, arguments = 400, {}
     if file is not None:
         classes = file.classes

@@ -14,6 +14,7 @@ where it was stopped.
 """
 
 import ast
+import os
 
 from absl import app, flags
 
@@ -32,7 +33,8 @@ flags.DEFINE_float(
 flags.DEFINE_string(
     "weights",
     None,
-    "Checkpoint to begin with: a published .pkl or .pyth file, or model.keras of a run; or none.",
+    "Weights to begin with: kinetics400, which is fetched; a .pkl or .pyth file; model.keras of a "
+    "run; or none.",
 )
 flags.DEFINE_float("minutes", 30.0, "Minutes that the training may take.", lower_bound=0.1)
 flags.DEFINE_float(
@@ -87,13 +89,14 @@ def main(arguments: list[str]) -> None:
         )
     if FLAGS.out is None:
         raise app.UsageError("--out is missing. Use for example --out=runs/mine.")
+    source = os.path.expanduser(arguments[0]).rstrip("/")
+    _check_places(source)
     command.check_local("out")
     taken = commands.COMMANDS["finetune"].settings
     values = {
         name: ast.literal_eval(text)
         for name, text in named_settings.parse(FLAGS.setting, taken).items()
     }
-    from keras_multigrid import files
     from keras_multigrid.runs.finetuning.request import Request
     from keras_multigrid.runs.finetuning.run import finetune
 
@@ -105,7 +108,7 @@ def main(arguments: list[str]) -> None:
     if FLAGS.balance is not None:
         given["balance"] = None if FLAGS.balance == "none" else FLAGS.balance
     request = Request(
-        source=files.expanded(arguments[0]).rstrip("/"),
+        source=source,
         run_dir=FLAGS.out,
         group=FLAGS.group,
         share=FLAGS.validation,
@@ -116,3 +119,34 @@ def main(arguments: list[str]) -> None:
         **values,
     )
     finetune(request, dry_run=FLAGS.dry_run)
+
+
+def _check_places(source: str) -> None:
+    """Refuse what is no place for videos or for a run, before anything is read or written."""
+    if "://" not in source:
+        if not os.path.exists(source):
+            raise app.UsageError(f"There is no folder and no list of videos '{source}'.")
+        if os.path.isdir(source) and not os.listdir(source):
+            raise app.UsageError(
+                f"The folder '{source}' is empty. Put a folder for each class there."
+            )
+        if os.path.isfile(source) and not source.lower().endswith((".csv", ".txt", ".tsv")):
+            raise app.UsageError(
+                f"'{source}' is one file. Give the folder that holds a folder of videos for each "
+                "class, or a list of them (.csv, .txt, .tsv)."
+            )
+    out = os.path.realpath(os.path.expanduser(FLAGS.out))
+    if os.path.isfile(out):
+        raise app.UsageError(f"--out must be a folder. Received a file: {FLAGS.out}")
+    if os.path.isdir(source) and f"{out}/".startswith(f"{os.path.realpath(source)}/"):
+        raise app.UsageError(
+            f"--out must not be in the folder of the videos. Received: {FLAGS.out}. Use for "
+            "example --out=runs/mine."
+        )
+    # The lists are written before the file that tells a run.
+    found = set(os.listdir(out)) - {"videos"} if os.path.isdir(out) else set()
+    if found and "finetune.json" not in found:
+        raise app.UsageError(
+            f"--out must be a new folder, or that of a run to go on with. Received: {FLAGS.out}, "
+            "which holds something else."
+        )

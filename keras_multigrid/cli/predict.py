@@ -20,6 +20,7 @@ grow with its length. Neighbouring passages of one class are joined to segments.
 Videos that cannot be read are named after the scores of the others, and the exit code is 1.
 """
 
+import dataclasses
 import os
 import sys
 
@@ -31,9 +32,9 @@ from keras_multigrid.cli import command, experiments
 flags.DEFINE_integer("top", 5, "Classes to show of each video.")
 flags.DEFINE_string("run", None, "Folder of a finished run, instead of an experiment.")
 flags.DEFINE_string("preset", None, "Folder of a preset, instead of an experiment.")
-flags.DEFINE_integer("clips", 10, "With --preset: clips of each video.")
-flags.DEFINE_integer("crops", 3, "With --preset: crops of each clip.")
-flags.DEFINE_integer("batch_size", 8, "With --preset: views, or passages, at a time.")
+flags.DEFINE_integer("clips", 10, "With --preset or --run: clips of each video.")
+flags.DEFINE_integer("crops", 3, "With --preset or --run: crops of each clip.")
+flags.DEFINE_integer("batch_size", 8, "With --preset or --run: views, or passages, at a time.")
 flags.DEFINE_string("list", None, "File of videos, one a line; - for standard input.")
 flags.DEFINE_integer("window", None, "Frames of a passage; by default videos are taken as a whole.")
 flags.DEFINE_integer("hop", None, "Frames from one passage to the next; by default half a window.")
@@ -78,6 +79,11 @@ def _check_flags() -> None:
     """Refuse what does not go together, before any work."""
     if FLAGS.preset is not None and FLAGS.run is not None:
         raise app.UsageError("--preset and --run name a network each: give one of them.")
+    if FLAGS.preset is None and FLAGS.run is None and not FLAGS.gin_file:
+        raise app.UsageError(
+            "Name the network: --run=FOLDER of a finished run, --preset=FOLDER, or "
+            "--gin_file=EXPERIMENT."
+        )
     given = FLAGS.gin_file or FLAGS.gin_param or FLAGS.setting
     if given and (FLAGS.preset is not None or FLAGS.run is not None):
         raise app.UsageError(
@@ -85,7 +91,7 @@ def _check_flags() -> None:
             "experiments."
         )
     if FLAGS.hop is not None and FLAGS.window is None:
-        raise app.UsageError("--hop is of --window. Give, for example, --window=64 --hop=32.")
+        raise app.UsageError("--hop needs --window. Give, for example, --window=64 --hop=32.")
     if FLAGS.out is not None and FLAGS.features is not None:
         raise app.UsageError("--features writes features instead of scores: leave out --out.")
     for flag, endings in (("out", (".json", ".csv")), ("features", (".npz",))):
@@ -143,14 +149,18 @@ def _trained():
     from keras_multigrid.runs import evaluation
     from keras_multigrid.runs.trained_model import TrainedModel
 
+    size = {
+        "views": Views(clips=FLAGS.clips, crops=FLAGS.crops),
+        "batch_size": FLAGS.batch_size,
+    }
     if FLAGS.preset is not None:
-        views = Views(clips=FLAGS.clips, crops=FLAGS.crops)
-        size = {"views": views, "batch_size": FLAGS.batch_size}
         return TrainedModel.from_preset(FLAGS.preset, **size), None
     if FLAGS.run is not None:
         from keras_multigrid.runs.finished_run import finished_run
 
-        return evaluation.trained_model(**finished_run(FLAGS.run)), None
+        found = finished_run(FLAGS.run)
+        found["test"] = dataclasses.replace(found["test"], **size)
+        return evaluation.trained_model(**found), None
     bound = gin.get_bindings(evaluation.predict)
     names = ("model", "test", "sampling", "classes")
     trained = evaluation.trained_model(**{name: bound[name] for name in names if name in bound})

@@ -20,6 +20,7 @@ class Preprocessing:
         test_crop_size: the same in tests; None for 256 / 224 of `crop_size`.
         segments: one frame is taken from each segment of the video, instead of at the stride.
         mean, std: of colours in [0, 1].
+        subtract_clip_mean: each clip's mean picture is subtracted, same as for `ClipSampling`.
 
     Raises:
         ValueError: if a number is not positive.
@@ -32,6 +33,7 @@ class Preprocessing:
     segments: bool = False
     mean: float = 0.45
     std: float = 0.225
+    subtract_clip_mean: bool = False
 
     def __post_init__(self):
         for name in ("num_frames", "stride", "crop_size", "test_crop_size"):
@@ -92,7 +94,7 @@ def published_preset(file: PublishedFile, class_names: Sequence[str] | None = No
     (13, 6)
     """
     names = map(str, range(file.classes)) if class_names is None else class_names
-    clips = {field.name for field in dataclasses.fields(Preprocessing)} - {"mean", "std"}
+    clips = ("num_frames", "stride", "crop_size", "test_crop_size", "segments")
     return Preset(
         class_names=tuple(names),
         preprocessing=Preprocessing(**{name: getattr(file, name) for name in clips}),

@@ -46,9 +46,8 @@ class TrainedModel:
         preset = read_preset(folder)
         clips = preset.preprocessing
         grid = Grid(batch_size=1, num_frames=clips.num_frames, crop_size=clips.crop_size)
-        sampling = ClipSampling(
-            stride=clips.stride, segments=clips.segments, mean=clips.mean, std=clips.std
-        )
+        colours = ("stride", "segments", "mean", "std", "subtract_clip_mean")
+        sampling = ClipSampling(**{name: getattr(clips, name) for name in colours})
         test = MultiViewTest(
             run_dir=os.fspath(folder),
             grid=grid,

@@ -132,7 +132,7 @@ def test_a_list_of_addresses(place):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--hop=4", "a.mp4"), "--hop is of --window"),
+        (("--hop=4", "a.mp4"), "--hop needs --window"),
         (("--out=a.txt", "a.mp4"), "--out must end in .json or .csv"),
         (("--out=a.csv", "--features=a.npz", "a.mp4"), "leave out --out"),
         (("--gin_file=quickstart", "a.mp4"), "--preset and --run go without"),

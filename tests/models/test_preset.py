@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_multigrid import models
+from keras_multigrid import ClipSampling, models
+from keras_multigrid.runs.trained_model import TrainedModel
 
 CLIPS = models.Preprocessing(num_frames=4, stride=2, crop_size=32, test_crop_size=36, segments=True)
 PRESET = models.Preset(class_names=("run", "walk", "ünicode | bar"), preprocessing=CLIPS)
@@ -82,6 +83,7 @@ def test_the_files_of_a_preset(folder):
         "segments": True,
         "mean": 0.45,
         "std": 0.225,
+        "subtract_clip_mean": False,
     }
 
 
@@ -240,3 +242,13 @@ def test_hugging_face_needs_its_library(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
     with pytest.raises(ImportError, match="pip install huggingface_hub"):
         models.from_preset("hf://someone/something")
+
+
+def test_a_trained_model_takes_the_clips_of_its_preset(tmp_path):
+    clips = models.Preprocessing(
+        num_frames=4, stride=3, crop_size=32, mean=0.5, std=0.25, subtract_clip_mean=True
+    )
+    preset = models.Preset(class_names=PRESET.class_names, preprocessing=clips)
+    models.save_preset(models.I3D(**SMALL, name="small"), str(tmp_path / "still"), preset)
+    sampling = TrainedModel.from_preset(str(tmp_path / "still")).sampling
+    assert sampling == ClipSampling(stride=3, mean=0.5, std=0.25, subtract_clip_mean=True)

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from keras_multigrid.progress import as_time
 from keras_multigrid.runs.finetuning.facts import SetFacts
 from keras_multigrid.runs.finetuning.machine import Machine
 from keras_multigrid.runs.finetuning.rules import (
@@ -155,7 +156,7 @@ def in_time(
         crops = [crop for crop in CROPS if crop < choice.crop_size]
         costs = {crop: seconds * (crop / choice.crop_size) ** 2 for crop in crops}
         crop = next((crop for crop in crops if costs[crop] <= 60 * minutes), crops[-1])
-        why = f"the largest whose training is expected to end in {minutes:g} minutes"
+        why = f"the largest whose training is expected to end in {as_time(60 * minutes)}"
         if costs[crop] > 60 * minutes:
             why = "the smallest, as time is short"
         return choice.replaced(why, crop_size=crop)
@@ -163,7 +164,7 @@ def in_time(
     if choice.epochs <= least or "epochs" in given:
         return choice
     fitting = int(choice.epochs * 60 * minutes / seconds)
-    why = f"to end in {minutes:g} minutes"
+    why = f"to fit {as_time(60 * minutes)}"
     if fitting < least:
         why = f"{LEAST_STEPS} steps of the baseline: fewer are too few to learn from"
     return choice.replaced(why, epochs=max(fitting, least))

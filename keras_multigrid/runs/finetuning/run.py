@@ -51,10 +51,7 @@ def finetune(request: Request, *, dry_run: bool = False) -> Report | None:
     prepared = preparation.prepare(request, machine)
     plan = _plan(run_settings(prepared.choice, prepared.videos, request=request))
     if prepared.seconds is not None:
-        plan += (
-            f"\nTime: about {as_time(prepared.seconds)}, by steps on noise timed on this machine; "
-            "reading videos comes on top where it is slower.  [--minutes=30]"
-        )
+        plan += f"\n{_time(prepared.seconds, request.minutes)}"
     print(f"\n{prepared}\n\n{plan}\n", flush=True)
     if dry_run:
         return None
@@ -77,6 +74,19 @@ def finetune(request: Request, *, dry_run: bool = False) -> Report | None:
         print(f"{page.value:.0%} of {page.count:,} validation videos right ({page.result})")
     print(f"report:  {path}\npredict: {reporting.predict_line(request.run_dir)}")
     return report
+
+
+def _time(seconds: float, minutes: float) -> str:
+    text = (
+        f"Time: about {as_time(seconds)}, by steps on noise timed on this machine just now; "
+        "reading videos comes on top where it is slower."
+    )
+    if seconds > 60 * minutes:
+        text += (
+            f" That is longer than the {as_time(60 * minutes)} asked for, with the fewest steps to "
+            "learn from and the smallest clips of those chosen; epochs=N and crop_size=N set fewer."
+        )
+    return f"{text}  [--minutes={minutes:g}]"
 
 
 def _training_videos(prepared: preparation.Prepared, request: Request) -> VideoSet:

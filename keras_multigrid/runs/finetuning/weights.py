@@ -7,8 +7,9 @@ import zipfile
 
 from keras_multigrid import files, models
 from keras_multigrid.models import WeightsUnavailable, find_weights
+from keras_multigrid.models.weights.pretrained import is_tag
 from keras_multigrid.runs import run_folder
-from keras_multigrid.runs.finetuning.rules import SMALL
+from keras_multigrid.runs.finetuning.rules import PUBLISHED, SMALL
 
 # Given instead of a path: train from scratch.
 NONE = "none"
@@ -21,16 +22,20 @@ def find_initial_weights(model: str, given: str | None) -> tuple[str | None, str
 
     Args:
         model: name of the network.
-        given: path of a checkpoint; `NONE`; None takes the published ones, if they can be had.
+        given: path of a checkpoint; the name of published weights; `NONE`; None takes the
+            published ones, if they can be had.
 
     Returns:
         The path, or None for training from scratch; and the reason.
 
     Raises:
         FileNotFoundError: there is no file at the path.
+        WeightsUnavailable, ValueError: the published weights cannot be had, or there are none.
     """
     if given == NONE:
         return None, "as given"
+    if given is not None and is_tag(given):
+        return find_weights(model, given), f"published, trained on {given}"
     if given is not None:
         if not files.is_file(given):
             raise FileNotFoundError(
@@ -47,7 +52,7 @@ def find_initial_weights(model: str, given: str | None) -> tuple[str | None, str
 
 
 def network_of(path: str) -> str:
-    """The name of the network that weights are of, by their file.
+    """The name of the network that weights are of, by their file; of a tag, the usual one.
 
     Raises:
         ValueError: it cannot be told.
@@ -57,6 +62,8 @@ def network_of(path: str) -> str:
     >>> network_of("SLOWFAST_8x8_R50.pkl")
     'slowfast_8x8_r50'
     """
+    if is_tag(path):
+        return PUBLISHED
     name = os.path.splitext(os.path.basename(path))[0].lower()
     if path.endswith(".keras"):
         with files.local_copy(path) as file:

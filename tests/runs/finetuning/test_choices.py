@@ -171,7 +171,7 @@ def test_a_training_that_ends_in_time():
     # (96 / 112)² * 800 = 588 seconds.
     fitted = in_time(choice, 800, 10, **shorter)
     assert values(fitted, "crop_size", "epochs") == (96, 172)
-    assert why(fitted, "crop_size").endswith("training is expected to end in 10 minutes")
+    assert why(fitted, "crop_size").endswith("training is expected to end in 10 min")
     # The smallest, and no other crop that is given.
     smallest = in_time(choice, 8000, 10, **shorter)
     assert (smallest.crop_size, why(smallest, "crop_size")) == (

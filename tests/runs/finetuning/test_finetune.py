@@ -125,6 +125,11 @@ def test_the_line_that_is_printed_predicts(run, folder):
     scores = re.findall(r"^  (\d\.\d{4})  (.+)$", result.stdout, re.M)
     assert len(scores) == 2
     assert {name for _, name in scores} < {*phone_videos.CLASSES, ODD}
+    # A preset of the run has its clips and classes, and so says the same.
+    convert = (ROOT / "tools" / "convert_weights.py", "--source=run", "--out=preset")
+    assert processes.run(*convert, cwd=folder).returncode == 0
+    preset = (ROOT / "tools" / "predict.py", "--preset=preset", video, "--top=2")
+    assert processes.run(*preset, cwd=folder).stdout == result.stdout
     result = processes.run(*arguments, video, "--gin_file=quickstart", cwd=folder)
     assert result.returncode == 2
     assert "--preset and --run go without --gin_file" in result.stderr
@@ -204,11 +209,21 @@ def test_the_example_of_the_documents(folder, tmp_path, monkeypatch, capsys):
 
 
 def test_what_was_typed_wrong(folder):
+    (folder / "empty").mkdir()
+    (folder / "other").mkdir()
+    for path in ("other/thesis.txt", "thesis.mp4"):
+        (folder / path).touch()
     for arguments, message in (
         (("mine",), "--out is missing"),
         (("--out=x",), "Expected one folder of videos, or a list of them. Received: none"),
         (("mine", "--out=x", "boundaries=3"), "no setting 'boundaries' of this command"),
         (("mine", "--out=x", "--balance=some"), "balance"),
+        (("nothing", "--out=x"), "There is no folder and no list of videos 'nothing'"),
+        (("empty", "--out=x"), "The folder 'empty' is empty"),
+        (("thesis.mp4", "--out=x"), "'thesis.mp4' is one file"),
+        (("mine", "--out=thesis.mp4"), "--out must be a folder. Received a file"),
+        (("mine", "--out=mine/run"), "--out must not be in the folder of the videos"),
+        (("mine", "--out=other"), "which holds something else"),
     ):
         result = call(*arguments, cwd=folder)
         assert result.returncode == 2, result.stderr

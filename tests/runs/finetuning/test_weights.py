@@ -48,3 +48,14 @@ def test_colours_that_weights_were_trained_with(tmp_path):
     # Published files are of no run, wherever they lie.
     assert subtracts_clip_mean(f"{tmp_path}/I3D_8x8_R50.pkl") is None
     assert subtracts_clip_mean(None) is None
+
+
+def test_published_weights_by_their_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_MULTIGRID_WEIGHTS", str(tmp_path))
+    assert network_of("kinetics400") == "slowfast_8x8_r50"
+    with pytest.raises(models.WeightsUnavailable):
+        find_initial_weights("x3d_s", "kinetics400")
+    path = tmp_path / models.published_file("x3d_s", "kinetics400").file
+    path.touch()
+    found = find_initial_weights("x3d_s", "kinetics400")
+    assert found == (str(path), "published, trained on kinetics400")
