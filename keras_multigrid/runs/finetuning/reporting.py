@@ -109,7 +109,7 @@ def _facts(
         f"{choice.model} {begun}, {report.steps:,} steps in {minutes} of training.",
         f"One clip in the middle of each video, {schedule.base.num_frames} frames of "
         f"{schedule.base.crop_size}²: {result} {report.metrics.get(result, 0):.2f}.",
-        "The last weights were tested: the validation videos have chosen nothing.",
+        "The last weights were tested, not those of the best validation.",
     ]
     bad = len(scored.evaluation.bad_videos)
     return [*facts, f"{bad} validation videos could not be read."] if bad else facts
