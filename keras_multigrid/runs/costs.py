@@ -37,8 +37,12 @@ class RunCost:
     Args:
         grids: of each grid, in order of its first step.
         decoding_seconds: of all videos once, where `keep_decoded` keeps them.
-        validation_seconds: of one validation, precise statistics included.
+        kept_memory: bytes of the videos that validations and precise statistics then keep, beside
+            those of the training.
+        validation_seconds: of one validation.
         validations: how many there are.
+        statistics_seconds: of the precise statistics of one validation.
+        statistics: how often they are computed.
         base: the baseline's grid.
         baseline_steps: steps that the baseline would take.
         is_device_memory: whether `memory` is the accelerator's instead of the process's.
@@ -52,8 +56,11 @@ class RunCost:
 
     grids: Sequence[GridCost]
     decoding_seconds: float
+    kept_memory: int
     validation_seconds: float
     validations: int
+    statistics_seconds: float
+    statistics: int
     base: Grid
     baseline_steps: int
     is_device_memory: bool
@@ -71,7 +78,9 @@ class RunCost:
 
     @property
     def all_validation_seconds(self) -> float:
-        return self.validations * self.validation_seconds
+        """Of all validations, with their precise statistics."""
+        validations = self.validations * self.validation_seconds
+        return validations + self.statistics * self.statistics_seconds
 
     @property
     def baseline_seconds(self) -> float:
@@ -82,8 +91,9 @@ class RunCost:
 
     @property
     def memory(self) -> int:
-        """Most bytes in use at any grid."""
-        return max(cost.memory for cost in self.grids)
+        """Most bytes in use: at any grid, with what is kept beside if that is the same memory."""
+        most = max(cost.memory for cost in self.grids)
+        return most if self.is_device_memory else most + self.kept_memory
 
     @property
     def wait_share(self) -> float:

@@ -23,7 +23,7 @@ from keras_multigrid.progress import Progress
 from keras_multigrid.runs import class_weighting
 from keras_multigrid.runs.building import compiled_network
 from keras_multigrid.runs.costs import GridCost, RunCost
-from keras_multigrid.runs.peak_memory import PeakMemory
+from keras_multigrid.runs.peak_memory import PeakMemory, resident_bytes
 from keras_multigrid.runs.settings import Settings
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
@@ -107,7 +107,7 @@ def _measure(
     with monitor.attached():
         batches = distribute.batches(strategy, make)
     # All through the same data set: from then on it has what `keep_decoded` keeps.
-    decoding = _decode(batches, short) if source.keep_decoded else 0.0
+    decoding, video_bytes = _decode(batches, short) if source.keep_decoded else (0.0, 0.0)
     rates = _read(batches, short)
     clock = _StepClock(short, monitor)
     _train(network, batches, short, clock, monitor)
@@ -115,11 +115,21 @@ def _measure(
     steps = collections.Counter()
     for phase in whole.phases:
         steps.update(phase.steps_by_grid())
+    precise_batches = settings.optimization.precise_batches
+    of_fit = min(settings.logging.validations, whole.total_steps)
+    statistics = of_fit if precise_batches else 0
+    # Each stream of a run keeps videos of its own.
+    precise_clips = statistics * precise_batches * whole.baseline_grid.batch_size
+    kept = min(precise_clips, whole.num_clips) + 2 * len(source.videos.validation)
     return RunCost(
         grids=[clock.cost(grid, steps[grid], rates[grid]) for grid in steps],
         decoding_seconds=decoding,
-        validation_seconds=validation + settings.optimization.precise_batches * batch_seconds,
-        validations=_validations(settings, whole),
+        kept_memory=round(kept * video_bytes),
+        validation_seconds=validation,
+        # Those of the fit, that of the report, and that of still clips.
+        validations=of_fit + 1 + settings.logging.still_control,
+        statistics_seconds=precise_batches * batch_seconds,
+        statistics=statistics,
         base=whole.baseline_grid,
         baseline_steps=whole.baseline_steps,
         is_device_memory=clock.memory.is_device,
@@ -165,22 +175,17 @@ def shortened(schedule: MultigridSchedule, turns: int) -> MultigridSchedule:
     return dataclasses.replace(long, epoch_factor=1000.0 * steps / long.total_steps)
 
 
-def _validations(settings: Settings, schedule: MultigridSchedule) -> int:
-    """Those of the fit, that of the report, and that of still clips."""
-    of_fit = min(settings.logging.validations, schedule.total_steps)
-    return of_fit + 1 + settings.logging.still_control
-
-
-def _decode(batches, schedule: MultigridSchedule) -> float:
-    """Seconds of the first epoch's reading, after which all videos are kept."""
-    progress, begun = Progress("decoded clip"), time.perf_counter()
+def _decode(batches, schedule: MultigridSchedule) -> tuple[float, float]:
+    """Seconds of the first epoch's reading, after which all videos are kept; bytes of each."""
+    progress, begun, before = Progress("decoded clip"), time.perf_counter(), resident_bytes()
     for step, _ in enumerate(batches, 1):
         done = min(schedule.clips_before(step), schedule.num_clips)
         progress(done, schedule.num_clips)
         # The batches are endless.
         if done == schedule.num_clips:
             break
-    return time.perf_counter() - begun
+    grown = max(0, resident_bytes() - before)
+    return time.perf_counter() - begun, grown / schedule.num_clips
 
 
 def _read(batches, schedule: MultigridSchedule) -> dict[Grid, float]:

@@ -43,15 +43,21 @@ class PeakMemory:
 
     @property
     def bytes(self) -> int:
-        return _of_process() if self._device is None else self._device.peak()
+        return _status("VmHWM") if self._device is None else self._device.peak()
 
 
-def _of_process() -> int:
+def resident_bytes() -> int:
+    """Bytes of memory that this process has now."""
+    return _status("VmRSS")
+
+
+def _status(name: str) -> int:
     try:
         with open("/proc/self/status", encoding="ascii") as file:
-            line = next(line for line in file if line.startswith("VmHWM:"))
+            line = next(line for line in file if line.startswith(f"{name}:"))
         return int(line.split()[1]) * 1024
     except (OSError, StopIteration):
+        # Not Linux: the most since the process began.
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

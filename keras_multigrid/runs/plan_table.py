@@ -71,8 +71,9 @@ def _measured_rows(measured: RunCost) -> list[tuple[str, str]]:
     parts = [f"{as_time(measured.step_seconds)} of steps", f"{as_time(first)} of first steps"]
     if measured.decoding_seconds:
         parts.append(f"{as_time(measured.decoding_seconds)} of decoding")
-    validations = f"{measured.validations} of {as_time(measured.validation_seconds)}"
-    parts.append(f"{as_time(measured.all_validation_seconds)} of validations ({validations})")
+    parts.append(
+        f"{as_time(measured.all_validation_seconds)} of {measured.validations} validations"
+    )
     rows = [("time", f"{as_time(measured.seconds)}: {', '.join(parts)}")]
     baseline = measured.baseline_seconds
     ratio = f"{baseline / measured.seconds:.2f} times this"

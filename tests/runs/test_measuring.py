@@ -64,7 +64,8 @@ def test_every_grid_of_a_run_is_measured(settings):
     # The first grid is traced: that takes longer than many steps.
     assert costs.grids[0].first_seconds > costs.grids[0].seconds
     assert costs.decoding_seconds > 0
-    assert costs.validations == 5 + 1 + 1
+    assert (costs.validations, costs.statistics) == (5 + 1 + 1, 5)
+    assert costs.kept_memory >= 0 and costs.statistics_seconds > 0
     assert (costs.base, costs.baseline_steps, costs.too_large) == (BASE, 240, None)
     json.dumps(costs.values())
     # Nothing of it is left where the run will be.
@@ -143,8 +144,11 @@ def costs(**changes):
     values = {
         "grids": [cost(COARSE, 100, 0.5, 5.0), cost(BASE, 200, 1.0, 10.0)],
         "decoding_seconds": 20.0,
-        "validation_seconds": 3.0,
+        "kept_memory": 500_000_000,
+        "validation_seconds": 2.0,
         "validations": 5,
+        "statistics_seconds": 2.5,
+        "statistics": 2,
         "base": BASE,
         "baseline_steps": 1000,
         "is_device_memory": False,
@@ -157,7 +161,8 @@ def test_totals_by_hand():
     assert costs().seconds == 300
     # 1000 steps, 10 for the first, decoding 20, validations 15.
     assert costs().baseline_seconds == 1045
-    assert costs().memory == 2_000_000_000
+    assert costs().memory == 2_500_000_000
+    assert costs(is_device_memory=True).memory == 2_000_000_000
     # Half of 200 of 250 seconds.
     assert costs().wait_share == 0.4
 
@@ -165,7 +170,7 @@ def test_totals_by_hand():
 def test_the_table_says_what_limits():
     text = format_costs(costs())
     assert "16 x 4 x 32²    100      0.5    5.0       32          80       0%   1,000" in text
-    assert "5 min: 4 min of steps, 15 s of first steps, 20 s of decoding, 15 s of" in text
+    assert "5 min: 4 min of steps, 15 s of first steps, 20 s of decoding, 15 s of 5 v" in text
     assert "17 min with as many validations, 3.48 times this" in text
-    assert "2.0 GB of this process" in text
+    assert "2.5 GB of this process" in text
     assert "40% of the time waiting: reading is the limit." in text
