@@ -43,6 +43,7 @@ class RunCost:
         validations: how many there are.
         statistics_seconds: of the precise statistics of one validation.
         statistics: how often they are computed.
+        first_validation_seconds: what the first validation and statistics take beyond that.
         base: the baseline's grid.
         baseline_steps: steps that the baseline would take.
         is_device_memory: whether `memory` is the accelerator's instead of the process's.
@@ -61,6 +62,7 @@ class RunCost:
     validations: int
     statistics_seconds: float
     statistics: int
+    first_validation_seconds: float
     base: Grid
     baseline_steps: int
     is_device_memory: bool
@@ -80,7 +82,8 @@ class RunCost:
     def all_validation_seconds(self) -> float:
         """Of all validations, with their precise statistics."""
         validations = self.validations * self.validation_seconds
-        return validations + self.statistics * self.statistics_seconds
+        statistics = self.statistics * self.statistics_seconds
+        return validations + statistics + self.first_validation_seconds
 
     @property
     def baseline_seconds(self) -> float:

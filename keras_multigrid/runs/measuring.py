@@ -9,12 +9,14 @@ import dataclasses
 import math
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_multigrid import distribute
-from keras_multigrid.callbacks import MultigridCallback
+from keras_multigrid.callbacks import MultigridCallback, PreciseBatchStatistics
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.input import Input
 from keras_multigrid.learning_rate import MultigridLearningRate
@@ -31,7 +33,8 @@ from keras_multigrid.schedule import Grid, MultigridSchedule
 TURNS = 8
 # Steps after the first of a grid that are left out: what was read ahead meanwhile shortens them.
 _SETTLING = 3
-_VALIDATION_BATCHES = 8
+# Of a validation and of precise statistics.
+_BATCHES = 8
 # Too little to diverge; the time of a step does not depend on it.
 _RATE = 1e-6
 
@@ -111,11 +114,12 @@ def _measure(
     rates = _read(batches, short)
     clock = _StepClock(short, monitor)
     _train(network, batches, short, clock, monitor)
-    validation, batch_seconds = _validation_seconds(network, source, strategy, short.baseline_grid)
+    precise_batches = settings.optimization.precise_batches
+    validation, first = _validation_seconds(network, source, strategy, short.baseline_grid)
+    precise, first_precise = _statistics_seconds(network, source, strategy, short, precise_batches)
     steps = collections.Counter()
     for phase in whole.phases:
         steps.update(phase.steps_by_grid())
-    precise_batches = settings.optimization.precise_batches
     of_fit = min(settings.logging.validations, whole.total_steps)
     statistics = of_fit if precise_batches else 0
     # Each stream of a run keeps videos of its own.
@@ -128,8 +132,9 @@ def _measure(
         validation_seconds=validation,
         # Those of the fit, that of the report, and that of still clips.
         validations=of_fit + 1 + settings.logging.still_control,
-        statistics_seconds=precise_batches * batch_seconds,
+        statistics_seconds=precise,
         statistics=statistics,
+        first_validation_seconds=first + first_precise,
         base=whole.baseline_grid,
         baseline_steps=whole.baseline_steps,
         is_device_memory=clock.memory.is_device,
@@ -251,15 +256,37 @@ class _StepClock(keras.callbacks.Callback):
 
 
 def _validation_seconds(network, source: Input, strategy, grid: Grid) -> tuple[float, float]:
-    """Seconds of a whole validation, and of one of its batches."""
+    """Seconds of a validation, and what the first one takes beyond that."""
     count = -(-len(source.videos.validation) // grid.batch_size)
     batches = distribute.batches(
         strategy, lambda context: source.validation(grid, input_context=context)
     )
-    taken = min(count, _VALIDATION_BATCHES)
-    for _ in range(2):
-        # The first time it is compiled.
-        begun = time.perf_counter()
-        network.evaluate(batches, steps=taken, verbose=0)
-        seconds = time.perf_counter() - begun
-    return seconds * count / taken, seconds / taken
+    taken = min(count, _BATCHES)
+    first, seconds = _timed_twice(lambda: network.evaluate(batches, steps=taken, verbose=0))
+    return seconds * count / taken, first
+
+
+def _statistics_seconds(
+    network, source: Input, strategy, schedule: MultigridSchedule, num_batches: int
+) -> tuple[float, float]:
+    """Seconds of precise statistics of so many batches, and what the first take beyond that."""
+    if not num_batches:
+        return 0.0, 0.0
+    plain = schedule.baseline()
+    batches = distribute.batches(
+        strategy, lambda context: source.training(plain, seed=1, input_context=context)
+    )
+    taken = min(num_batches, _BATCHES)
+    precise = PreciseBatchStatistics(batches, taken)
+    first, seconds = _timed_twice(lambda: precise.update(network))
+    return seconds * num_batches / taken, first
+
+
+def _timed_twice(call: Callable[[], Any]) -> tuple[float, float]:
+    """What the first call takes beyond the second, compiling and decoding; and the second."""
+    begun = time.perf_counter()
+    call()
+    middle = time.perf_counter()
+    call()
+    seconds = time.perf_counter() - middle
+    return max(0.0, middle - begun - seconds), seconds

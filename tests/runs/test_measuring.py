@@ -45,7 +45,7 @@ def settings(tmp_path_factory):
 
 
 def of_network(settings, model, schedule=SCHEDULE):
-    optimization = dataclasses.replace(settings.optimization, schedule=schedule)
+    optimization = dataclasses.replace(settings.optimization, schedule=schedule, precise_batches=0)
     return dataclasses.replace(settings, model=Model(model=model), optimization=optimization)
 
 
@@ -147,8 +147,9 @@ def costs(**changes):
         "kept_memory": 500_000_000,
         "validation_seconds": 2.0,
         "validations": 5,
-        "statistics_seconds": 2.5,
+        "statistics_seconds": 1.5,
         "statistics": 2,
+        "first_validation_seconds": 2.0,
         "base": BASE,
         "baseline_steps": 1000,
         "is_device_memory": False,
