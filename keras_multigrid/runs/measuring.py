@@ -117,9 +117,7 @@ def _measure(
     precise_batches = settings.optimization.precise_batches
     validation, first = _validation_seconds(network, source, strategy, short.baseline_grid)
     precise, first_precise = _statistics_seconds(network, source, strategy, short, precise_batches)
-    steps = collections.Counter()
-    for phase in whole.phases:
-        steps.update(phase.steps_by_grid())
+    steps = whole.steps_by_grid()
     of_fit = min(settings.logging.validations, whole.total_steps)
     statistics = of_fit if precise_batches else 0
     # Each stream of a run keeps videos of its own.

@@ -111,9 +111,7 @@ def make_plan(
         learning_rate = learning_rate.on_replicas(replicas)
     schedule = learning_rate.schedule
     base = schedule.baseline_grid
-    steps_by_grid = collections.Counter()
-    for phase in schedule.phases:
-        steps_by_grid.update(phase.steps_by_grid())
+    steps_by_grid = schedule.steps_by_grid()
     # The baseline on as many replicas: it shares its batch evenly, too.
     baseline = {base: dataclasses.replace(schedule, base=base).baseline_steps}
     phases = [_plan_phase(phase, learning_rate) for phase in schedule.phases]
@@ -122,15 +120,9 @@ def make_plan(
         seconds = _seconds_by_grid(schedule, device)
         for phase, planned in zip(schedule.phases, phases, strict=True):
             planned["rates"] = _rates(phase.steps_by_grid(), seconds, frames_per_core)
-        ours = _rates(steps_by_grid, seconds, frames_per_core)
-        # Ring all-reduce: partial sums travel around the ring once, then the results do, each time
-        # in as many parts as there are devices.
-        sent = 2 * (replicas - 1) / replicas * _FLOAT_BYTES * device.parameters
         rates = {
-            "device": dataclasses.asdict(device),
+            **_whole_rates(schedule, device, _rates(steps_by_grid, seconds, frames_per_core)),
             "seconds_per_step": seconds[base],
-            "gradient_bytes_per_second": sent * schedule.total_steps / ours["seconds"],
-            **ours,
             "baseline": _rates(baseline, seconds, frames_per_core),
         }
     asked = schedule.base.batch_size
@@ -253,6 +245,20 @@ def _rates(
         "frames_per_second": sums["frames"] / seconds,
         "input_bytes_per_second": sums["voxels"] * 3 * _FLOAT_BYTES / seconds,
         "decode_cores": core_seconds / seconds,
+    }
+
+
+def _whole_rates(
+    schedule: MultigridSchedule, device: Device, rates: Mapping[str, float]
+) -> dict[str, Any]:
+    """Those of the whole training, with the gradients that each device sends."""
+    # Ring all-reduce: partial sums travel around the ring once, then the results do, each time in
+    # as many parts as there are devices.
+    sent = 2 * (schedule.replicas - 1) / schedule.replicas * _FLOAT_BYTES * device.parameters
+    return {
+        "device": dataclasses.asdict(device),
+        "gradient_bytes_per_second": sent * schedule.total_steps / rates["seconds"],
+        **rates,
     }
 
 

@@ -7,6 +7,7 @@ grids with few clips last. Here the batch may also grow less than that, down to 
 steps then are less work. This file is plain arithmetic on the standard library.
 """
 
+import collections
 import dataclasses
 import functools
 from collections.abc import Mapping
@@ -191,6 +192,13 @@ class MultigridSchedule(ScheduleSettings):
     def grids(self) -> tuple[Grid, ...]:
         """Every grid that the schedule visits, once each, in order of first use."""
         return tuple(dict.fromkeys(grid for phase in self.phases for grid in phase.short_cycle))
+
+    def steps_by_grid(self) -> dict[Grid, int]:
+        """The number of steps at each grid, in order of first use."""
+        steps = collections.Counter()
+        for phase in self.phases:
+            steps.update(phase.steps_by_grid())
+        return dict(steps)
 
     @functools.cached_property
     def _table(self) -> PhaseTable:
