@@ -7,7 +7,7 @@ number, or one for each clip, (b, 1, 1, 1, 1).
 import numpy as np
 from keras import ops
 
-from keras_multigrid.augmentation.augmentation import select
+from keras_multigrid.augmentation.augmentation import per_clip, select
 
 # ITU-R BT.601, as in Pillow's conversion to grey.
 _GREY = np.array([[0.299], [0.587], [0.114]], np.float32)
@@ -20,14 +20,14 @@ def brightness(clips, factor):
 
 def contrast(clips, factor):
     """Differences from the clip's mean grey times a factor; 0 is grey all over."""
-    mean = ops.mean(_grey(clips), axis=(1, 2, 3, 4), keepdims=True)
+    mean = per_clip(_mean_grey(clips))
     return ops.clip(clips * factor + (mean - mean * factor), 0, 1)
 
 
 def saturation(clips, factor):
     """Differences from each pixel's grey times a factor; 0 is a black-and-white clip."""
-    grey = _grey(clips)
-    return ops.clip(clips * factor + (grey - grey * factor), 0, 1)
+    matrix = _saturated(ops.reshape(factor, (-1, 1, 1)))
+    return ops.clip(_mixed(clips, matrix), 0, 1)
 
 
 def jitter(clips, brightness, contrast, saturation):
@@ -35,13 +35,9 @@ def jitter(clips, brightness, contrast, saturation):
 
     Factors are (b, 1, 1) each.
     """
-    grey = ops.mean(_grey(clips), axis=(1, 2, 3))[..., None]
-    # saturation * x + (1 - saturation) * grey of x, as a matrix that x is multiplied by.
-    matrix = saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * np.tile(_GREY, 3)
-    pixels = ops.reshape(clips, (ops.shape(clips)[0], -1, 3))
-    changed = ops.matmul(pixels, matrix * (brightness * contrast))
-    changed = ops.clip(changed + (1 - contrast) * brightness * grey, 0, 1)
-    return ops.reshape(changed, ops.shape(clips))
+    added = per_clip((1 - contrast) * brightness * _mean_grey(clips))
+    changed = _mixed(clips, _saturated(saturation) * (brightness * contrast))
+    return ops.clip(changed + added, 0, 1)
 
 
 def hue(clips, turn):
@@ -70,13 +66,17 @@ def autocontrast(clips, strength):
 
     `strength` 1 does so in full, 0 leaves clips as they are. A channel of one value stays.
     """
-    least = _of_channels(ops.min, clips)
-    extent = _of_channels(ops.max, clips) - least
+    rows = _rows(clips)
+    width = ops.shape(clips)[3]
+    least = _of_channels(ops.min, rows, width)
+    extent = _of_channels(ops.max, rows, width) - least
     is_plain = extent < 1 / 255
     # One factor and one difference for each channel: no more than two passes over the pixels.
     extent = ops.where(is_plain, 1.0, extent)
     scale = 1 + strength * (1 / extent - 1)
-    return ops.clip(clips * scale - strength * ops.where(is_plain, 0.0, least / extent), 0, 1)
+    taken = strength * ops.where(is_plain, 0.0, least / extent)
+    changed = ops.clip(rows * _repeated(scale, width) - _repeated(taken, width), 0, 1)
+    return ops.reshape(changed, ops.shape(clips))
 
 
 def equalize(clips, strength):
@@ -86,8 +86,8 @@ def equalize(clips, strength):
     """
     # The channels in one table of 256 values each. Keras' own layer becomes a loop of 256 turns on
     # JAX, which takes minutes to compile.
-    levels = ops.cast(ops.round(clips * 255), "int32") + 256 * np.arange(3, dtype=np.int32)
-    levels = ops.reshape(levels, (-1,))
+    firsts = _repeated(np.array([[[0, 256, 512]]], np.float32), ops.shape(clips)[3])
+    levels = ops.reshape(ops.cast(ops.round(_rows(clips) * 255) + firsts, "int32"), (-1,))
     counts = ops.segment_sum(ops.ones_like(levels), levels, num_segments=3 * 256)
     counts = ops.cast(ops.reshape(counts, (3, 256)), "float32")
     reached = ops.cumsum(counts, axis=1)
@@ -115,16 +115,43 @@ def sharpness(clips, factor):
     return ops.clip(clips + ops.reshape(difference, shape) * (factor - 1), 0, 1)
 
 
-def _of_channels(reduce, clips):
-    """The least or greatest of each channel of a clip: (b, 1, 1, 1, 3)."""
+# TensorFlow takes three times as long where it must treat each three values of a pixel by themselves:
+# whole rows of pixels are changed at once.
+
+
+def _rows(clips):
+    """Clips as (b, t * h, w * 3)."""
     batch, _, _, width, channels = ops.shape(clips)
-    # Whole rows at a time: three values in turn would take three times as long.
-    rows = reduce(ops.reshape(clips, (batch, -1, width * channels)), axis=1)
-    return reduce(ops.reshape(rows, (batch, 1, 1, width, 1, channels)), axis=3)
+    return ops.reshape(clips, (batch, -1, width * channels))
 
 
-def _grey(clips):
-    return ops.matmul(clips, _GREY)
+def _of_channels(reduce, rows, width):
+    """The least, greatest or mean value of each channel: (b, 1, 3)."""
+    of_columns = reduce(rows, axis=1)
+    of_pixels = ops.reshape(of_columns, (ops.shape(rows)[0], width, 3))
+    return reduce(of_pixels, axis=1, keepdims=True)
+
+
+def _repeated(values, width):
+    """Values of channels, (b, 1, 3), for each pixel of rows: (b, 1, w * 3)."""
+    values = ops.convert_to_tensor(values)
+    return ops.reshape(values + ops.zeros((width, 1), "float32"), (-1, 1, width * 3))
+
+
+def _mean_grey(clips):
+    """The mean grey of all frames: (b, 1, 1)."""
+    return ops.matmul(_of_channels(ops.mean, _rows(clips), ops.shape(clips)[3]), _GREY)
+
+
+def _saturated(factor):
+    """factor * x + (1 - factor) * grey of x, as a matrix (b, 3, 3) that x is multiplied by."""
+    return factor * np.eye(3, dtype=np.float32) + (1 - factor) * np.tile(_GREY, 3)
+
+
+def _mixed(clips, matrix):
+    """Colours multiplied by a matrix (b, 3, 3)."""
+    pixels = ops.reshape(clips, (ops.shape(clips)[0], -1, 3))
+    return ops.reshape(ops.matmul(pixels, matrix), ops.shape(clips))
 
 
 def _tall(clips):

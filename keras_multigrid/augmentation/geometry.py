@@ -10,7 +10,7 @@ GREY = 0.5
 
 
 def centred(size, xx=1.0, xy=0.0, yx=0.0, yy=1.0, x=0.0, y=0.0):
-    """An affine transformation about the middle of frames, as Keras takes it.
+    """Where the pixels of changed frames lie in those before, by an affine change about the middle.
 
     The pixel at (column, row) of the result is that at (xx * column + xy * row + x, yx * column +
     yy * row + y) of the frame, counted from its middle.
@@ -20,37 +20,56 @@ def centred(size, xx=1.0, xy=0.0, yx=0.0, yy=1.0, x=0.0, y=0.0):
         xx, xy, yx, yy, x, y: scalars; or one for each clip, (b,).
 
     Returns:
-        float32 (b, 8), or (1, 8) of scalars.
+        Rows and columns, float32 (b, size, size) each, or (1, size, size) of scalars.
     """
     middle = (ops.cast(size, "float32") - 1) / 2
-    rows = [
-        *(xx, xy, middle * (1 - xx - xy) + x),
-        *(yx, yy, middle * (1 - yx - yy) + y),
-        *(0.0, 0.0),
-    ]
-    parts = [ops.reshape(ops.cast(part, "float32"), (-1,)) for part in rows]
-    zeros = ops.zeros_like(sum(parts))
-    return ops.stack([part + zeros for part in parts], axis=-1)
-
-
-def warped(clips, transforms, fill_mode="constant"):
-    """Clips (b, t, h, w, 3) with all frames changed by the clip's transformation, (b, 8).
-
-    Pixels are interpolated bilinearly. What lies outside of a frame is grey, or with the
-    `fill_mode` "nearest" its border.
-    """
-    batch, num_frames, height, width, channels = ops.shape(clips)
-    frames = ops.reshape(clips, (batch * num_frames, height, width, channels))
-    # A sum, not `broadcast_to`: Keras writes into the transformations on PyTorch.
-    transforms = transforms[:, None] + ops.zeros((1, num_frames, 1))
-    changed = ops.image.affine_transform(
-        frames,
-        ops.reshape(transforms, (batch * num_frames, 8)),
-        fill_mode=fill_mode,
-        fill_value=GREY,
-        data_format="channels_last",
+    column = ops.cast(ops.arange(size), "float32")[None, None] - middle
+    row = ops.transpose(column, (0, 2, 1))
+    xx, xy, yx, yy, x, y = (
+        ops.reshape(ops.cast(part, "float32"), (-1, 1, 1)) for part in (xx, xy, yx, yy, x, y)
     )
-    return ops.reshape(changed, (batch, num_frames, height, width, channels))
+    return yx * column + yy * row + (y + middle), xx * column + xy * row + (x + middle)
+
+
+def warped(clips, places, outside=GREY):
+    """Clips (b, t, h, w, 3) whose pixels are those at other places, the same in all frames.
+
+    Pixels are interpolated bilinearly, as `ops.image.affine_transform` does, but each place is
+    computed once for all frames, which are copied together: a third of the time on a CPU.
+
+    Args:
+        clips: float32 (b, t, s, s, 3).
+        places: rows and columns, (b, s, s) each, as of `centred`.
+        outside: the colour of what lies outside of a frame; None is that of its border.
+    """
+    batch, frames, size, _, channels = ops.shape(clips)
+    pixels = ops.reshape(ops.transpose(clips, (0, 2, 3, 1, 4)), (-1, frames * channels))
+    first = (size * size * ops.arange(batch, dtype="int32"))[:, None, None]
+    last = ops.cast(size - 1, "float32")
+    changed, covered = 0.0, 0.0
+    for row, row_share in _neighbours(places[0]):
+        for column, column_share in _neighbours(places[1]):
+            share = row_share * column_share
+            nearest_row, nearest_column = ops.clip(row, 0, last), ops.clip(column, 0, last)
+            if outside is not None:
+                is_inside = ops.logical_and(row == nearest_row, column == nearest_column)
+                share = share * ops.cast(is_inside, "float32")
+            index = ops.cast(nearest_row * ops.cast(size, "float32") + nearest_column, "int32")
+            found = ops.take(pixels, ops.reshape(first + index, (-1,)), axis=0)
+            share = ops.reshape(share + ops.zeros((batch, 1, 1)), (-1, 1))
+            changed, covered = changed + found * share, covered + share
+    if outside is not None:
+        changed = changed + outside * (1 - covered)
+    # Shares may add up to a bit more than 1.
+    changed = ops.reshape(ops.clip(changed, 0, 1), (batch, size, size, frames, channels))
+    return ops.transpose(changed, (0, 3, 1, 2, 4))
+
+
+def _neighbours(places):
+    """The two whole numbers around each place, and their shares in it."""
+    before = ops.floor(places)
+    share = places - before
+    return (before, 1 - share), (before + 1, share)
 
 
 def box_sides(area, log_ratio, size):

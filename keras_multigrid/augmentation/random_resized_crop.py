@@ -47,8 +47,8 @@ class RandomResizedCrop(Augmentation):
             (numbers[:, column] - 0.5) * (whole - side)
             for column, side in ((2, width), (3, height))
         )
-        transforms = centred(size, xx=width / whole, yy=height / whole, x=x, y=y)
-        return warped(clips, transforms, "nearest"), labels
+        places = centred(size, xx=width / whole, yy=height / whole, x=x, y=y)
+        return warped(clips, places, outside=None), labels
 
 
 def check_range(settings, name: str, most: float | None = None) -> None:
