@@ -39,37 +39,41 @@ def warped(clips, places, outside=GREY):
 
     Args:
         clips: float32 (b, t, s, s, 3).
-        places: rows and columns, (b, s, s) each, as of `centred`.
+        places: rows and columns of each clip, (b, s, s) each, as of `centred`.
         outside: the colour of what lies outside of a frame; None is that of its border.
     """
     batch, frames, size, _, channels = ops.shape(clips)
-    pixels = ops.reshape(ops.transpose(clips, (0, 2, 3, 1, 4)), (-1, frames * channels))
-    first = (size * size * ops.arange(batch, dtype="int32"))[:, None, None]
-    last = ops.cast(size - 1, "float32")
-    changed, covered = 0.0, 0.0
-    for row, row_share in _neighbours(places[0]):
-        for column, column_share in _neighbours(places[1]):
-            share = row_share * column_share
-            nearest_row, nearest_column = ops.clip(row, 0, last), ops.clip(column, 0, last)
-            if outside is not None:
-                is_inside = ops.logical_and(row == nearest_row, column == nearest_column)
-                share = share * ops.cast(is_inside, "float32")
-            index = ops.cast(nearest_row * ops.cast(size, "float32") + nearest_column, "int32")
-            found = ops.take(pixels, ops.reshape(first + index, (-1,)), axis=0)
-            share = ops.reshape(share + ops.zeros((batch, 1, 1)), (-1, 1))
-            changed, covered = changed + found * share, covered + share
+    pixels = ops.transpose(clips, (0, 2, 3, 1, 4))
     if outside is not None:
-        changed = changed + outside * (1 - covered)
-    # Shares may add up to a bit more than 1.
-    changed = ops.reshape(ops.clip(changed, 0, 1), (batch, size, size, frames, channels))
+        border = ((0, 0), (1, 1), (1, 1), (0, 0), (0, 0))
+        pixels = ops.pad(pixels, border, constant_values=outside)
+        places, width = [place + 1 for place in places], size + 2
+    else:
+        width = size
+    pixels = ops.reshape(pixels, (-1, frames * channels))
+    (row, row_share), (column, column_share) = (_between(place, width) for place in places)
+    first = (width * width * ops.arange(batch, dtype="int32"))[:, None, None]
+    upper_left = first + row * width + column
+
+    def at(step):
+        return ops.take(pixels, ops.reshape(upper_left + step, (-1,)), axis=0)
+
+    def blended(one, other, share):
+        # Stays between the two whatever is rounded, as a sum of shares does not.
+        return one + (other - one) * share
+
+    upper = blended(at(0), at(1), column_share)
+    lower = blended(at(width), at(width + 1), column_share)
+    changed = blended(upper, lower, row_share)
+    changed = ops.reshape(changed, (batch, size, size, frames, channels))
     return ops.transpose(changed, (0, 3, 1, 2, 4))
 
 
-def _neighbours(places):
-    """The two whole numbers around each place, and their shares in it."""
-    before = ops.floor(places)
-    share = places - before
-    return (before, 1 - share), (before + 1, share)
+def _between(places, width):
+    """The last pixel before each place, int32, and the next one's share in it, (number, 1)."""
+    places = ops.clip(places, 0, ops.cast(width - 1, "float32"))
+    before = ops.minimum(ops.cast(places, "int32"), width - 2)
+    return before, ops.reshape(places - ops.cast(before, "float32"), (-1, 1))
 
 
 def box_sides(area, log_ratio, size):
