@@ -8,7 +8,6 @@ backward and update of `i3d_small`. Both take turns, on one thread; medians. Pri
 
 import argparse
 import os
-import platform
 import statistics
 import sys
 import time
@@ -24,7 +23,11 @@ import tensorflow as tf
 from keras_multigrid import Grid, augmentation, models
 
 _BASE = Grid(batch_size=8, num_frames=16, crop_size=64)
-_GRIDS = (_BASE, Grid(batch_size=64, num_frames=4, crop_size=45), Grid(batch_size=128, num_frames=4, crop_size=32))
+_GRIDS = (
+    _BASE,
+    Grid(batch_size=64, num_frames=4, crop_size=45),
+    Grid(batch_size=128, num_frames=4, crop_size=32),
+)
 _CLASSES = 12
 _MIXED = augmentation.OneOf([augmentation.MixUp(alpha=0.8), augmentation.CutMix(alpha=1.0)])
 _RANDAUGMENT = augmentation.RandAugment(num_ops=2, magnitude=9)
@@ -54,8 +57,8 @@ def main() -> None:
     model = models.create("i3d_small", classes=_CLASSES)
     model.compile(keras.optimizers.SGD(0.01, momentum=0.9), "categorical_crossentropy")
     shares = [_measure(model, grid, turns) for grid in _GRIDS]
-    print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}, {platform.processor()}")
-    print(f"| | {' | '.join(f'{g.batch_size} x {g.num_frames} x {g.crop_size}²' for g in _GRIDS)} |")
+    print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}")
+    print(f"| | {' | '.join(map(str, _GRIDS))} |")
     print("|---|" + "---|" * len(_GRIDS))
     for name in _AUGMENTATIONS:
         print(f"| {name} | {' | '.join(f'{100 * share[name]:.1f}%' for share in shares)} |")
@@ -67,7 +70,7 @@ def _measure(model: keras.Model, grid: Grid, turns: int) -> dict[str, float]:
     shape = (grid.batch_size, grid.num_frames, grid.crop_size, grid.crop_size, 3)
     clips = tf.constant(random.integers(0, 256, shape).astype("float32") / 255)
     labels = tf.one_hot(random.integers(0, _CLASSES, grid.batch_size), _CLASSES)
-    work = tf.constant(grid.num_frames * grid.crop_size**2 / (_BASE.num_frames * _BASE.crop_size**2), tf.float32)
+    work = tf.constant(_voxels(grid) / _voxels(_BASE), tf.float32)
     calls = {name: tf.function(augment) for name, augment in _AUGMENTATIONS.items()}
     step_seconds, seconds = [], {name: [] for name in calls}
     for turn in range(-2, turns):
@@ -84,6 +87,10 @@ def _measure(model: keras.Model, grid: Grid, turns: int) -> dict[str, float]:
     step = statistics.median(step_seconds)
     print(f"{grid}: {1000 * step:.0f} ms of processor time a step", file=sys.stderr, flush=True)
     return {name: statistics.median(own) / step for name, own in seconds.items()}
+
+
+def _voxels(grid: Grid) -> int:
+    return grid.num_frames * grid.crop_size**2
 
 
 def _processor_seconds(call) -> float:
