@@ -115,8 +115,8 @@ def sharpness(clips, factor):
     return ops.clip(clips + ops.reshape(difference, shape) * (factor - 1), 0, 1)
 
 
-# Whole rows of pixels are changed at once: TensorFlow takes three times as long for the three values
-# of each pixel by themselves.
+# Whole rows of pixels are changed at once: TensorFlow takes three times as long for the values of
+# each pixel by themselves.
 
 
 def _rows(clips):
