@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 
 import checkpoint_files
@@ -86,9 +87,13 @@ def test_train_from_another_folder(tmp_path):
     small = ("num_frames=8", "crop_size=32", "epochs=4", "boundaries=2,3")
     experiment = ("--gin_file=quickstart", *small, f"data_dir={tmp_path}/data", "run_dir=run")
     params = (TINY[0], *TINY[5:])
-    result = call("train.py", *experiment, params=params, cwd=tmp_path)
+    result = call("train.py", *experiment, "--measure", params=params, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert "times fewer steps than the baseline's" in result.stdout
+    plan, _, training = result.stdout.partition("Videos: ")
+    assert "times fewer steps than the baseline's" in plan
+    assert re.search(r"^time +\d+ s: ", plan, re.M), plan
+    assert re.search(r"^baseline +\d+ s with as many validations, ", plan, re.M), plan
+    assert training
     assert "Keras epoch 2 of 2 ended, accuracy " in result.stdout
     assert not set("\b\r\x1b") & set(result.stdout + result.stderr)
     assert "control, one frame repeated" in result.stdout

@@ -75,13 +75,7 @@ class ProgressLog(keras.callbacks.Callback):
         print(f"step {done:,} of {self._schedule.total_steps:,}: {', '.join(parts)}", flush=True)
 
     def _work_left(self, step: int) -> float:
-        """Clips x frames x crop² of the steps from this one on."""
-        work = 0.0
-        for phase in self._schedule.phases:
-            steps = min(phase.num_steps, max(0, phase.end_step - step))
-            voxels = sum(grid.voxels * count for grid, count in phase.steps_by_grid().items())
-            work += voxels * steps / phase.num_steps
-        return work
+        return self._schedule.total_work - self._schedule.work_before(step)
 
 
 def _named(logs: Mapping, name: str) -> str:

@@ -7,6 +7,7 @@ import itertools
 import logging
 import os
 import re
+import select
 import signal
 import sys
 import tempfile
@@ -51,11 +52,19 @@ def main(name: str | None = None) -> None:
         name: of the command; None takes it from the command line.
     """
     _make_printable()
+    try:
+        _main(name)
+    except KeyboardInterrupt:
+        # While it starts: `run` takes those that come later.
+        print("\ninterrupted", file=sys.stderr)
+        signals.end_process(130)
+
+
+def _main(name: str | None) -> None:
     if name is None:
         name = sys.argv.pop(1) if len(sys.argv) > 1 else ""
     if name in _HELP or name == "--version":
-        print(help.version() if name == "--version" else help.of_program())
-        sys.exit(0)
+        _print_and_end(help.version() if name == "--version" else help.of_program())
     name = commands.short_name(name)
     if name not in commands.COMMANDS:
         close = difflib.get_close_matches(name, commands.COMMANDS, n=2)
@@ -65,8 +74,7 @@ def main(name: str | None = None) -> None:
     module = importlib.import_module(f"{__package__}.{command.module}")
     before = itertools.takewhile(lambda argument: argument != "--", sys.argv[1:])
     if set(_HELP) & set(before):
-        print(help.of_command(name))
-        sys.exit(0)
+        _print_and_end(help.of_command(name))
     run(
         module.main,
         name=name,
@@ -122,8 +130,12 @@ def run(
                 # At once, same as after Ctrl-C.
                 signals.end_process(code)
         except Exception as error:
-            _show(error)
             code = 1
+            if isinstance(error, BrokenPipeError) and _is_output_closed():
+                _drop_output()
+                code = 128 + signal.SIGPIPE
+            else:
+                _show(error)
         finally:
             watcher.stop()
         _end(code)
@@ -214,6 +226,26 @@ def _end(code: int | None) -> None:
         # that waits for a service.
         signals.end_process(code or 0)
     sys.exit(code)
+
+
+def _print_and_end(text: str) -> NoReturn:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _drop_output()
+    sys.exit(0)
+
+
+def _is_output_closed() -> bool:
+    """Whether nobody reads standard output any more, as after `| head`."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _drop_output() -> None:
+    """Let Python write what is left, when it ends, to nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _show(error: Exception) -> None:

@@ -91,7 +91,8 @@ def main(arguments: list[str]) -> None:
         raise app.UsageError("--out is missing. Use for example --out=runs/mine.")
     source = os.path.expanduser(arguments[0]).rstrip("/")
     _check_places(source)
-    command.check_local("out")
+    if not FLAGS.dry_run:
+        command.check_local("out")
     taken = commands.COMMANDS["finetune"].settings
     values = {
         name: ast.literal_eval(text)

@@ -71,8 +71,17 @@ class RunCost:
     @property
     def seconds(self) -> float:
         """Of the whole run, from its first step to its last validation."""
-        first = sum(cost.first_seconds for cost in self.grids)
-        return self.step_seconds + first + self.decoding_seconds + self.all_validation_seconds
+        return (
+            self.step_seconds
+            + self.first_seconds
+            + self.decoding_seconds
+            + self.all_validation_seconds
+        )
+
+    @property
+    def first_seconds(self) -> float:
+        """What the first steps of all grids take beyond the others."""
+        return sum(cost.first_seconds for cost in self.grids if cost.steps)
 
     @property
     def step_seconds(self) -> float:

@@ -118,6 +118,8 @@ def _measure(
     validation, first = _validation_seconds(network, source, strategy, short.baseline_grid)
     precise, first_precise = _statistics_seconds(network, source, strategy, short, precise_batches)
     steps = whole.steps_by_grid()
+    # A run of few steps may not reach it; the baseline has no other.
+    steps.setdefault(whole.baseline_grid, 0)
     of_fit = min(settings.logging.validations, whole.total_steps)
     statistics = of_fit if precise_batches else 0
     # Each stream of a run keeps videos of its own.

@@ -67,8 +67,8 @@ def format_costs(measured: RunCost) -> str:
 
 
 def _measured_rows(measured: RunCost) -> list[tuple[str, str]]:
-    first = sum(cost.first_seconds for cost in measured.grids)
-    parts = [f"{as_time(measured.step_seconds)} of steps", f"{as_time(first)} of first steps"]
+    steps, first = measured.step_seconds, measured.first_seconds
+    parts = [f"{as_time(steps)} of steps", f"{as_time(first)} of first steps"]
     if measured.decoding_seconds:
         parts.append(f"{as_time(measured.decoding_seconds)} of decoding")
     parts.append(

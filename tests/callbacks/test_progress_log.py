@@ -2,9 +2,11 @@
 
 import re
 
+import pytest
 from small_fit import SCHEDULE, make_batches, make_model
 
 from keras_multigrid.callbacks import MultigridCallback, ProgressLog
+from keras_multigrid.runs.long_run import LongRun
 
 
 def fit(seconds):
@@ -44,6 +46,20 @@ def test_time_left_follows_the_work():
     log = ProgressLog(SCHEDULE)
     log._schedule = SCHEDULE
     work = [SCHEDULE.grid(step).voxels for step in range(SCHEDULE.total_steps)]
-    assert log._work_left(0) == sum(work)
-    for phase in SCHEDULE.phases:
-        assert log._work_left(phase.end_step) == sum(work[phase.end_step :])
+    for step in (0, *(phase.end_step for phase in SCHEDULE.phases)):
+        left = sum(work[step:]) / SCHEDULE.baseline_grid.voxels
+        assert log._work_left(step) == pytest.approx(left)
+
+
+@pytest.mark.parametrize("limit, number", [(0, 1), (3600, 0)])
+def test_a_long_run_is_noticed_once(limit, number):
+    noticed = []
+    make_model().fit(
+        make_batches(),
+        steps_per_epoch=4,
+        epochs=2,
+        callbacks=[MultigridCallback(log_dir=None), LongRun(noticed.append, after=0, limit=limit)],
+        verbose=0,
+    )
+    assert len(noticed) == number
+    assert all(0 < seconds < 3600 for seconds in noticed)

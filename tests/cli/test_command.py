@@ -208,3 +208,31 @@ def test_settings_and_flags_stand_in_any_order(tmp_path):
     assert result.returncode == 0, result.stderr
     # 1,800 clips make 113 batches of 16.
     assert json.loads(result.stdout)["totals"]["steps"] == 20 * 1800 // 16
+
+
+@pytest.mark.parametrize("what", ["help", "main"])
+def test_output_that_nobody_reads_any_more(what):
+    """As of `keras-multigrid ... | head`: no traceback."""
+    code = "from keras_multigrid.cli import command; import sys; sys.argv[1:] = {}; command.{}"
+    call = {
+        "help": code.format(["--help"], "main()"),
+        "main": code.format([], "run(lambda: [print('x' * 100) for _ in range(1000)])"),
+    }[what]
+    read, write = os.pipe()
+    os.close(read)
+    result = subprocess.run(
+        [sys.executable, "-c", call], cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True
+    )
+    os.close(write)
+    assert result.stderr == ""
+    assert result.returncode == {"help": 0, "main": 128 + signal.SIGPIPE}[what]
+
+
+def test_ctrl_c_while_it_starts():
+    code = (
+        "import sys; from keras_multigrid.cli import command, help\n"
+        "def stopped(): raise KeyboardInterrupt\n"
+        "sys.argv[1:] = ['--help']; help.of_program = stopped; command.main()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (130, "\ninterrupted\n")

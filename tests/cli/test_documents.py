@@ -40,7 +40,7 @@ def lines_with_commands(path):
 def test_commands_are_found():
     assert len(lines_with_commands(ROOT / "README.md")) >= 9
     assert len(lines_with_commands(ROOT / "gin" / "quickstart.gin")) == 1
-    assert len(lines_with_commands(CLI / "train.py")) == 4
+    assert len(lines_with_commands(CLI / "train.py")) == 5
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

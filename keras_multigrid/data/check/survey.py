@@ -99,6 +99,9 @@ class Survey:
             + ("" if small == large else f" to {large}")
             + (f", {portrait:,} of them portrait." if portrait else "."),
         ]
+        pictures = frames.count(1)
+        if pictures:
+            lines.append(f"Of one frame, in which nothing moves: {pictures:,}.")
         if rates:
             few = ", ".join(f"{rate:g}" for rate in rates)
             many = f"{rates[0]:g} to {rates[-1]:g}"

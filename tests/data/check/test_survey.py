@@ -31,6 +31,13 @@ def test_phone_videos_are_seen_upright(tmp_path):
     assert "Left out: " in lines and "cut.mp4" in lines
 
 
+def test_a_video_of_one_frame_is_pointed_out(tmp_path):
+    for number, frames in enumerate((1, 8)):
+        images = np.zeros((frames, 48, 64, 3), np.uint8)
+        write_video(tmp_path / f"{number}.mp4", "libx264", images)
+    assert "Of one frame, in which nothing moves: 1." in survey(records_of(tmp_path)).lines()
+
+
 def test_a_camera_that_stands_still(tmp_path):
     ground = np.random.default_rng(0).integers(0, 255, (48, 80, 3))
     for number in range(3):
