@@ -35,7 +35,7 @@ class RunCost:
     """What a run will take on this machine.
 
     Args:
-        grids: of each grid, in order of its first step; last the baseline's, should no step have it.
+        grids: of each grid, in order of its first step; the baseline's even if no step has it.
         decoding_seconds: of all videos once, where `keep_decoded` keeps them.
         kept_memory: bytes of the videos that validations and precise statistics then keep, beside
             those of the training.
