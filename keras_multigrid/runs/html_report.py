@@ -148,8 +148,8 @@ def _curve(page: ReportPage) -> str:
     title = f"{_text(page.metric)} by step"
     return (
         f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' role='img' aria-label='{title}'>"
-        f"{''.join(drawn)}</svg><p class='legend'>{title}: {' '.join(legend)}. Dotted lines begin "
-        "the phases: clips x frames x crop².</p>"
+        f"{''.join(drawn)}</svg><p class='legend'>{title}: {' '.join(legend)}<br>Dotted lines "
+        "begin the phases: clips x frames x crop².</p>"
     )
 
 
@@ -272,10 +272,15 @@ def _hardest(page: ReportPage) -> str:
 def _settings(page: ReportPage) -> str:
     rows = "".join(
         f"<tr><td>{_text(name)}</td><td><b>{_text(value)}</b></td><td>{_text(why)}</td>"
-        f"<td><code>{_text(change)}</code></td></tr>"
+        f"<td><code>{_unbroken(change)}</code></td></tr>"
         for name, value, why, change in page.settings
     )
     return f"<table>{rows}</table>" if rows else ""
+
+
+def _unbroken(text: str) -> str:
+    """A text whose lines break between words alone, not at the dashes of flags."""
+    return " ".join(f"<span>{_text(word)}</span>" for word in text.split())
 
 
 def _details(page: ReportPage) -> str:
@@ -300,6 +305,8 @@ svg text {{ font: 11px system-ui, sans-serif; fill: #555 }}
 table {{ border-collapse: collapse; margin: .5em 0 }}
 td, th {{ padding: .2em .6em; text-align: left; vertical-align: top; font-weight: normal }}
 th {{ color: #555 }}
+section {{ overflow-x: auto }}
+code span {{ white-space: nowrap }}
 tr + tr td {{ border-top: 1px solid #eee }}
 .number {{ text-align: right }}
 .confusion td {{ min-width: 1.6em; text-align: center; border: 1px solid #eee }}
@@ -307,7 +314,8 @@ tr + tr td {{ border-top: 1px solid #eee }}
 .turned {{ vertical-align: bottom }}
 .turned span {{ writing-mode: vertical-rl; transform: rotate(180deg) }}
 .bar {{ height: .9em; margin-top: .3em; background: #0072b2; border-radius: 2px }}
-.clips {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(400px, 1fr)); gap: 1.2em }}
+.clips {{ display: grid; gap: 1.2em;
+  grid-template-columns: repeat(auto-fill, minmax(min(400px, 100%), 1fr)) }}
 figure {{ margin: 0 }}
 figure img {{ width: 48%; margin-right: 2%; image-rendering: pixelated; border-radius: 3px }}
 .path {{ color: #777; font-size: .85em; overflow-wrap: anywhere }}
