@@ -23,6 +23,7 @@ VENV := .venv
 BACKENDS_VENV := .venv-backends
 BEAM_VENV := .venv-beam
 DOCS_VENV := .venv-docs
+PICTURES_VENV := .venv-pictures
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-backends install-beam test test-fast test-latest test-latest-fast \
@@ -115,6 +116,14 @@ $(DOCS_VENV)/.installed: constraints-docs.txt
 	$(call check_python,13)
 	$(PYTHON) -m venv $(DOCS_VENV)
 	$(DOCS_VENV)/bin/python -m pip install $(PIP_FLAGS) -c constraints-docs.txt mkdocs-material 'mkdocstrings[python]' ruff
+	@touch $@
+
+pictures: install $(PICTURES_VENV)/.installed ## Make the pictures of README and docs anew, some of them from a run
+	$(VENV)/bin/python benchmarks/pictures.py
+
+$(PICTURES_VENV)/.installed: constraints-docs.txt
+	$(PYTHON) -m venv $(PICTURES_VENV)
+	$(PICTURES_VENV)/bin/python -m pip install $(PIP_FLAGS) -c constraints-docs.txt PyQt6-WebEngine
 	@touch $@
 
 test-beam: install-beam ## Prepare records by Apache Beam on this machine

@@ -1,6 +1,6 @@
 """The picture of docs/augmentation.md: each operation on the coarsest grid and on the base grid.
 
-python benchmarks/augmentation_pictures.py --videos=data/motion --out=docs/augmentation.png
+python benchmarks/augmentation_pictures.py --videos=data/motion_small --out=docs/augmentation.png
 """
 
 import argparse
@@ -33,7 +33,7 @@ OTHERS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--videos", default="data/motion")
+    parser.add_argument("--videos", default="data/motion_small")
     parser.add_argument("--out", default="docs/augmentation.png")
     settings = parser.parse_args()
     clips = [two_clips(settings.videos, *size) for size in ((4, 32), (16, 64))]
