@@ -74,6 +74,8 @@ FILES_ALLOWED = {
     "layers/moving_statistics.py": {"tensorflow"},
     "models/preset_folder.py": {"huggingface_hub"},
     "data/records/beam.py": {"apache_beam"},
+    # The extra `onnx`.
+    "runs/exporting.py": {"onnx", "onnxruntime", "tf2onnx"},
     "runs/peak_memory.py": {"torch", "jax"},
     "runs/step_seed.py": {"torch"},
     "data_parallel.py": {"jax"},
