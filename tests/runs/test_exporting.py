@@ -1,6 +1,8 @@
 """Networks with their preprocessing, exported and run by other programs on a real video."""
 
 import json
+import pathlib
+import re
 
 import av
 import cv2
@@ -213,3 +215,52 @@ def test_what_cannot_be_exported(tmp_path):
     with pytest.raises(ValueError, match="must take 8 frames of 36 pixels"):
         runs.export(trained(slowfast, crop_size=36), str(tmp_path / "new"), open_sizes=True)
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def blocks_of_the_page():
+    page = pathlib.Path(__file__).parents[2] / "docs" / "exporting.md"
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def test_the_example_of_the_page(video, tmp_path, monkeypatch, capsys):
+    model = trained()
+    runs.export(model, str(tmp_path / "mine.onnx"))
+    (tmp_path / "my_video.mp4").symlink_to(video)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(blocks_of_the_page()[0], "exporting.md", "exec"), names)
+    assert names["chosen"].tolist() == CHOSEN
+    (found,) = runs.classify(model, [video], top=1).values()
+    assert capsys.readouterr().out.splitlines()[0] == found[0][0]
+    np.testing.assert_allclose(names["scores"].max(), found[0][1], atol=5e-4)
+
+
+@pytest.mark.parametrize("kind", ["x3d", "i3d"])
+def test_to_lite_as_on_the_page(kind, tmp_path, monkeypatch):
+    network = i3d()
+    if kind == "x3d":
+        network = models.X3D(classes=3, blocks=(1, 1, 1, 1), width=8, head_width=16)
+    exported = runs.export(trained(network), str(tmp_path / "exported" / "mine"))
+    monkeypatch.chdir(tmp_path)
+    code = blocks_of_the_page()[1]
+    alone = code.replace("    tf.lite.OpsSet.SELECT_TF_OPS,\n", "")
+    if kind == "i3d":
+        with pytest.raises(Exception, match="MaxPool3D"):
+            exec(compile(alone, "exporting.md", "exec"), {})
+    else:
+        code = alone
+    exec(compile(code, "exporting.md", "exec"), {})
+    if kind == "i3d":
+        # Not every build of the interpreter has TensorFlow's kernels.
+        assert b"FlexMaxPool3D" in (tmp_path / "mine.tflite").read_bytes()
+        return
+    interpreter = tf.lite.Interpreter(str(tmp_path / "mine.tflite"))
+    frames = np.random.default_rng(0).integers(0, 256, (1, 4, 40, 60, 3), np.uint8)
+    (given,) = interpreter.get_input_details()
+    interpreter.resize_tensor_input(given["index"], frames.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(given["index"], frames)
+    interpreter.invoke()
+    scores = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    expected = scores_of_saved_model(exported.path, frames)
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
