@@ -28,7 +28,7 @@ DATA = {"tensorflow", "numpy", "av", "cv2", "PIL", "absl", "google.protobuf"}
 DATA |= SCHEDULE | FILES | ours("backend", "class_weights", "compat", "lazy", "monitor", "task")
 RUNS = CALLBACKS | DATA
 RUNS |= ours("augmentation", "callbacks", "data", "distribute", "layers", "losses", "models")
-RUNS |= ours("optimizers")
+RUNS |= ours("measures", "optimizers")
 ALLOWED = {
     "__init__": {"keras_multigrid"},
     "__main__": ours("cli"),

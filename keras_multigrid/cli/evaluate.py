@@ -5,9 +5,9 @@ r"""Test a trained network on several views of each video.
     keras-multigrid evaluate --gin_file=slowfast_kinetics weights=SLOWFAST_8x8_R50.pkl
     keras-multigrid evaluate --gin_file=quickstart --gin_param="clips.Views.clips = 1" \
         --gin_param="clips.Views.crops = 3"
-    keras-multigrid evaluate --gin_file=mine.gin --by=group --out=results.json
-    keras-multigrid evaluate --gin_file=mine.gin --by=camera --table=videos.csv --noper_class
-    keras-multigrid evaluate --gin_file=mine.gin --by="/person(\d+)_"
+    keras-multigrid evaluate --gin_file=gin/mine.gin --by=group --out=results.json
+    keras-multigrid evaluate --gin_file=gin/mine.gin --by=camera --table=videos.csv --noper_class
+    keras-multigrid evaluate --gin_file=gin/mine.gin --by="/person(\d+)_"
 
 With --by, results are also shown by group, the worst first, each with its standard error: a
 network may fail on one camera or person. group stands for the groups that names show, as in
