@@ -6,7 +6,7 @@ r"""Test a trained network on several views of each video.
     keras-multigrid evaluate --gin_file=quickstart --gin_param="clips.Views.clips = 1" \
         --gin_param="clips.Views.crops = 3"
     keras-multigrid evaluate --gin_file=gin/mine.gin --by=group --out=results.json
-    keras-multigrid evaluate --gin_file=gin/mine.gin --by=camera --table=videos.csv --noper_class
+    keras-multigrid evaluate --gin_file=gin/mine.gin --by=camera --table=videos.csv --per_class=false
     keras-multigrid evaluate --gin_file=gin/mine.gin --by="/person(\d+)_"
 
 With --by, results are also shown by group, the worst first, each with its standard error: a
@@ -22,7 +22,7 @@ from absl import app, flags
 import gin
 from keras_multigrid.cli import command, experiments
 
-flags.DEFINE_bool("per_class", True, "Show the result of each class; --noper_class does not.")
+flags.DEFINE_bool("per_class", True, "Show the result of each class; false does not.")
 flags.DEFINE_string("by", None, "Show results by: group, a regular expression, or a column.")
 flags.DEFINE_string("table", None, "CSV file with the column of --by, a line for each video.")
 flags.DEFINE_string("out", None, "File to write all results to, .json.")
