@@ -74,6 +74,8 @@ FILES_ALLOWED = {
     "layers/moving_statistics.py": {"tensorflow"},
     "models/preset_folder.py": {"huggingface_hub"},
     "data/records/beam.py": {"apache_beam"},
+    "data/hugging_face_videos.py": {"datasets", "fsspec"},
+    "data/tfds_videos.py": {"tensorflow_datasets"},
     # The extra `onnx`.
     "runs/exporting.py": {"onnx", "onnxruntime", "tf2onnx"},
     "runs/peak_memory.py": {"torch", "jax"},

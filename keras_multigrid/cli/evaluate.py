@@ -6,7 +6,7 @@ r"""Test a trained network on several views of each video.
     keras-multigrid evaluate --gin_file=quickstart --gin_param="clips.Views.clips = 1" \
         --gin_param="clips.Views.crops = 3"
     keras-multigrid evaluate --gin_file=gin/mine.gin --by=group --out=results.json
-    keras-multigrid evaluate --gin_file=gin/mine.gin --by=camera --table=videos.csv --per_class=false
+    keras-multigrid evaluate --gin_file=gin/mine.gin --by=camera --table=videos.csv
     keras-multigrid evaluate --gin_file=gin/mine.gin --by="/person(\d+)_"
 
 With --by, results are also shown by group, the worst first, each with its standard error: a
