@@ -2,8 +2,8 @@
 
 PYTHON ?= python3
 # The TensorFlow wheel is an extra: cpu, tensorflow or cuda, as in `make install EXTRAS=cuda,io,test`.
-EXTRAS ?= cpu,io,onnx,test
-BACKENDS_EXTRAS ?= cpu,jax,torch,onnx,test
+EXTRAS ?= cpu,io,onnx,tfds,hf,test
+BACKENDS_EXTRAS ?= cpu,jax,torch,onnx,tfds,hf,test
 GIN_FILE ?= quickstart
 # As keras_multigrid/cli/command.py sets them: no notes, and fast convolutions on every processor.
 TF_CPP_MIN_LOG_LEVEL ?= 3

@@ -1,5 +1,6 @@
 """Data sets of Hugging Face give the clips of the same files, read when their turn comes."""
 
+import pathlib
 import re
 import shutil
 
@@ -144,3 +145,15 @@ def test_what_is_no_set_of_videos(loaded, folder):
     ):
         with pytest.raises(ValueError, match=re.escape(message)):
             from_hugging_face(dataset, **settings)
+
+
+def test_the_example_of_the_guide(folder, tmp_path, monkeypatch):
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "guide.md").read_text()
+    (example,) = re.findall(r"```python\n([^`]*from_hugging_face[^`]*)```", text)
+    (tmp_path / "my_videos").symlink_to(folder / "videos")
+    monkeypatch.chdir(tmp_path)
+    cached = example.replace('"my_videos")', f'"my_videos", cache_dir="{folder}/cache")')
+    names = {}
+    exec(compile(cached, "guide.md", "exec"), names)
+    assert (len(names["videos"].train), len(names["videos"].validation)) == (6, 2)
+    assert names["videos"].class_names == NAMES

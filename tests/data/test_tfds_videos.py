@@ -1,5 +1,6 @@
 """Data sets of TensorFlow Datasets, built here, give the clips of the same frames in files."""
 
+import pathlib
 import re
 
 import numpy as np
@@ -144,7 +145,7 @@ def test_what_cannot_be_read(builder, tmp_path):
             "`video` must name a feature that is a tfds.features.Video.",
         ),
         ({"label": "number"}, "`label` must name a feature that is a tfds.features.ClassLabel"),
-        ({"label": "none"}, "Received: 'none', of {'label': ClassLabel"),
+        ({"label": "none"}, "sequence of them. Received: 'none', of {"),
     ):
         with pytest.raises(ValueError, match=re.escape(message)):
             from_tfds(builder, split="train", **settings)
@@ -153,3 +154,14 @@ def test_what_cannot_be_read(builder, tmp_path):
     sequential = prepared(TinyVideos, tmp_path, "tfrecord")
     with pytest.raises(ValueError, match="files that can be read by number"):
         from_tfds(sequential, split="train")
+
+
+def test_the_example_of_the_guide(builder):
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "guide.md").read_text()
+    (example,) = re.findall(r"```python\n([^`]*from_tfds[^`]*)```", text)
+    ours = f'"tiny_videos", data_dir="{builder.data_dir.rsplit("/tiny_videos", 1)[0]}"'
+    example = example.replace('"ucf101"', ours).replace('split="test"', 'split="train[:50%]"')
+    names = {}
+    exec(compile(example, "guide.md", "exec"), names)
+    assert (len(names["videos"].train), len(names["videos"].validation)) == (6, 3)
+    assert names["videos"].class_names == ("run", "walk")
