@@ -4,7 +4,6 @@ import pathlib
 import re
 import shutil
 
-import datasets
 import numpy as np
 import pytest
 from grey_videos import write_video
@@ -22,6 +21,8 @@ NAMES = ("run", "walk")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Class folders of three videos each, and a cache beside them."""
+    import datasets
+
     datasets.disable_progress_bars()
     folder = tmp_path_factory.mktemp("hf")
     for part, count in (("train", 3), ("test", 1)):
@@ -35,6 +36,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def loaded(folder):
+    import datasets
+
     return datasets.load_dataset(
         "videofolder", data_dir=str(folder / "videos"), cache_dir=str(folder / "cache")
     )
@@ -42,6 +45,8 @@ def loaded(folder):
 
 def in_memory(folder, labels, feature, *, names=None):
     """A data set that holds the content of files, and may hold their names."""
+    import datasets
+
     paths = [
         folder / "videos" / "train" / NAMES[n % 2] / f"{n % 3}.mp4" for n in range(len(labels))
     ]
@@ -82,6 +87,8 @@ def test_a_folder_of_videos(loaded, folder):
 
 
 def test_the_order_of_a_shuffled_set_is_kept(loaded):
+    import datasets
+
     shuffled = loaded["train"].shuffle(seed=3)
     videos = from_hugging_face(shuffled)
     rows = shuffled.cast_column("video", datasets.Video(decode=False))
@@ -91,6 +98,8 @@ def test_the_order_of_a_shuffled_set_is_kept(loaded):
 
 
 def test_contents_in_the_data_set(folder):
+    import datasets
+
     texts = ["walk", "run", "walk", "run", "run", "walk"]
     names = [f"{n}.mp4" for n in range(6)]
     dataset, paths = in_memory(folder, texts, datasets.Value("string"), names=names)
@@ -110,6 +119,8 @@ def test_contents_in_the_data_set(folder):
 
 
 def test_several_labels_and_numbers(folder):
+    import datasets
+
     kind = datasets.List(datasets.ClassLabel(names=list(NAMES)))
     dataset, _ = in_memory(folder, [[1, 0], [], [1]], kind)
     videos = from_hugging_face(dataset, video="clip")
@@ -122,6 +133,8 @@ def test_several_labels_and_numbers(folder):
 
 
 def test_a_file_within_an_archive(folder, tmp_path):
+    import datasets
+
     archive = shutil.make_archive(str(tmp_path / "videos"), "zip", folder / "videos")
     address = f"zip://train/run/2.mp4::{archive}"
     rows = {"video": [address], "label": [0]}
@@ -133,6 +146,8 @@ def test_a_file_within_an_archive(folder, tmp_path):
 
 
 def test_what_is_no_set_of_videos(loaded, folder):
+    import datasets
+
     train = loaded["train"]
     unlabelled, _ = in_memory(folder, [0, -1], datasets.ClassLabel(names=list(NAMES)))
     for dataset, settings, message in (
