@@ -2,8 +2,8 @@
 
 PYTHON ?= python3
 # The TensorFlow wheel is an extra: cpu, tensorflow or cuda, as in `make install EXTRAS=cuda,io,test`.
-EXTRAS ?= cpu,io,onnx,test
-BACKENDS_EXTRAS ?= cpu,jax,torch,onnx,test
+EXTRAS ?= cpu,io,onnx,tfds,hf,test
+BACKENDS_EXTRAS ?= cpu,jax,torch,onnx,tfds,hf,test
 GIN_FILE ?= quickstart
 # As keras_multigrid/cli/command.py sets them: no notes, and fast convolutions on every processor.
 TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -90,7 +90,7 @@ VERSION_TESTS := $(addprefix tests/,test_compat.py test_learning_rate.py test_re
 	test_serving.py::test_two_trainers_get_their_slices_of_each_batch_though_a_worker_is_killed \
 	$(addprefix callbacks/test_,averaged_weights.py checkpoint.py multigrid.py steps.py training_log.py updates.py) \
 	runs/test_training.py::test_report data/records/test_record_reading.py \
-	$(addprefix models/test_,export.py replicas.py sub_batch_normalization.py))
+	runs/test_exporting.py $(addprefix models/test_,export.py replicas.py sub_batch_normalization.py))
 
 test-latest-fast: install-backends ## Test on the newest TensorFlow what depends on its version
 	$(PYTEST_ENV) $(BACKENDS_VENV)/bin/$(PYTEST) -m 'not slow and not every' $(VERSION_TESTS)

@@ -75,6 +75,10 @@ setup(
         "io": ["tensorflow-io==0.37.1"],
         # model.export(path, format="onnx") on TensorFlow; onnxruntime runs what it wrote.
         "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],
+        # data.from_tfds: 45 MB. array_record reads videos by their number.
+        "tfds": ["tensorflow-datasets>=4.9.7", "array_record>=0.5"],
+        # data.from_hugging_face: 230 MB, most of it PyArrow.
+        "hf": ["datasets>=4"],
         # tools/prepare.py on Apache Beam, whose limits exclude what tests are pinned to: its tested
         # set is constraints-beam.txt.
         "beam": ["apache-beam>=2.59"],

@@ -1,6 +1,13 @@
-"""How good scores of videos are: top-k accuracy, average precision, confusions."""
+"""How good scores of videos are: top-k accuracy, average precision, confusions, errors."""
+
+import math
+from collections.abc import Callable
 
 import numpy as np
+
+# Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 6.4: 200 are enough for a
+# standard error.
+_BOOTSTRAP_DRAWS = 200
 
 
 def top_k(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
@@ -52,3 +59,34 @@ def confusion_matrix(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     matrix = np.zeros((scores.shape[1],) * 2, np.int64)
     np.add.at(matrix, (labels, scores.argmax(axis=1)), 1)
     return matrix
+
+
+def share_error(hits: int, count: int) -> float:
+    """Standard error of a share, with two hits and two misses added.
+
+    Agresti and Coull, "Approximate is Better than Exact for Interval Estimation of Binomial
+    Proportions", 1998: p = (hits + 2) / (count + 4), the error is sqrt(p (1 - p) / (count + 4)).
+    Unlike sqrt(p (1 - p) / n) of the share itself, it is not 0 where all or none of a few hit.
+
+    >>> round(share_error(0, 2), 4)
+    0.1925
+    """
+    share = (hits + 2) / (count + 4)
+    return math.sqrt(share * (1 - share) / (count + 4))
+
+
+def bootstrap_error(measure: Callable[[np.ndarray], float], count: int) -> float | None:
+    """Standard error of a result: its deviation over sets drawn with replacement.
+
+    The same for the same videos: the draws have a fixed seed.
+
+    Args:
+        measure: takes positions of videos, int64 (count,); NaN where they have no result.
+        count: number of videos; None is returned for fewer than two.
+    """
+    if count < 2:
+        return None
+    random = np.random.default_rng(0)
+    values = [measure(random.integers(count, size=count)) for _ in range(_BOOTSTRAP_DRAWS)]
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.std(known, ddof=1)) if len(known) > 1 else None

@@ -239,7 +239,7 @@ class MultiLabel(Task):
             value = average_precision(scores[:, number], is_positive[:, number]) if count else None
             rows.append({"name": name, "num_videos": count, "average_precision": value})
         values = [row["average_precision"] for row in rows if row["num_videos"]]
-        return {"mAP": float(np.mean(values))}, rows
+        return {"mAP": float(np.mean(values)) if values else float("nan")}, rows
 
 
 def _check_classes(label: Any, num_classes: int) -> None:

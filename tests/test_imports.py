@@ -28,7 +28,7 @@ DATA = {"tensorflow", "numpy", "av", "cv2", "PIL", "absl", "google.protobuf"}
 DATA |= SCHEDULE | FILES | ours("backend", "class_weights", "compat", "lazy", "monitor", "task")
 RUNS = CALLBACKS | DATA
 RUNS |= ours("augmentation", "callbacks", "data", "distribute", "layers", "losses", "models")
-RUNS |= ours("optimizers")
+RUNS |= ours("measures", "optimizers")
 ALLOWED = {
     "__init__": {"keras_multigrid"},
     "__main__": ours("cli"),
@@ -74,6 +74,10 @@ FILES_ALLOWED = {
     "layers/moving_statistics.py": {"tensorflow"},
     "models/preset_folder.py": {"huggingface_hub"},
     "data/records/beam.py": {"apache_beam"},
+    "data/hugging_face_videos.py": {"datasets", "fsspec"},
+    "data/tfds_videos.py": {"tensorflow_datasets"},
+    # The extra `onnx`.
+    "runs/exporting.py": {"onnx", "onnxruntime", "tf2onnx"},
     "runs/peak_memory.py": {"torch", "jax"},
     "runs/step_seed.py": {"torch"},
     "data_parallel.py": {"jax"},

@@ -46,6 +46,7 @@ COMMANDS = {
     "train": Command(module="train"),
     "evaluate": Command(module="evaluate"),
     "predict": Command(module="predict", takes_arguments=True),
+    "export": Command(module="export"),
     "serve": Command(module="serve_data", takes_arguments=True, takes_settings=False),
     "convert": Command(module="convert_weights", takes_settings=False),
 }

@@ -20,18 +20,14 @@ grow with its length. Neighbouring passages of one class are joined to segments.
 Videos that cannot be read are named after the scores of the others, and the exit code is 1.
 """
 
-import dataclasses
 import os
 import sys
 
 from absl import app, flags
 
-import gin
-from keras_multigrid.cli import command, experiments
+from keras_multigrid.cli import command, network
 
 flags.DEFINE_integer("top", 5, "Classes to show of each video.")
-flags.DEFINE_string("run", None, "Folder of a finished run, instead of an experiment.")
-flags.DEFINE_string("preset", None, "Folder of a preset, instead of an experiment.")
 flags.DEFINE_integer("clips", 10, "With --preset or --run: clips of each video.")
 flags.DEFINE_integer("crops", 3, "With --preset or --run: crops of each clip.")
 flags.DEFINE_integer("batch_size", 8, "With --preset or --run: views, or passages, at a time.")
@@ -46,9 +42,7 @@ FLAGS = flags.FLAGS
 def main(arguments: list[str]) -> None:
     """Run the command."""
     _check_flags()
-    if FLAGS.preset is None and FLAGS.run is None:
-        experiments.load()
-        experiments.check_schemes()
+    network.configure()
     from keras_multigrid.runs import prediction, prediction_files
 
     paths, errors = _videos([*arguments, *_listed()])
@@ -77,19 +71,7 @@ def main(arguments: list[str]) -> None:
 
 def _check_flags() -> None:
     """Refuse what does not go together, before any work."""
-    if FLAGS.preset is not None and FLAGS.run is not None:
-        raise app.UsageError("--preset and --run name a network each: give one of them.")
-    if FLAGS.preset is None and FLAGS.run is None and not FLAGS.gin_file:
-        raise app.UsageError(
-            "Name the network: --run=FOLDER of a finished run, --preset=FOLDER, or "
-            "--gin_file=EXPERIMENT."
-        )
-    given = FLAGS.gin_file or FLAGS.gin_param or FLAGS.setting
-    if given and (FLAGS.preset is not None or FLAGS.run is not None):
-        raise app.UsageError(
-            "--preset and --run go without --gin_file, --gin_param and NAME=VALUE, which belong to "
-            "experiments."
-        )
+    network.check_flags()
     if FLAGS.hop is not None and FLAGS.window is None:
         raise app.UsageError("--hop needs --window. Give, for example, --window=64 --hop=32.")
     if FLAGS.out is not None and FLAGS.features is not None:
@@ -137,31 +119,15 @@ def _videos(arguments: list[str]) -> tuple[list[str], list[str]]:
     return paths, errors
 
 
+def _trained():
+    """The network with its clips, and clips to read at a time."""
+    from keras_multigrid.data.clips.views import Views
+
+    views = Views(clips=FLAGS.clips, crops=FLAGS.crops)
+    return network.trained(views=views, batch_size=FLAGS.batch_size)
+
+
 def _passages():
     from keras_multigrid.data.clips.passages import Passages
 
     return None if FLAGS.window is None else Passages(window=FLAGS.window, hop=FLAGS.hop)
-
-
-def _trained():
-    """The network with its clips, and clips to read at a time."""
-    from keras_multigrid.data.clips.views import Views
-    from keras_multigrid.runs import evaluation
-    from keras_multigrid.runs.trained_model import TrainedModel
-
-    size = {
-        "views": Views(clips=FLAGS.clips, crops=FLAGS.crops),
-        "batch_size": FLAGS.batch_size,
-    }
-    if FLAGS.preset is not None:
-        return TrainedModel.from_preset(FLAGS.preset, **size), None
-    if FLAGS.run is not None:
-        from keras_multigrid.runs.finished_run import finished_run
-
-        found = finished_run(FLAGS.run)
-        found["test"] = dataclasses.replace(found["test"], **size)
-        return evaluation.trained_model(**found), None
-    bound = gin.get_bindings(evaluation.predict)
-    names = ("model", "test", "sampling", "classes")
-    trained = evaluation.trained_model(**{name: bound[name] for name in names if name in bound})
-    return trained, bound.get("workers")

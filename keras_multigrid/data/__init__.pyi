@@ -7,6 +7,8 @@ from keras_multigrid.data import videos as videos
 from keras_multigrid.data.bad_videos import BadVideos as BadVideos
 from keras_multigrid.data.clips import ClipSampling as ClipSampling
 from keras_multigrid.data.clips import Views as Views
+from keras_multigrid.data.hugging_face_videos import from_hugging_face as from_hugging_face
+from keras_multigrid.data.indexed_videos import IndexedVideos as IndexedVideos
 from keras_multigrid.data.input import Input as Input
 from keras_multigrid.data.input import evaluation_batches as evaluation_batches
 from keras_multigrid.data.input import training_batches as training_batches
@@ -14,5 +16,6 @@ from keras_multigrid.data.input import view_batches as view_batches
 from keras_multigrid.data.records import recorded_videos as recorded_videos
 from keras_multigrid.data.resampling import centre_clips as centre_clips
 from keras_multigrid.data.resampling import resample as resample
+from keras_multigrid.data.tfds_videos import from_tfds as from_tfds
 from keras_multigrid.data.videos import VideoRecord as VideoRecord
 from keras_multigrid.data.videos import VideoSet as VideoSet

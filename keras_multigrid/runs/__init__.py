@@ -7,6 +7,8 @@ __getattr__, __dir__, __all__ = public_names(
     {
         "AllBut": "frozen",
         "Evaluation": "evaluation",
+        "Exported": "exporting",
+        "export": "exporting",
         "Report": "report",
         "GridProblem": "grid_check",
         "browse": "browsing",

@@ -3,6 +3,8 @@ from keras_multigrid.runs.costs import RunCost as RunCost
 from keras_multigrid.runs.evaluation import Evaluation as Evaluation
 from keras_multigrid.runs.evaluation import evaluate as evaluate
 from keras_multigrid.runs.evaluation import predict as predict
+from keras_multigrid.runs.exporting import Exported as Exported
+from keras_multigrid.runs.exporting import export as export
 from keras_multigrid.runs.frozen import AllBut as AllBut
 from keras_multigrid.runs.grid_check import GridProblem as GridProblem
 from keras_multigrid.runs.grid_check import check_grids as check_grids

@@ -16,12 +16,14 @@ from keras_multigrid.callbacks.checkpoint_folder import load_checkpoint
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.check.set_report import check_there
 from keras_multigrid.data.clips.sampling import ClipSampling
+from keras_multigrid.data.lists.grouping import validation_groups
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 from keras_multigrid.models.weights import load_published_weights
 from keras_multigrid.models.weights.pretrained import find_weights
 from keras_multigrid.models.weights.published_files import published_tags
 from keras_multigrid.runs import prediction, run_folder
 from keras_multigrid.runs.building import make_network
+from keras_multigrid.runs.group_results import results_by_group
 from keras_multigrid.runs.prediction import UnreadableVideosError  # noqa: F401  its former place
 from keras_multigrid.runs.predictor import Predictor
 from keras_multigrid.runs.report import named
@@ -45,6 +47,8 @@ class Evaluation:
         views: clips that the network saw.
         clips_per_second: throughput, decoding included.
         bad_videos: path to error of every unreadable file, which does not count.
+        per_group: same as `results_by_group` returns, if groups were asked for.
+        grouped_by: what names the groups, in words.
     """
 
     metrics: Mapping[str, float]
@@ -53,6 +57,12 @@ class Evaluation:
     views: int
     clips_per_second: float
     bad_videos: Mapping[str, str]
+    per_group: Sequence[Mapping[str, Any]] = ()
+    grouped_by: str = ""
+
+    def to_json(self) -> str:
+        """All results as a JSON object, by the names of the arguments."""
+        return json.dumps(dataclasses.asdict(self), indent=1)
 
     def __str__(self) -> str:
         lines = [
@@ -61,11 +71,20 @@ class Evaluation:
         ]
         if self.bad_videos:
             lines.append(f"{len(self.bad_videos)} unreadable videos do not count")
-        return "\n".join([*lines, *_class_lines(self.per_class)])
+        lines += _table("class", self.per_class)
+        if self.per_group:
+            lines.append(f"groups by {self.grouped_by}, the worst first:")
+        return "\n".join([*lines, *_table("group", self.per_group)])
 
 
 def evaluate(
-    *, data: Data, model: Model, test: MultiViewTest, hardware: Hardware = Hardware()
+    *,
+    data: Data,
+    model: Model,
+    test: MultiViewTest,
+    hardware: Hardware = Hardware(),
+    by: str | None = None,
+    table: str | None = None,
 ) -> Evaluation:
     """Test a trained network on the validation videos.
 
@@ -77,16 +96,19 @@ def evaluate(
         model: the network of the training.
         test: how it is tested.
         hardware: devices share the views, and one worker writes.
+        by, table: what groups the videos for `Evaluation.per_group`, same as for
+            `data.lists.validation_groups`; None: no groups.
 
     Returns:
         The `Evaluation`.
 
     Raises:
-        ValueError: if settings do not fit, before any video is read; or if there are no validation
-            videos, or none can be read.
+        ValueError: if settings do not fit or groups cannot be told, before any video is read; or if
+            there are no validation videos, or none can be read.
         FileNotFoundError: if there are no weights, or the first videos are all missing.
     """
-    return score_validation(data=data, model=model, test=test, hardware=hardware).evaluation
+    settings = {"data": data, "model": model, "test": test, "hardware": hardware}
+    return score_validation(**settings, by=by, table=table).evaluation
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,7 +129,13 @@ class ScoredVideos:
 
 
 def score_validation(
-    *, data: Data, model: Model, test: MultiViewTest, hardware: Hardware = Hardware()
+    *,
+    data: Data,
+    model: Model,
+    test: MultiViewTest,
+    hardware: Hardware = Hardware(),
+    by: str | None = None,
+    table: str | None = None,
 ) -> ScoredVideos:
     """`evaluate`, for those who want the scores of each video, too."""
     files.check_scheme(test.run_dir)
@@ -115,6 +143,7 @@ def score_validation(
     distribute.check_backend(strategy)
     videos = data.videos
     check_there("validation", videos.validation)
+    grouping = None if by is None else validation_groups(videos, by, table)
     with strategy.scope():
         network = trained_network(model, videos.task, test)
     bad_videos = BadVideos(max_share=1.0)
@@ -129,6 +158,11 @@ def score_validation(
         )
     labels = [record.label for record in records]
     metrics, rows = videos.task.measure(scores[seen], labels)
+    groups = {}
+    if grouping is not None:
+        own = np.asarray(grouping.groups)[seen]
+        groups["per_group"] = results_by_group(videos.task, scores[seen], labels, own)
+        groups["grouped_by"] = grouping.place
     result = Evaluation(
         metrics=metrics,
         per_class=rows,
@@ -136,6 +170,7 @@ def score_validation(
         views=predictor.num_views,
         clips_per_second=predictor.num_views / max(predictor.seconds, 1e-9),
         bad_videos=dict(bad_videos.errors),
+        **groups,
     )
     if replicas.is_chief(network):
         _write(result, scores[seen], records, videos, test.run_dir)
@@ -222,24 +257,26 @@ def trained_network(model: Model, task: Task, test: MultiViewTest) -> keras.Mode
     return network
 
 
-def _class_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The results of each class as a table: name, videos, the last value of the row."""
+def _table(kind: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rows of results as lines: name, videos, result, and its standard error where it is there."""
     if not rows:
         return []
-    measure = [*rows[0]][-1]
+    measure = next(n for n in rows[0] if n not in ("name", "num_videos", "standard_error"))
     title = {"top1": "top-1", "average_precision": "average precision"}.get(measure, measure)
-    width = max(len(row["name"]) for row in rows)
-    lines = [f"{'class':<{width}}  videos  {title}"]
+    title = f"{title:>6}"
+    width = max(len(kind), *(len(row["name"]) for row in rows))
+    has_error = "standard_error" in rows[0]
+    lines = [f"{kind:<{width}}  videos  {title}{'  ± standard error' * has_error}"]
     for row in rows:
-        value = row[measure]
-        shown = "-" if value is None else f"{value:.4f}"
-        lines.append(f"{row['name']:<{width}}  {row['num_videos']:>6}  {shown:>{len(title)}}")
+        values = [row[measure], *([row["standard_error"]] if has_error else [])]
+        value, *error = ("-" if value is None else f"{value:.4f}" for value in values)
+        line = f"{row['name']:<{width}}  {row['num_videos']:>6}  {value:>{len(title)}}"
+        lines.append(line + "".join(f"  ± {text}" for text in error))
     return lines
 
 
 def _write(result: Evaluation, scores, records, videos: VideoSet, run_dir: str) -> None:
-    text = json.dumps(dataclasses.asdict(result), indent=1)
-    files.write(os.path.join(run_dir, "evaluation.json"), text)
+    files.write(os.path.join(run_dir, "evaluation.json"), result.to_json())
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow(["path", "label", *videos.class_names])

@@ -24,6 +24,8 @@ def flags_of(name):
     """Names of the flags that a command has."""
     command = commands.COMMANDS[name]
     modules = [command.module, "command", *(["experiments"] if command.takes_settings else [])]
+    if name in ("predict", "export"):
+        modules.append("network")
     source = "".join((CLI / f"{module}.py").read_text() for module in modules)
     return set(re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', source)) | {"help"}
 

@@ -4,6 +4,7 @@ import json
 import pytest
 from grey_videos import GRID, PLAIN, brightness_model, write_videos
 
+from keras_multigrid import runs
 from keras_multigrid.data.clips.views import Views
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 from keras_multigrid.runs import former, run_folder
@@ -15,6 +16,10 @@ def videos(tmp_path_factory):
 
 
 def evaluate(videos, run_dir, *, multi_label=False, **settings):
+    return former.evaluate(**settings_of(videos, run_dir, multi_label=multi_label, **settings))
+
+
+def settings_of(videos, run_dir, *, multi_label=False, **settings):
     records = videos
     if multi_label:
         labels = [(0,), (1,), (0, 2), ()]
@@ -30,16 +35,16 @@ def evaluate(videos, run_dir, *, multi_label=False, **settings):
     model.save_weights(run_dir / "mine.weights.h5")
     settings = {"weights": str(run_dir / "mine.weights.h5"), **settings}
     run_folder.save_classes(video_set, str(run_dir))
-    return former.evaluate(
-        run_dir=str(run_dir),
-        videos=video_set,
-        model=brightness_model,
-        sampling=PLAIN,
-        grid=GRID,
-        crop_size=8,
-        views=Views(clips=2, crops=1),
+    return {
+        "run_dir": str(run_dir),
+        "videos": video_set,
+        "model": brightness_model,
+        "sampling": PLAIN,
+        "grid": GRID,
+        "crop_size": 8,
+        "views": Views(clips=2, crops=1),
         **settings,
-    )
+    }
 
 
 def test_evaluation_of_one_class_each(videos, tmp_path):
@@ -73,6 +78,44 @@ def test_evaluation_of_several_classes_a_video(videos, tmp_path):
     assert rows["half"] == {"name": "half", "num_videos": 0, "average_precision": None}
     assert result.metrics["mAP"] == pytest.approx(((1 / 2 + 2 / 3) / 2 + 1 / 2) / 2)
     assert "mAP" in str(result)
+
+
+def by_camera(videos, run_dir, table, **settings):
+    settings = settings_of(videos, run_dir, **settings)
+    test = {"combine": settings.pop("combine", "mean")}
+    test |= {name: settings.pop(name) for name in ("run_dir", "grid", "crop_size", "views")}
+    test |= {"weights": settings.pop("weights")}
+    return runs.evaluate(
+        model=runs.Model(model=settings.pop("model")),
+        test=runs.MultiViewTest(**test),
+        data=runs.Data(**settings),
+        by="camera",
+        table=str(table),
+    )
+
+
+def test_evaluation_by_group(videos, tmp_path):
+    table = tmp_path / "cameras.csv"
+    # The second video cannot be read.
+    table.write_text("path,camera\n6.mp4,front\nbad.mp4,top\n10.mp4,side\n21.mp4,front\n")
+    result = by_camera(videos, tmp_path / "run", table)
+    rows = [(row["name"], row["num_videos"], row["top1"]) for row in result.per_group]
+    assert rows == [("front", 2, 0.0), ("side", 1, 1.0)]
+    assert str(result).splitlines()[-4:] == [
+        f"groups by the column 'camera' of {table}, the worst first:",
+        "group  videos   top-1  ± standard error",
+        "front       2  0.0000  ± 0.1925",
+        # 3 of 5.
+        "side        1  1.0000  ± 0.2191",
+    ]
+    saved = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert saved["per_group"][0]["name"] == "front"
+    several = by_camera(videos, tmp_path / "other", table, multi_label=True)
+    # Of one video, the class has the only place; its labels are (0, 2) and none in the front.
+    assert [(row["name"], row["mAP"]) for row in several.per_group][-1][0] == "side"
+    with pytest.raises(ValueError, match=r"Received: by='camera'\. There are: 'path'"):
+        table.write_text("path\n6.mp4\n")
+        by_camera(videos, tmp_path / "run", table)
 
 
 def test_predictions_of_own_videos(videos, tmp_path):

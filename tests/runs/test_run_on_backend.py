@@ -152,6 +152,13 @@ def test_what_the_backend_cannot_do_is_refused(name):
         find_strategy(name)
 
 
+def test_exports_are_refused(tmp_path):
+    from keras_multigrid.runs.exporting import check_target
+
+    with pytest.raises(ValueError, match=f"Received: KERAS_BACKEND={BACKEND}. Give the same"):
+        check_target(str(tmp_path / "mine.onnx"))
+
+
 def test_several_machines_are_refused(monkeypatch):
     cluster = {"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 0}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))

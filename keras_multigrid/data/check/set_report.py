@@ -129,6 +129,8 @@ def _parts(videos: VideoSet) -> tuple[tuple[str, Sequence[VideoRecord]], ...]:
 def _is_counted(videos: VideoSet) -> bool:
     if not isinstance(videos.task, (SingleLabel, MultiLabel)):
         return False
+    if any(getattr(part, "reads_videos_for_labels", False) for _, part in _parts(videos)):
+        return False
     recorded = sum(len(part) for _, part in _parts(videos) if hasattr(part, "root"))
     return recorded <= _MOST_RECORDED
 

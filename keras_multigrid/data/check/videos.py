@@ -11,6 +11,7 @@ from typing import NamedTuple, TextIO
 from keras_multigrid import files
 from keras_multigrid.data.check.set_report import SetReport
 from keras_multigrid.data.check.video import Outcome, check_video, signature
+from keras_multigrid.data.indexed_videos import IndexedVideos
 from keras_multigrid.data.isolation import Lost, isolated_map
 from keras_multigrid.data.records.record_set import RecordedVideos
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
@@ -110,6 +111,11 @@ def check_videos(
 
 def _refuse_records(videos: VideoSet) -> None:
     for part in (videos.train, videos.validation):
+        if isinstance(part, IndexedVideos):
+            raise ValueError(
+                f"`videos` must be files or folders of images. Received: {part.name}, of another "
+                "library. What of it cannot be read is replaced and listed in training."
+            )
         if isinstance(part, RecordedVideos):
             raise ValueError(
                 f"`videos` must be files or folders of images. Received: the records {part.root}, "

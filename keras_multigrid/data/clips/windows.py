@@ -80,6 +80,30 @@ def _resized(frames: tf.Tensor, crop_size) -> tf.Tensor:
     return tf.raw_ops.ResizeBilinear(images=frames, size=size, half_pixel_centers=True)
 
 
+def centre_views(frames: tf.Tensor, *, crop_size: int, sampling: ClipSampling) -> tf.Tensor:
+    """The middle crop of a test, of the frames of clips as a decoder gives them.
+
+    Args:
+        frames: uint8 (batch, t, height, width, 3), any of which may be open.
+        crop_size: height and width of the clips, in pixels, and the short side.
+        sampling: gives mean and deviation.
+
+    Returns:
+        float32 (batch, t, crop_size, crop_size, 3), as the network takes them. Only operations that
+        other programs than TensorFlow have, too.
+    """
+    num_frames, height, width = (
+        tf.shape(frames)[axis] if frames.shape[axis] is None else frames.shape[axis]
+        for axis in (1, 2, 3)
+    )
+    top, left, side = centre_window(height, width, crop_size=crop_size, scale=crop_size)
+    parts = frames[:, :, top : top + side, left : left + side]
+    # Floats: ONNX would scale integers to integers.
+    pictures = tf.cast(tf.reshape(parts, (-1, side, side, 3)), tf.float32)
+    clips = tf.cast(scaled(pictures, crop_size), tf.float32) / 255
+    return normalized(tf.reshape(clips, (-1, num_frames, crop_size, crop_size, 3)), sampling)
+
+
 def _mirrored(frames: tf.Tensor, flip) -> tf.Tensor:
     def mirror():
         shape = tf.shape(frames)
@@ -87,6 +111,8 @@ def _mirrored(frames: tf.Tensor, flip) -> tf.Tensor:
         rows = tf.reshape(frames, (-1, shape[-2], shape[-1]))
         return tf.reshape(tf.reverse(rows, [1]), shape)
 
+    if isinstance(flip, int):
+        return mirror() if flip else frames
     return tf.cond(tf.cast(flip, tf.bool), mirror, lambda: frames)
 
 

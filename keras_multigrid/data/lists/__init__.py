@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = public_names(
         "hmdb51": "published_sets",
         "kinetics": "published_sets",
         "path_label_lists": "path_lists",
+        "validation_groups": "grouping",
         "something_something": "published_sets",
         "ucf101": "published_sets",
     },

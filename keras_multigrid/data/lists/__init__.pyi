@@ -1,5 +1,6 @@
 from keras_multigrid.data.lists.folders import class_folders as class_folders
 from keras_multigrid.data.lists.frame_lists import charades_frame_lists as charades_frame_lists
+from keras_multigrid.data.lists.grouping import validation_groups as validation_groups
 from keras_multigrid.data.lists.lines import BadLinesError as BadLinesError
 from keras_multigrid.data.lists.path_lists import path_label_lists as path_label_lists
 from keras_multigrid.data.lists.published_sets import hmdb51 as hmdb51

@@ -16,6 +16,8 @@ _COLUMNS = {
     "start": ("start", "start_frame", "start_time", "start_seconds", "t_start", "time_start"),
     "end": ("end", "end_frame", "end_time", "end_seconds", "t_end", "time_end"),
 }
+# Names of columns that hold paths.
+PATH_COLUMNS = _COLUMNS["path"]
 _COLUMN_OF = {name: column for column, names in _COLUMNS.items() for name in names}
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _NUMBERS_BEHIND = re.compile(r"(.*?)([\s,]+\d+(\.\d+)?)+", re.DOTALL)

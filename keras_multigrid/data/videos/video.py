@@ -80,7 +80,8 @@ class VideoSet:
     Args:
         train: training videos.
         validation: validation videos.
-        class_names: name of each class; a label is a position in it.
+        class_names: name of each class; a label is a position in it. Empty: those that `train` has,
+            if it is of another library (`from_tfds`, `from_hugging_face`), with its `multi_label`.
         multi_label: labels are tuples of classes.
         task: what a label is. None means `SingleLabel(class_names)`, or `MultiLabel(class_names)`
             with `multi_label`.
@@ -104,9 +105,11 @@ class VideoSet:
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self):
-        task, names = self.task, self.class_names
+        task, names, multi_label = self.task, self.class_names, self.multi_label
+        if not names and hasattr(self.train, "class_names"):
+            names, multi_label = self.train.class_names, self.train.multi_label
         if task is None:
-            task = classification(names, multi_label=self.multi_label)
+            task = classification(names, multi_label=multi_label)
         object.__setattr__(self, "task", task)
         object.__setattr__(self, "multi_label", isinstance(task, MultiLabel))
         object.__setattr__(self, "class_names", tuple(names) or task.class_names)

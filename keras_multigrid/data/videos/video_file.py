@@ -10,7 +10,12 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from keras_multigrid.data.videos import limits
-from keras_multigrid.data.videos.containers import decoded, open_video_stream, source_of
+from keras_multigrid.data.videos.containers import (
+    Source,
+    decoded,
+    open_video_stream,
+    source_of,
+)
 from keras_multigrid.data.videos.frame_index import frame_index
 from keras_multigrid.data.videos.frame_times import frame_at
 from keras_multigrid.data.videos.open_video import DecodeError, OpenVideo, in_order
@@ -27,16 +32,19 @@ class VideoFile(OpenVideo):
     Args:
         path: of the file, local or remote.
         whole_label, frame_labels: same as for `OpenVideo`.
+        content: of the file, where it is in memory; `path` is then for errors.
 
     Raises:
         DecodeError: it has no video stream, or is larger than the limits.
         av.FFmpegError, OSError: it cannot be read.
     """
 
-    def __init__(self, path: str, whole_label: Any = None, frame_labels=()):
+    def __init__(
+        self, path: str, whole_label: Any = None, frame_labels=(), content: bytes | None = None
+    ):
         super().__init__(whole_label, frame_labels)
         self._path = path
-        source = source_of(path)
+        source = source_of(path) if content is None else Source(path, content, None)
         self._version = source.version
         self._open = partial(open_video_stream, source)
         self._container, self._stream = self._open()
