@@ -142,10 +142,11 @@ def _store(process: int, place: str) -> _Store:
     if "::" in place:
         raise ValueError("`::`, one file system inside of another, is not supported")
     set_client_defaults()
-    settings = {"s3": _s3_settings, "http": _web_settings, "https": _web_settings}
+    is_s3 = scheme(place) in ("s3", "s3a")
+    settings = _s3_settings() if is_s3 else _web_settings() if is_web(place) else {}
     # Of the place alone: in the name of a file, `::` may stand for itself.
-    files, start = fsspec.url_to_fs(place, **settings.get(scheme(place), dict)())
-    if scheme(place) == "s3":
+    files, start = fsspec.url_to_fs(place, **settings)
+    if is_s3:
         # Of whole answers, where those of botocore are of requests.
         files.retries = int(os.environ["AWS_MAX_ATTEMPTS"])
     if getattr(files, "async_impl", False):
