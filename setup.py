@@ -72,7 +72,7 @@ setup(
         "cuda": ["tensorflow[and-cuda]>=2.16"],
         # Remote paths (s3, http, and what else fsspec knows) on every TensorFlow. aiobotocore takes
         # few versions of botocore: an older boto3 may be needed beside it. With s3fs 2025.3, a
-        # forked process waits for ever.
+        # read in a forked process did not end.
         "remote": ["aiohttp>=3.14", "fsspec>=2026.9", "s3fs>=2026.9"],
         # Remote paths by TensorFlow's own operations. Its native parts load on TensorFlow <= 2.17
         # only, which it does not declare: install it with `-c constraints.txt`.

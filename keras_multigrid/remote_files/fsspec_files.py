@@ -285,10 +285,14 @@ def _http_status(error: BaseException) -> int | None:
     """The status of a server's answer, where libraries keep it."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
-        response = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    statuses = [response, getattr(response, "status_code", None)]
-    statuses += [getattr(error, name, None) for name in ("status", "status_code", "code")]
-    return next((status for status in statuses if isinstance(status, int)), None)
+        return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    # One after the other: some libraries warn of their earlier names.
+    for place in (error, response):
+        for name in ("status", "status_code", "code"):
+            status = getattr(place, name, None)
+            if isinstance(status, int):
+                return status
+    return None
 
 
 def _reason(error: BaseException) -> str:
