@@ -327,6 +327,21 @@ def test_a_server_that_is_away_has_neither_missing_files_nor_bad_videos(scheme, 
     assert "never retrieved" not in result.stderr
 
 
+def secret_address(place):
+    path = f"http://me:sEkret@{place}/1.mp4?X-Amz-Signature=sEkret"
+    with pytest.raises(files.StorageUnavailableError, match="Tried for") as error:
+        files.read(path)
+    assert f"Cannot read http://{place}/1.mp4?hidden-" in str(error.value)
+    assert "sEkret" not in str(error.value)
+
+
+def test_a_web_server_that_is_away_is_named_without_secrets(absent):
+    place = absent["S3_ENDPOINT"].removeprefix("http://")
+    result = call(secret_address, place, KERAS_MULTIGRID_RETRY_SECONDS="0.5")
+    assert "Trying again in" in result.stderr
+    assert "sEkret" not in result.stderr
+
+
 # ---- Runs ----------------------------------------------------------------------------------------
 
 
