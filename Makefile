@@ -2,8 +2,8 @@
 
 PYTHON ?= python3
 # The TensorFlow wheel is an extra: cpu, tensorflow or cuda, as in `make install EXTRAS=cuda,io,test`.
-EXTRAS ?= cpu,io,onnx,tfds,hf,test
-BACKENDS_EXTRAS ?= cpu,jax,torch,onnx,tfds,hf,test
+EXTRAS ?= cpu,io,remote,onnx,tfds,hf,test
+BACKENDS_EXTRAS ?= cpu,jax,torch,remote,onnx,tfds,hf,test
 GIN_FILE ?= quickstart
 # As keras_multigrid/cli/command.py sets them: no notes, and fast convolutions on every processor.
 TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -84,7 +84,7 @@ test-every: install ## Run the long runs that `make test` leaves out: hours
 # What a new TensorFlow or Keras can change: private names, fit, graphs, tf.data, strategies, files,
 # checkpoints, export. Not: lists, plans, schedules, drawing and decoding in Python and NumPy, command
 # lines; nor the networks, which test-backends runs with the same Keras.
-VERSION_TESTS := $(addprefix tests/,test_compat.py test_learning_rate.py test_remote.py test_storage.py \
+VERSION_TESTS := $(addprefix tests/,test_compat.py test_learning_rate.py test_remote.py test_remote_records.py test_storage.py \
 	$(addprefix test_distribute.py::test_several_,devices workers) \
 	test_readme.py::test_example_trains_in_at_most_twenty_lines \
 	test_serving.py::test_two_trainers_get_their_slices_of_each_batch_though_a_worker_is_killed \

@@ -70,8 +70,12 @@ setup(
         "jax": ["jax>=0.4.30"],
         "torch": ["torch>=2.2"],
         "cuda": ["tensorflow[and-cuda]>=2.16"],
-        # Remote paths (s3, http, ...). Its native parts load on TensorFlow <= 2.17 only, which it
-        # does not declare: install it with `-c constraints.txt`.
+        # Remote paths (s3, http, and what else fsspec knows) on every TensorFlow. aiobotocore takes
+        # few versions of botocore: an older boto3 may be needed beside it. With s3fs 2025.3, a
+        # read in a forked process did not end.
+        "remote": ["aiohttp>=3.14", "fsspec>=2026.6", "s3fs>=2026.6"],
+        # Remote paths by TensorFlow's own operations. Its native parts load on TensorFlow <= 2.17
+        # only, which it does not declare: install it with `-c constraints.txt`.
         "io": ["tensorflow-io==0.37.1"],
         # model.export(path, format="onnx") on TensorFlow; onnxruntime runs what it wrote.
         "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],

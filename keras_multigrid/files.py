@@ -1,12 +1,12 @@
 """Files and folders of a run and of its data, on a local disk or a remote file system.
 
-A path with a scheme, such as s3://bucket/run, is on a remote file system of TensorFlow's; any other
-path is local. A remote file system that does not answer is asked again (`remote_files.ask`).
+A path with a scheme, such as s3://bucket/run, is on a remote file system, of TensorFlow's or, where
+it has none, of fsspec's; any other path is local. A remote file system that does not answer is
+asked again (`remote_files.ask`).
 
 Where a function's docstring says nothing else, it raises FileNotFoundError if there is no such file
 or folder, StorageUnavailableError if a remote file system does not answer, another StorageError if
-it refuses, the OSError of a local disk, and ValueError if TensorFlow has no file system for the
-scheme.
+it refuses, the OSError of a local disk, and ValueError if there is no file system for the scheme.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import dataclasses
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from keras_multigrid import remote_files
@@ -27,30 +27,13 @@ from keras_multigrid.machine_faults import (  # noqa: F401
     retry_seconds,
 )
 from keras_multigrid.remote_files import (  # noqa: F401
+    Status,
     UnknownSchemeError,
     check_scheme,
     is_remote,
     redacted,
 )
 from keras_multigrid.temporary_files import temporary_folder
-
-# Bytes of a file that are copied at once.
-_BLOCK = 1 << 24
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """Size and age of a file or folder.
-
-    Args:
-        size: bytes; 0 for a remote folder.
-        modified: nanoseconds from 1970 to its last change; 0 where that is not known, as on http.
-        is_folder: whether it is a folder.
-    """
-
-    size: int
-    modified: int
-    is_folder: bool
 
 
 def expanded(path: str | None) -> str | None:
@@ -89,7 +72,7 @@ def open_file(path: str) -> BinaryIO:
     """A file opened for reading; a remote one is read into memory first."""
     if not is_remote(path):
         return open(path, "rb")
-    return io.BytesIO(remote_files.ask(path, "read", lambda tf: tf.io.read_file(path).numpy()))
+    return io.BytesIO(remote_files.ask(path, "read", lambda system: system.read(path)))
 
 
 def read_range(path: str, *, offset: int, length: int) -> bytes:
@@ -100,13 +83,8 @@ def read_range(path: str, *, offset: int, length: int) -> bytes:
     >>> read_range("s3://bucket/videos/1.mp4", offset=0, length=12)
     """
 
-    def call(tf):
-        with tf.io.gfile.GFile(path, "rb") as file:
-            try:
-                file.seek(offset)
-                return file.read(length)
-            except tf.errors.OutOfRangeError:
-                return b""
+    def call(system):
+        return system.read_range(path, offset=offset, length=length)
 
     if is_remote(path):
         return remote_files.ask(path, "read", call)
@@ -136,13 +114,12 @@ def local_copy(path: str) -> Iterator[str]:
 
 
 def status(path: str) -> Status:
-    """Size and age of a file or folder. On http, the whole file is fetched for it."""
+    """Size and age of a file or folder. On http, TensorFlow fetches the whole file for it."""
     if not is_remote(path):
         found = os.stat(path)
         is_folder = stat.S_ISDIR(found.st_mode)
         return Status(size=found.st_size, modified=found.st_mtime_ns, is_folder=is_folder)
-    found = remote_files.ask(path, "look at", lambda tf: remote_files.status(tf, path))
-    return Status(size=found.length, modified=found.mtime_nsec, is_folder=found.is_directory)
+    return remote_files.ask(path, "look at", lambda system: system.status(path))
 
 
 def exists(path: str) -> bool:
@@ -181,21 +158,17 @@ def list_folder(path: str) -> list[str]:
     >>> list_folder("s3://bucket/frames/46GP8")
     ['46GP8-000001.jpg', '46GP8-000002.jpg']
     """
-    if not is_remote(path):
-        return os.listdir(path)
-    check_scheme(path)
-    if remote_files.is_web(path):
+    return [name for name, _ in _listed(path)] if is_remote(path) else os.listdir(path)
+
+
+def _listed(folder: str) -> Sequence[remote_files.Listed]:
+    check_scheme(folder)
+    if remote_files.is_web(folder):
         raise StorageError(
-            f"Cannot list {redacted(path)}: {remote_files.scheme(path)}:// has no folders. Name "
-            "each file in a list, or use a file system that has folders, such as s3://."
+            f"Cannot list {redacted(folder)}: {remote_files.scheme(folder)}:// has no folders. "
+            "Name each file in a list, or use a file system that has folders, such as s3://."
         )
-
-    def call(tf):
-        # `listdir` alone takes a server that is away for a missing folder.
-        remote_files.status(tf, path)
-        return tf.io.gfile.listdir(remote_files.as_folder(path))
-
-    return [name.rstrip("/") for name in remote_files.ask(path, "list", call) if name.strip("/")]
+    return remote_files.ask(folder, "list", lambda system: system.listed(folder))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -204,12 +177,14 @@ class Entry:
 
     name: str
     path: str
+    # None: to be asked.
+    is_folder: bool | None
 
     def is_dir(self) -> bool:
-        return is_folder(self.path)
+        return is_folder(self.path) if self.is_folder is None else self.is_folder
 
     def is_file(self) -> bool:
-        return is_file(self.path)
+        return is_file(self.path) if self.is_folder is None else not self.is_folder
 
 
 def scan_folder(path: str) -> Iterator[Entry | os.DirEntry]:
@@ -221,8 +196,8 @@ def scan_folder(path: str) -> Iterator[Entry | os.DirEntry]:
     ['run', 'walk']
     """
     if is_remote(path):
-        for name in list_folder(path):
-            yield Entry(name, remote_files.as_folder(path) + name)
+        for name, is_dir in _listed(path):
+            yield Entry(name, remote_files.as_folder(path) + name, is_dir)
         return
     # Unlike `list_folder`, it gets the kind of each entry without a further call.
     with os.scandir(path) as entries:
@@ -280,15 +255,8 @@ def write(path: str, content: bytes | str) -> None:
         with appearing(path) as unfinished, open(unfinished, "wb") as file:
             file.write(content)
         return
-
-    def call(tf):
-        file = remote_files.open_to_write(tf, path)
-        file.write(content)
-        # Now it appears; not where writing has failed.
-        file.close()
-
     with storage_errors(path, "write"):
-        remote_files.ask(path, "write", call)
+        remote_files.ask(path, "write", lambda system: system.write(path, content))
 
 
 def upload(file: str, path: str) -> None:
@@ -297,23 +265,15 @@ def upload(file: str, path: str) -> None:
     Raises:
         StorageError: if it cannot be written.
     """
-
-    def call(tf):
-        with open(file, "rb") as source:
-            target = remote_files.open_to_write(tf, path)
-            while block := source.read(_BLOCK):
-                target.write(block)
-            target.close()
-
     with storage_errors(path, "write"):
-        remote_files.ask(path, "write", call)
+        remote_files.ask(path, "write", lambda system: system.upload(file, path))
 
 
 def remove(path: str) -> None:
     """Delete a file, if it is there and can be deleted."""
     with contextlib.suppress(OSError):
         if is_remote(path):
-            remote_files.ask(path, "delete", lambda tf: tf.io.gfile.remove(path))
+            remote_files.ask(path, "delete", lambda system: system.remove(path))
         else:
             os.remove(path)
 

@@ -8,6 +8,7 @@ import pytest
 LONGEST = (
     "test_distribute.py",
     "test_remote.py",
+    "test_remote_records.py",
     "test_experiments.py",
     "test_serving.py",
     "test_resume.py",

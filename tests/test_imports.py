@@ -81,6 +81,7 @@ FILES_ALLOWED = {
     "runs/peak_memory.py": {"torch", "jax"},
     "runs/step_seed.py": {"torch"},
     "data_parallel.py": {"jax"},
+    "remote_files/fsspec_files.py": {"fsspec", "aiohttp"},
 }
 
 

@@ -1,15 +1,19 @@
 """Files, data and whole runs on a real S3 endpoint and a web server of this machine."""
 
+import importlib.util
 import io
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import threading
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
+import boto3
 import h5py
 import numpy as np
 import pytest
@@ -17,13 +21,13 @@ import tensorflow as tf
 from processes import Process
 from remote_servers import BUCKET, S3Server, call, web_server
 
-from keras_multigrid import files
+from keras_multigrid import files, remote_files
 from keras_multigrid.data.synthetic.videos import write_videos
 
 ROOT = pathlib.Path(__file__).parents[1]
-HAS_S3 = tuple(map(int, tf.__version__.split(".")[:2])) <= (2, 17)
-with_s3 = pytest.mark.skipif(not HAS_S3, reason="tensorflow-io has no s3:// for this TensorFlow")
-without_s3 = pytest.mark.skipif(HAS_S3, reason="this TensorFlow has s3://")
+# Else s3:// and http:// are fsspec's. s3a:// always is: TensorFlow does not know this name of s3://.
+HAS_TENSORFLOW_IO = importlib.util.find_spec("tensorflow_io") is not None
+SCHEMES = ("s3", "s3a") if HAS_TENSORFLOW_IO else ("s3",)
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +35,14 @@ def server():
     server = S3Server()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="module")
+def absent():
+    """The environment of a server that is no longer there."""
+    server = S3Server()
+    server.close()
+    return server.env
 
 
 @pytest.fixture(scope="module")
@@ -97,20 +109,53 @@ def large_files(local, path):
     assert not os.path.exists(copy)
 
 
+def files_of_others(path):
+    """What other processes write and delete is seen at once."""
+    bucket, _, key = path.split("://")[1].partition("/")
+    client = boto3.client("s3", endpoint_url=os.environ["S3_ENDPOINT"])
+    for name in ("a", "b"):
+        client.put_object(Bucket=bucket, Key=f"{key}/{name}", Body=b"text")
+        assert name in files.list_folder(path)
+    client.delete_object(Bucket=bucket, Key=f"{key}/a")
+    assert files.list_folder(path) == ["b"]
+    assert not files.exists(f"{path}/a")
+    client.put_object(Bucket=bucket, Key=f"{key}/b", Body=b"longer text")
+    assert files.status(f"{path}/b").size == 11
+
+
+def threads_and_forks(path):
+    files.write(path, bytes(range(256)))
+
+    def read(offset):
+        return files.read_range(path, offset=offset, length=1)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert b"".join(threads.map(read, range(256))) == bytes(range(256))
+    if remote_files.is_of_tensorflow(path):
+        # Whose clients do not work in a fork.
+        return
+    process = os.fork()
+    if process == 0:
+        os._exit(0 if read(7) == b"\7" else 1)
+    assert os.waitpid(process, 0)[1] == 0
+    assert read(8) == b"\b"
+
+
 def test_local_files(tmp_path):
     use_files(str(tmp_path / "folder"))
 
 
 def away(path):
+    bucket = "/".join(path.split("/")[:3])
     calls = [
         lambda: files.read(path),
         lambda: files.read_range(path, offset=0, length=1),
         lambda: files.is_folder(path),
-        lambda: files.list_folder(f"s3://{BUCKET}"),
+        lambda: files.list_folder(bucket),
         lambda: files.write(path, "text"),
     ]
     for its_call in calls:
-        with pytest.raises(files.StorageUnavailableError, match=r"Cannot .*s3://.*Tried for"):
+        with pytest.raises(files.StorageUnavailableError, match=r"Cannot .*s3a?://.*Tried for"):
             its_call()
 
 
@@ -125,8 +170,15 @@ def refused(address):
 
 def no_ranges(address):
     assert files.read(f"{address}/names.txt") == b"one\ntwo\nthree\n"
+    path = f"{address}/large"
+    if remote_files.is_of_tensorflow(path):
+        with pytest.raises(files.StorageError, match="sends no ranges"):
+            files.read(path)
+        return
+    assert files.read(path) == bytes(3 << 20)
+    assert files.read_range(path, offset=0, length=5) == bytes(5)
     with pytest.raises(files.StorageError, match="sends no ranges"):
-        files.read(f"{address}/large")
+        files.read_range(path, offset=1, length=4 << 20)
 
 
 # ---- Data ----------------------------------------------------------------------------------------
@@ -201,21 +253,27 @@ def lease(folder):
 def on_s3(data, large, remote):
     lease(f"{remote}/run")
     use_files(f"{remote}/files")
+    files_of_others(f"{remote}/others")
+    threads_and_forks(f"{remote}/threads")
     large_files(large, f"{remote}/large/file")
     lists(data, f"{remote}/data")
     folders(data, f"{remote}/data")
 
 
-@with_s3
-def test_files_and_data_on_s3(server, data, tmp_path):
-    server.upload(data, "some/data")
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_files_and_data_on_s3(scheme, server, data, tmp_path):
+    server.upload(data, f"some_{scheme}/data")
     # More than a block; no part of it like another.
     (tmp_path / "large").write_bytes(np.random.default_rng(0).bytes(1 << 25))
     server.wire.cuts = 3
-    result = call(on_s3, data, tmp_path / "large", f"s3://{BUCKET}/some", **server.env)
+    env = {**server.env, "AWS_MAX_ATTEMPTS": "2"}
+    result = call(on_s3, data, tmp_path / "large", f"{scheme}://{BUCKET}/some_{scheme}", **env)
     assert server.wire.cuts == 0
-    # That nothing is there is an answer; and parts that were cut off the client asks for by itself.
-    assert "Trying again" not in result.stderr
+    # That nothing is there is an answer; and parts that were cut off the client asks for by itself,
+    # that of fsspec once.
+    is_fsspec = scheme == "s3a" or not HAS_TENSORFLOW_IO
+    assert result.stderr.count("Trying again") == is_fsspec
+    assert "Unclosed" not in result.stderr
 
 
 def on_the_web(data, address, address_without_ranges):
@@ -224,7 +282,6 @@ def on_the_web(data, address, address_without_ranges):
     lists(data, address)
 
 
-@with_s3
 def test_files_and_data_on_the_web(data, tmp_path):
     (tmp_path / "large").write_bytes(bytes(3 << 20))
     (tmp_path / "names.txt").write_text("one\ntwo\nthree\n")
@@ -249,7 +306,7 @@ def clips_away(path, folder):
         VideoRecord(path=os.path.dirname(path), label=0, frame_paths=(path,)),
     ):
         reader = ClipReader([record], ClipSampling(), SingleLabel(()), bad_videos=bad_videos)
-        with pytest.raises(files.StorageUnavailableError, match="Cannot read s3://"):
+        with pytest.raises(files.StorageUnavailableError, match=r"Cannot read s3a?://"):
             reader.centre_cut(0, grid)
     assert not bad_videos.errors
     videos = VideoSet(train=[record], validation=[], class_names=("one",))
@@ -262,13 +319,27 @@ def nothing_answers(folder, remote):
     clips_away(f"{remote}/video.mp4", folder)
 
 
-@with_s3
-def test_a_server_that_is_away_has_neither_missing_files_nor_bad_videos(tmp_path):
-    server = S3Server()
-    server.close()
-    env = {**server.env, "KERAS_MULTIGRID_RETRY_SECONDS": "0.5"}
-    result = call(nothing_answers, tmp_path, f"s3://{BUCKET}", **env)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_server_that_is_away_has_neither_missing_files_nor_bad_videos(scheme, absent, tmp_path):
+    env = {**absent, "KERAS_MULTIGRID_RETRY_SECONDS": "0.5"}
+    result = call(nothing_answers, tmp_path, f"{scheme}://{BUCKET}", **env)
     assert "Trying again in" in result.stderr
+    assert "never retrieved" not in result.stderr
+
+
+def secret_address(place):
+    path = f"http://me:sEkret@{place}/1.mp4?X-Amz-Signature=sEkret"
+    with pytest.raises(files.StorageUnavailableError, match="Tried for") as error:
+        files.read(path)
+    assert f"Cannot read http://{place}/1.mp4?hidden-" in str(error.value)
+    assert "sEkret" not in str(error.value)
+
+
+def test_a_web_server_that_is_away_is_named_without_secrets(absent):
+    place = absent["S3_ENDPOINT"].removeprefix("http://")
+    result = call(secret_address, place, KERAS_MULTIGRID_RETRY_SECONDS="0.5")
+    assert "Trying again in" in result.stderr
+    assert "sEkret" not in result.stderr
 
 
 # ---- Runs ----------------------------------------------------------------------------------------
@@ -357,8 +428,6 @@ def weights(model):
 @pytest.fixture(scope="module")
 def undisturbed(experiment, data, tmp_path_factory):
     """Weights of a run on the local disk."""
-    if not HAS_S3:
-        return None
     folder = tmp_path_factory.mktemp("local")
     process = start("train", experiment, data, folder / "run", folder / "log")
     assert process.wait(timeout=300) == 0, (folder / "log").read_text()[-3000:]
@@ -379,7 +448,6 @@ def points(server, run, folder):
     return found
 
 
-@with_s3
 @pytest.mark.parametrize("seconds", [3, pytest.param(20, marks=pytest.mark.every)])
 def test_a_killed_run_and_a_server_that_pauses(
     seconds, server, experiment, data, undisturbed, tmp_path
@@ -430,7 +498,6 @@ def use(server, experiment, place):
     assert f"s3://{BUCKET}/{video}\n  " in log.read_text()
 
 
-@with_s3
 def test_records_on_s3_from_the_command_line(server, experiment, data, tmp_path):
     records, run_dir, log = f"s3://{BUCKET}/records", f"s3://{BUCKET}/of_records", tmp_path / "log"
     files = [f"--gin_file={records}/{name}.gin" for name in ("none", "records")]
@@ -446,7 +513,6 @@ def test_records_on_s3_from_the_command_line(server, experiment, data, tmp_path)
     assert [name for name in server.names("of_records/") if name.endswith("index.json")]
 
 
-@with_s3
 def test_a_server_that_stays_away_ends_the_run(experiment, data, tmp_path):
     server, log = S3Server(), tmp_path / "log"
     env = {**server.env, "KERAS_MULTIGRID_RETRY_SECONDS": "2"}
@@ -473,26 +539,26 @@ def test_a_server_that_stays_away_ends_the_run(experiment, data, tmp_path):
 
 # ---- Where a file system is missing --------------------------------------------------------------
 
+BOTH_WAYS = r"pip install '\.\[remote\]'.*tensorflow-io 0\.37\.1, on TensorFlow up to 2\.17"
 
-@without_s3
+
 @pytest.mark.parametrize(
     "params",
     [
-        {"RUN_DIR": "s3://bucket/run"},
-        {"TRAIN": "s3://bucket/train"},
-        {"runs.Checkpoints.folder": "s3://bucket/checkpoints"},
+        {"RUN_DIR": "nope://bucket/run"},
+        {"TRAIN": "nope://bucket/train"},
+        {"runs.Checkpoints.folder": "nope://bucket/checkpoints"},
     ],
 )
 def test_a_missing_file_system_is_told_first(params, experiment, tmp_path):
     log = tmp_path / "log"
     process = start("train", experiment, "none", tmp_path / "run", log, **params)
     assert process.wait(timeout=300) == 1
-    assert "has no file system for s3:// here" in log.read_text()
-    assert "tensorflow-io 0.37.1, which works with TensorFlow up to 2.17" in log.read_text()
+    assert "There is no file system for nope:// here" in log.read_text()
+    assert re.search(BOTH_WAYS, log.read_text())
     assert "Traceback" not in log.read_text()
 
 
-@without_s3
 def test_every_remote_path_is_told():
     from keras_multigrid.callbacks.event_file import EventFile
     from keras_multigrid.data.clips.sampling import ClipSampling
@@ -501,7 +567,7 @@ def test_every_remote_path_is_told():
     from keras_multigrid.data.videos.video import VideoRecord
     from keras_multigrid.task import SingleLabel
 
-    path = "s3://bucket/file"
+    path = "nope://bucket/file"
     record = VideoRecord(path=path, label=0)
     for its_call in (
         lambda: files.read(path),
@@ -518,5 +584,18 @@ def test_every_remote_path_is_told():
         lambda: ClipReader([record], ClipSampling(), SingleLabel(())),
         lambda: EventFile(path, start_step=0),
     ):
-        with pytest.raises(ValueError, match=r"no file system for s3:// here.*tensorflow-io"):
+        with pytest.raises(ValueError, match=rf"no file system for nope:// here.*{BOTH_WAYS}"):
             its_call()
+
+
+def without(name, path):
+    import sys
+
+    sys.modules[name] = None
+    with pytest.raises(ValueError, match=rf"no file system for s3a:// here.*{name}.*{BOTH_WAYS}"):
+        files.read(path)
+
+
+@pytest.mark.parametrize("name", ["fsspec", "s3fs"])
+def test_what_is_not_installed_is_told(name):
+    call(without, name, f"s3a://{BUCKET}/file")

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from keras_multigrid import remote_files
 from keras_multigrid.data.clips.clip import Clip
 from keras_multigrid.data.clips.excerpt import Excerpt, centre_excerpt, training_excerpt
 from keras_multigrid.data.clips.sampling import ClipSampling
@@ -19,7 +20,8 @@ from keras_multigrid.data.clips.windows import scaled
 from keras_multigrid.data.python_calls import in_python
 from keras_multigrid.data.reading import BatchNumbers, ClipReader, Cut
 from keras_multigrid.data.records.index import Placed
-from keras_multigrid.data.records.record_set import RecordedVideos, read_records
+from keras_multigrid.data.records.record_files import RecordFiles
+from keras_multigrid.data.records.record_set import RecordedVideos
 from keras_multigrid.data.records.serving import served
 from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.schedule import Grid
@@ -77,6 +79,9 @@ class RecordReader(ClipReader):
             here.
         settings: `bad_videos` and `workers`. Other arguments: same as for `ClipReader`.
 
+    Raises:
+        ValueError: a service cannot read them, as TensorFlow has no file system for them.
+
     Example:
 
     >>> reader = RecordReader(videos.train, ClipSampling(), videos.task, workers=4)
@@ -92,7 +97,15 @@ class RecordReader(ClipReader):
         **settings,
     ):
         super().__init__(videos, sampling, task, **settings)
+        if service is not None and not remote_files.is_of_tensorflow(videos.root):
+            raise ValueError(
+                f"The workers of an input service read by TensorFlow's own file systems. Received: "
+                f"service={service!r} and records in {remote_files.redacted(videos.root)}, which "
+                "TensorFlow cannot read here. Copy them to a disk that trainers and workers share; "
+                "use TensorFlow 2.17 with tensorflow-io on all of them; or set service=None."
+            )
         self._service = service
+        self._files = RecordFiles(videos.root)
         # The workers of a service may have another number of cores than this machine.
         is_tuned = service is not None and settings.get("workers") is None
         self._readers = tf.data.AUTOTUNE if is_tuned else self.workers
@@ -181,7 +194,7 @@ class RecordReader(ClipReader):
         shard = tf.cast(tf.searchsorted(starts, index[None], side="right")[0], tf.int64) - 1
         name = _shard_name(videos, shard)
         path = tf.strings.join([videos.root, "/", name, ".index"])
-        numbers = tf.io.decode_raw(tf.io.read_file(path), tf.int64)
+        numbers = self._files.index(path)
         placed = Placed.of(numbers, index - starts[shard], len(videos.form.copies))
         is_sound = placed.is_sound(videos.form.frames_per_record)
         with tf.control_dependencies([tf.debugging.Assert(is_sound, ["damaged", path])]):
@@ -196,7 +209,7 @@ class RecordReader(ClipReader):
         per_record = videos.form.frames_per_record
         first, last = indices[0] // per_record, indices[-1] // per_record
         folder = tf.constant(videos.form.copies)[copy]
-        records = read_records(
+        records = self._files.records(
             tf.strings.join([videos.root, "/", folder, "/", name, ".tfrecord"]),
             placed.places[copy, first],
             placed.places[copy, last + 1],

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError as MessageError
 
-from keras_multigrid import files, remote_files
+from keras_multigrid import files
 from keras_multigrid.data.records.format import (
     PARTS,
     RECORD_OVERHEAD,
@@ -25,13 +25,11 @@ from keras_multigrid.data.records.format import (
     shard_name,
 )
 from keras_multigrid.data.records.index import ListedFile, Placed, labels_of
+from keras_multigrid.data.records.record_files import checked_records
 from keras_multigrid.data.videos.open_video import DecodeError
 from keras_multigrid.data.videos.pictures import Pictures
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 from keras_multigrid.task import classification
-
-# Of a file of records, in bytes: more is read in several parts.
-_LONGEST_BUFFER = 1 << 26
 
 
 def recorded_videos(root: str) -> VideoSet:
@@ -289,52 +287,14 @@ def _names(file: ListedFile) -> tuple[tuple[str, int | tuple[int, ...]], ...]:
 
 
 def _read_record(file: ListedFile, start: int, end: int) -> bytes:
-    path, damage = file.path, f"the record is damaged, at byte {start}"
-
-    def call(_=None) -> bytes:
-        # Before as much memory is taken as the record says that it needs.
-        length = int.from_bytes(file.part(start, 8), "little")
-        if length + RECORD_OVERHEAD != end - start:
-            raise file.damaged(damage)
-        try:
-            return read_records(path, start, end, 1)[0].numpy()
-        except tf.errors.DataLossError:
-            raise file.damaged(damage) from None
-
-    if files.is_remote(path):
-        return remote_files.ask(path, "read", call)
+    damage = file.damaged(f"the record is damaged, at byte {start}")
+    # Before as much memory is taken as the index says that it needs.
+    length = int.from_bytes(file.part(start, 8), "little")
+    if length + RECORD_OVERHEAD != end - start:
+        raise damage
     try:
-        return call()
-    except tf.errors.NotFoundError:
-        raise file.damaged("the records lack it") from None
+        return checked_records(file.part(start, end - start), 1)[0]
     except tf.errors.OpError as error:
         if files.is_machine_fault(error):
-            raise OSError(errno.EIO, error.message, path) from None
-        raise file.damaged(error.message) from None
-
-
-def read_records(path, start, end, count) -> tf.Tensor:
-    """Neighbouring records of a file, their checksums compared: a string (count,) tensor.
-
-    The file is read from `start` on, so that the time does not depend on what comes before.
-
-    Args:
-        path: the file.
-        start, end: where the first begins and the last ends in it.
-        count: how many there are.
-    """
-    element = {"output_types": [tf.string], "output_shapes": [[]]}
-    # The public class always reads from the beginning.
-    records = tf.raw_ops.TFRecordDatasetV2(
-        filenames=[path],
-        compression_type="",
-        buffer_size=tf.minimum(tf.cast(end - start, tf.int64), _LONGEST_BUFFER),
-        byte_offsets=[tf.cast(start, tf.int64)],
-    )
-    count = tf.cast(count, tf.int64)
-    records = tf.raw_ops.TakeDataset(input_dataset=records, count=count, **element)
-    element = {"output_types": [tf.string], "output_shapes": [[None]]}
-    records = tf.raw_ops.BatchDatasetV2(
-        input_dataset=records, batch_size=count, drop_remainder=True, **element
-    )
-    return tf.raw_ops.DatasetToSingleElement(dataset=records, **element)[0]
+            raise OSError(errno.EIO, error.message, file.path) from None
+        raise damage from None

@@ -1,0 +1,96 @@
+"""Which file system a path is on, and calls that outlast its failures."""
+
+import errno
+import functools
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+from keras_multigrid.machine_faults import StorageError, retried
+from keras_multigrid.remote_files import fsspec_files
+from keras_multigrid.remote_files.addresses import is_remote, redacted, scheme
+from keras_multigrid.remote_files.file_system import Fault, FileSystem
+from keras_multigrid.remote_files.tensorflow_files import TensorFlowFiles, load
+
+Value = TypeVar("Value")
+
+
+class UnknownSchemeError(ValueError):
+    """Neither TensorFlow nor fsspec has a file system for a path."""
+
+
+def is_of_tensorflow(path: str) -> bool:
+    """Whether operations of TensorFlow read a path, which may be local."""
+    return not is_remote(path) or scheme(path) in load().io.gfile.get_registered_schemes()
+
+
+def file_system(path: str) -> FileSystem:
+    """TensorFlow's file system for a remote path; where it has none, fsspec's.
+
+    Raises:
+        UnknownSchemeError: there is neither, with what to install.
+    """
+    if is_of_tensorflow(path):
+        return _of_tensorflow()
+    reason = fsspec_files.why_not(path)
+    if reason is None:
+        return _of_fsspec()
+    name, version = scheme(path), load().__version__
+    raise UnknownSchemeError(
+        f"There is no file system for {name}:// here: TensorFlow {version} has none, and fsspec "
+        f"neither ({reason}). Received: {redacted(path)!r}. s3, http and https come with fsspec, "
+        "on every TensorFlow: pip install '.[remote]'; for other schemes, install what fsspec "
+        "needs for them, too. Or with tensorflow-io 0.37.1, on TensorFlow up to 2.17: pip install "
+        "-c constraints.txt '.[cpu,io]'."
+    )
+
+
+_of_tensorflow = functools.cache(TensorFlowFiles)
+_of_fsspec = functools.cache(fsspec_files.FsspecFiles)
+
+
+def check_scheme(path: str) -> None:
+    """Refuse a path for which there is no file system here.
+
+    Raises:
+        UnknownSchemeError: with what to install.
+    """
+    if is_remote(path):
+        file_system(path)
+
+
+def ask(path: str, action: str, call: Callable[[FileSystem], Value]) -> Value:
+    """The result of `call(file_system)`, which is repeated while there is no answer.
+
+    Args:
+        path: the file or folder.
+        action: what the call does with it, for errors: "read".
+        call: takes the file system.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        StorageUnavailableError: there was no answer in all of `retry_seconds()`.
+        StorageError: the file system refused.
+        UnknownSchemeError: there is no such file system.
+
+    Example:
+
+    >>> ask(path, "read", lambda file_system: file_system.read(path))
+    """
+    system, what = file_system(path), redacted(f"{action} {path}")
+
+    def answered() -> Value:
+        try:
+            return call(system)
+        except Exception as error:
+            found = system.fault(error)
+            if found is None:
+                raise
+            fault, reason = found[0], redacted(found[1])
+            if fault is Fault.AWAY:
+                raise OSError(errno.EIO, reason) from error
+        if fault is Fault.MISSING:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), redacted(path))
+        raise StorageError(f"Cannot {what}: {reason}.")
+
+    return retried(what, answered)
