@@ -44,7 +44,7 @@ COMMANDS = {
     "check": Command(module="check_data"),
     "prepare": Command(module="prepare"),
     "train": Command(module="train"),
-    "evaluate": Command(module="evaluate"),
+    "evaluate": Command(module="evaluate", takes_arguments=True),
     "predict": Command(module="predict", takes_arguments=True),
     "export": Command(module="export"),
     "serve": Command(module="serve_data", takes_arguments=True, takes_settings=False),

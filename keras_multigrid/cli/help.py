@@ -14,6 +14,7 @@ PROGRAM = "keras-multigrid"
 _WIDTH = 100
 _ARGUMENTS = {
     "finetune": " FOLDER|LIST",
+    "evaluate": " [FOLDER|LIST]",
     "predict": " VIDEO ...",
     "serve": " dispatcher|worker",
 }

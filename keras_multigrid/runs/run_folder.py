@@ -19,6 +19,8 @@ from keras_multigrid.temporary_files import temporary_folder
 CLASSES = "classes.json"
 CLIPS = "clips.json"
 CURVE = "curve.json"
+# Folder of the lists of its videos, where `finetune` split them.
+LISTS = "videos"
 MODEL = "model.keras"
 _UNFINISHED_MODEL = "unfinished.keras"
 _REPORT = "report.json"

@@ -94,11 +94,7 @@ def read_own(source: str) -> OwnVideos:
         BadLinesError: lines of a list are wrong.
         ValueError: there are no two classes with videos.
     """
-    if source.lower().endswith(_LISTS) and not files.is_folder(source):
-        own = _read_list(source)
-    else:
-        own = _read_folder(source)
-    own = own.without(())
+    own = read_videos(source)
     if len(own.class_names) < 2:
         found = ", ".join(map(repr, own.class_names)) or "none"
         raise ValueError(
@@ -107,6 +103,13 @@ def read_own(source: str) -> OwnVideos:
             + "".join(f"\n{note[0].upper()}{note[1:]}." for note in own.notes)
         )
     return own
+
+
+def read_videos(source: str) -> OwnVideos:
+    """`read_own`, for any number of classes."""
+    is_list = source.lower().endswith(_LISTS) and not files.is_folder(source)
+    own = _read_list(source) if is_list else _read_folder(source)
+    return own.without(())
 
 
 def split_own(

@@ -42,7 +42,6 @@ from keras_multigrid.runs.finetuning.weights import (
 from keras_multigrid.schedule import suggest
 
 _FILE = "finetune.json"
-_LISTS = "videos"
 # Crop first, then epochs, whose floor under the crop may make it longer again.
 _FITTINGS = 4
 
@@ -211,7 +210,7 @@ def _schedule_reason(choice: Choice, num_train: int, request: Request) -> Reason
 
 def save(prepared: Prepared, request: Request) -> None:
     """Write what a run begins with, so that it goes on with it, whatever the folder holds then."""
-    write_lists(prepared.videos, os.path.join(request.run_dir, _LISTS))
+    write_lists(prepared.videos, os.path.join(request.run_dir, run_folder.LISTS))
     content = {
         "asked": request.asked(),
         "choice": dataclasses.asdict(prepared.choice),
@@ -233,7 +232,7 @@ def _as_begun(begun: Mapping[str, Any], request: Request) -> Prepared:
             f"The run in '{request.run_dir}' must go on with the settings that it began with: "
             f"{was}. Received: {now}. Give these again, or begin another one with another --out."
         )
-    folder = os.path.join(request.run_dir, _LISTS)
+    folder = os.path.join(request.run_dir, run_folder.LISTS)
     videos = path_label_lists(
         os.path.join(folder, "train.txt"),
         validation=os.path.join(folder, "validation.txt"),

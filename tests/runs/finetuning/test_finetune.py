@@ -140,6 +140,20 @@ def test_the_line_that_is_printed_predicts(run, folder):
     assert "There is no 'mine/clips.json', which says what clips" in result.stderr
 
 
+def test_the_run_is_tested_by_its_folder(run, folder):
+    arguments = (ROOT / "tools" / "evaluate.py", "--run=run", "--clips=1", "--crops=1")
+    result = processes.run(*arguments, r"--by=_(\d+)", "--out=own.json", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    own = json.loads((folder / "own.json").read_text())
+    assert own["num_videos"] == 4 and own["per_group"]
+    result = processes.run(*arguments, "mine", "--per_class=false", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "12 videos, 12 views" in result.stdout
+    result = processes.run(*arguments, "mine", "more", cwd=folder)
+    assert result.returncode == 2
+    assert "Expected one folder of videos, or a list" in result.stderr
+
+
 def test_a_finished_run_is_left_as_it_is(run, folder):
     model = folder / "run" / "model.keras"
     before = model.stat().st_mtime_ns
