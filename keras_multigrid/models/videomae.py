@@ -98,7 +98,7 @@ class VideoMAE(VideoTransformer):
         Example:
 
         >>> VideoMAE().multiply_adds(16, 224) / 1e9
-        180.4...
+        180.34...
         """
         architecture = self._architecture
         count, width = math.prod(tubelets(num_frames, crop_size)), architecture.width
