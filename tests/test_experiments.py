@@ -26,6 +26,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 NAMES = experiments.names()
 # Those of published data sets, by the name of the set.
 PUBLISHED = {name: row["data"] for name, row in experiments.table().items()}
+TRANSFORMERS = ("mvit", "videomae")
 NO_MULTIGRID = "SCHEDULE=@baseline/schedule.MultigridSchedule()"
 
 
@@ -65,10 +66,11 @@ def whole_network():
 
 
 def test_each_recipe_has_its_models():
-    assert len(PUBLISHED) == 41
+    assert len(PUBLISHED) == 43
     assert collections.Counter(PUBLISHED.values()) == {
-        # Stepwise and cosine of four models, inflated of two, four of X3D, AdamW of three.
-        "kinetics": 17,
+        # Stepwise and cosine of four models, inflated of two, four of X3D, AdamW of three,
+        # fine-tuning of two.
+        "kinetics": 19,
         "something_something": 8,
         "charades": 8,
         "ucf101": 4,
@@ -110,7 +112,7 @@ def test_with_boundaries_the_schedule_is_as_published():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_documents_say_what_the_plan_does(name):
-    words = 2 if "nln" in name or "mvit" in name else 1
+    words = 2 if re.search("nln|mvit|videomae", name) else 1
     suffix = f"MODEL_{name.split('_', words)[-1]}"
     text = (ROOT / "docs" / "recipes.md").read_text()
     (row,) = [
@@ -262,7 +264,7 @@ def test_the_network_takes_every_grid(name):
     decay = 1e-6 if PUBLISHED[name] == "something_something" else 1e-4
     decay = 5e-5 if name.startswith("x3d") else decay
     # AdamW has its own.
-    decay = 0 if name.endswith("adamw") else decay
+    decay = 0 if name.startswith(TRANSFORMERS) else decay
     assert network.get_config()["weight_decay"] == decay
 
 
@@ -301,27 +303,33 @@ def data_bindings(tmp_path_factory):
 
 def tiny_bindings(name, data_bindings, folder):
     bindings = [*TINY, *data_bindings(PUBLISHED[name]), f"RUN_DIR='{folder}/run'"]
-    is_cosine = name.endswith(("cosine", "adamw")) or name.startswith("x3d")
+    is_cosine = name.endswith("cosine") or name.startswith(("x3d", *TRANSFORMERS))
     bindings.append(f"BOUNDARIES={() if is_cosine else (2,)}")
     # The rule would give so few clips the length of the baseline.
     bindings += [f"schedule.MultigridSchedule.{own}" for own in ("epoch_factor=1.5", "min_crop=1")]
-    if name.startswith("mvit"):
-        # Two clips of each video, and pairs of them; patches of 4 pixels.
+    if name.startswith("videomae"):
+        bindings.append("models.create.heads=2")
+    if name.startswith(TRANSFORMERS):
+        # Two clips of each video, and pairs of them; patches of 4 pixels and more.
         bindings += ["BATCH_SIZE=4", "CROP_SIZE=64", "NUM_FRAMES=8", "WARMUP_EPOCHS=1"]
         bindings += ["clips.ClipSampling.min_scale=70", "clips.ClipSampling.max_scale=80"]
     if "nln" in name:
         bindings.append("models.create.non_local=((), (0,), (0,), ())")
     if name.startswith("slowfast"):
         bindings.append("NUM_FRAMES=16")
-    if name.endswith(("from_kinetics", "inflated")):
+    if name.endswith(("from_kinetics", "inflated", "fine_tuning")):
         bindings.append(f"INITIAL_WEIGHTS='{write_weights(name, bindings, folder)}'")
     return bindings
 
 
 def write_weights(name, bindings, folder):
-    """A checkpoint as published: of Caffe2, or of a network for pictures."""
+    """A checkpoint as published: of Caffe2, of a network for pictures, or one that fills in."""
     parse(name, *bindings)
     arrays = formula.arrays(models.published_shapes(make_network(classes=400)))
+    if name.startswith("videomae"):
+        encoder = {f"encoder.{key}": arrays[key] for key in arrays if key[:2] not in ("he", "fc")}
+        checkpoint_files.write_pytorch(str(folder / "masked.pth"), encoder, where="model")
+        return folder / "masked.pth"
     if name.endswith("from_kinetics"):
         checkpoint_files.write_caffe2(str(folder / "kinetics.pkl"), arrays)
         return folder / "kinetics.pkl"
@@ -341,6 +349,7 @@ TRAINED = (
     "slowfast_something_something",
     "i3d_nln_charades_from_kinetics",
     "mvit_b_kinetics_adamw",
+    "videomae_s_kinetics_fine_tuning",
 )
 
 

@@ -10,6 +10,7 @@ from keras_multigrid.layers.head_pooling import HeadPooling
 from keras_multigrid.layers.pooled_attention import PooledAttention
 from keras_multigrid.layers.relative_positions import RelativePositions
 from keras_multigrid.layers.resized_positions import ResizedPositions
+from keras_multigrid.layers.sinusoidal_positions import SinusoidalPositions
 from keras_multigrid.layers.sub_batch_normalization import SubBatchNormalization
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "PooledAttention",
     "RelativePositions",
     "ResizedPositions",
+    "SinusoidalPositions",
     "SubBatchNormalization",
     "UnfoldFrames",
 ]

@@ -15,6 +15,7 @@ from keras_multigrid.models.preset import (
 from keras_multigrid.models.preset_folder import from_preset, read_preset, save_preset
 from keras_multigrid.models.slow import Slow
 from keras_multigrid.models.slowfast import SlowFast
+from keras_multigrid.models.videomae import VideoMAE
 from keras_multigrid.models.weights.pickles import CheckpointError
 from keras_multigrid.models.weights.pretrained import (
     WeightsUnavailable,
@@ -49,6 +50,7 @@ __all__ = [
     "Slow",
     "SlowFast",
     "SubBatchNormalization",
+    "VideoMAE",
     "WeightsUnavailable",
     "create",
     "find_weights",

@@ -11,13 +11,13 @@ from keras_multigrid.layers.transformer_parts import STDDEV, dense, layer_norm
 from keras_multigrid.models.multiscale_block import MultiscaleBlock
 from keras_multigrid.models.mvit_architecture import MViTArchitecture
 from keras_multigrid.models.resnet3d import pad
-from keras_multigrid.models.video_model import VideoModel
+from keras_multigrid.models.video_transformer import VideoTransformer
 
 _KERNEL, _STRIDES = (3, 7, 7), (2, 4, 4)
 
 
 @keras.saving.register_keras_serializable(package="keras_multigrid")
-class MViT(VideoModel):
+class MViT(VideoTransformer):
     """MViT: patches of 2 x 4 x 4 attend to each other. For 2 frames of 32 pixels a side or more.
 
     Fan et al., "Multiscale Vision Transformers", ICCV 2021, and by default Li et al., "MViTv2:
@@ -42,7 +42,6 @@ class MViT(VideoModel):
     (2, 10)
     """
 
-    min_frames = 2
     _architecture_type = MViTArchitecture
 
     @classmethod
@@ -99,11 +98,6 @@ class MViT(VideoModel):
             name="head-projection",
         )(x)
 
-    @property
-    def parameter_count(self) -> int:
-        """Learned numbers: all weights, tables of positions and frozen ones included."""
-        return sum(math.prod(weight.shape) for weight in self.weights)
-
     def multiply_adds(self, num_frames: int, crop_size: int) -> int:
         """Multiplications with an addition that one clip costs, as the papers count them.
 
@@ -130,16 +124,6 @@ class MViT(VideoModel):
         if self._config["include_top"]:
             total += math.prod(self.get_layer("head-projection").kernel.shape)
         return total
-
-    def fully_convolutional(self, num_frames: int, crop_size: int) -> keras.Model:
-        """The network itself: it sees larger clips whole, and no window moves over them.
-
-        Positions are interpolated to any size. Published networks are tested at the size that they
-        were trained on.
-        """
-        if not self._config["include_top"]:
-            raise ValueError("A network without classifier has no scores: use include_top=True.")
-        return self
 
 
 def _regularizer(architecture: MViTArchitecture):

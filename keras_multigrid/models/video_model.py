@@ -16,8 +16,8 @@ from keras_multigrid.models.resnet3d import Blocks
 class VideoModel(keras.Model):
     """A network of one or several pathways, pooled over all positions, joined and classified.
 
-    Users make its subclasses: `C2D`, `I3D`, `Slow`, `SlowFast`, `X3D`, `MViT`. A subclass says
-    what its pathways are.
+    Users make its subclasses: `C2D`, `I3D`, `Slow`, `SlowFast`, `X3D`, `MViT`, `VideoMAE`. A
+    subclass says what its pathways are.
 
     Args:
         include_top: whether to end in a classifier; without it the output is the pooled features.

@@ -11,6 +11,7 @@ from keras_multigrid.models.i3d import I3D
 from keras_multigrid.models.mvit import MViT
 from keras_multigrid.models.slow import Slow
 from keras_multigrid.models.slowfast import SlowFast
+from keras_multigrid.models.videomae import VideoMAE
 from keras_multigrid.models.weights.pretrained import is_tag, load_weights
 from keras_multigrid.models.weights.published_files import published_file
 from keras_multigrid.models.x3d import X3D
@@ -55,6 +56,8 @@ _MODELS = {
     "slowfast_nln_16x8_r101_50_50": functools.partial(
         _R101, temporal_blocks=(6, 6), non_local=((), (), (6, 13, 20), ())
     ),
+    "videomae_b_16x4": VideoMAE,
+    "videomae_s_16x4": functools.partial(VideoMAE, width=384, heads=6),
     "x3d_xs": X3D,
     "x3d_s": X3D,
     "x3d_m": X3D,

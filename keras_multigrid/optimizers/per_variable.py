@@ -130,7 +130,8 @@ def not_bias_or_normalization(path: str) -> bool:
 
     >>> AdamW(rate, weight_decay=0.05, decays=not_bias_or_normalization)
     """
-    return path.rsplit("/", 1)[-1] not in ("bias", "beta", "gamma", "scale")
+    # Some biases have the name of what they are added to in front: "q_bias".
+    return re.search(r"(^|[/_])(bias|beta|gamma|scale)$", path) is None
 
 
 @keras.saving.register_keras_serializable(package="keras_multigrid")

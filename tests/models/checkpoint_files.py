@@ -2,6 +2,7 @@
 
 import collections
 import io
+import json
 import pickle
 import re
 import zipfile
@@ -52,6 +53,12 @@ class Pickler(pickle._Pickler):
         self.save(arguments)
         self.write(pickle.REDUCE)
 
+    def save_settings(self, value):
+        self.save_name(Name("argparse", "Namespace"))
+        self.write(pickle.EMPTY_TUPLE + pickle.NEWOBJ)
+        self.save(value.state)
+        self.write(pickle.BUILD)
+
     dispatch: ClassVar = {**pickle._Pickler.dispatch, Name: save_name, Tensor: save_tensor}
 
 
@@ -63,13 +70,20 @@ def pickled(value, **attributes):
     return file.getvalue()
 
 
-def write_pytorch(path, arrays, *, legacy=False, **others):
+class Settings:
+    """Stands for an `argparse.Namespace`, which is written as a class, no arguments and a state."""
+
+    def __init__(self, **state):
+        self.state = state
+
+
+def write_pytorch(path, arrays, *, legacy=False, where="model_state", **others):
     """As torch.save({"model_state": ..., "epoch": ..., "cfg": ...}), in either format."""
     state = collections.OrderedDict(
         (key, Tensor(np.asarray(array, order="C"), str(number)))
         for number, (key, array) in enumerate(arrays.items())
     )
-    checkpoint = {"epoch": 196, "model_state": state, "cfg": "MODEL:\n  ARCH: i3d\n", **others}
+    checkpoint = {"epoch": 196, where: state, "cfg": "MODEL:\n  ARCH: i3d\n", **others}
     numbers = {tensor.key: tensor.array.tobytes() for tensor in state.values()}
     if not legacy:
         with zipfile.ZipFile(path, "w") as archive:
@@ -86,6 +100,24 @@ def write_pytorch(path, arrays, *, legacy=False, **others):
         pickle.dump(list(numbers), file, protocol=2)
         for key, tensor in zip(numbers, state.values(), strict=True):
             file.write(tensor.array.size.to_bytes(8, "little") + numbers[key])
+
+
+Pickler.dispatch[Settings] = Pickler.save_settings
+
+
+def write_safetensors(path, arrays, **header):
+    """As safetensors: a header of JSON, whose length stands before it, and the numbers."""
+    contents, place = [], 0
+    for key, array in arrays.items():
+        contents.append(array.tobytes())
+        end = place + array.nbytes
+        kind = {"float32": "F32", "float16": "F16", "uint16": "BF16"}[array.dtype.name]
+        entry = {"dtype": kind, "shape": list(array.shape), "data_offsets": [place, end]}
+        header.setdefault(key, entry)
+        place = end
+    text = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text + b"".join(contents))
 
 
 def write_caffe2(path, arrays, **others):

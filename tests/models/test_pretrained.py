@@ -275,13 +275,14 @@ def test_unknown_names_and_tags():
 
 def test_the_table_fits_the_networks():
     files = models.published_files()
-    assert len({(file.name, file.tag) for file in files}) == len(files) == 23
+    assert len({(file.name, file.tag) for file in files}) == len(files) == 27
     assert {file.name for file in files} <= set(models.names())
     # A name in the cache stands for one address.
     assert len({(file.file, file.url) for file in files}) == len({file.file for file in files})
     for file in files:
-        assert file.url.startswith("https://dl.fbaipublicfiles.com/pyslowfast/")
-        assert file.file.endswith(("pkl", "pyth"))
+        host = "huggingface.co" if "videomae" in file.name else "dl.fbaipublicfiles.com/pyslowfast"
+        assert file.url.startswith(f"https://{host}/")
+        assert file.file.endswith(("pkl", "pyth", "pth", "bin", "safetensors"))
 
 
 def test_files_as_published():
@@ -301,6 +302,39 @@ def test_files_as_published():
     path = "model_zoo/mvitv2/pysf_video_models/MViTv2_S_16x4_ssv2_f308341823.pyth"
     assert (small.url, small.views) == (f"{host}/{path}", (1, 3))
     assert small.accuracy == {"top-1": 68.2, "top-5": 91.4}
+
+
+def test_files_of_videomae_as_published():
+    # Rows of MODEL_ZOO.md of both versions, and of the model card of ViT-B.
+    hub = "https://huggingface.co"
+    small = models.published_file("videomae_s_16x4", "kinetics400")
+    base = models.published_file("videomae_b_16x4", "kinetics400")
+    folder = f"{hub}/MCG-NJU/videomae-small-finetuned-kinetics/resolve/main"
+    assert small.url == f"{folder}/pytorch_model.bin"
+    assert small.accuracy == {"top-1": 79.0, "top-5": 93.8}
+    assert base.file == "videomae-base-finetuned-kinetics.safetensors"
+    assert base.accuracy == {"top-1": 80.9, "top-5": 94.7}
+    assert (base.views, base.test_crop_size) == ((5, 3), 224)
+    assert models.published_origin(base).licence == "CC-BY-NC-4.0: not for commercial use"
+    distilled = models.published_file("videomae_b_16x4", "kinetics710")
+    path = "OpenGVLab/VideoMAE2/resolve/main/distill/vit_b_k710_dl_from_giant.pth"
+    assert (distilled.url, distilled.classes) == (f"{hub}/{path}", 710)
+
+
+def test_safetensors_by_name(cache, monkeypatch, tmp_path):
+    name = "videomae-small-finetuned-kinetics.safetensors"
+    file = dataclasses.replace(models.published_file("videomae_s_16x4", TAG), file=name)
+    arrays = {"videomae.a": np.float32([1, 2])}
+    checkpoint_files.write_safetensors(str(tmp_path / name), arrays)
+    content = (tmp_path / name).read_bytes()
+    with serving(tmp_path) as server:
+        monkeypatch.setenv("KERAS_MULTIGRID_WEIGHTS", server.address)
+        assert fetched(file) == str(cache / name)
+        (cache / name).unlink()
+        (tmp_path / name).write_bytes(content[:-1])
+        with pytest.raises(models.WeightsUnavailable, match="no whole checkpoint"):
+            fetched(file)
+    assert names_in(cache) == []
 
 
 def test_a_published_network_is_made_as_published(tmp_path, monkeypatch):

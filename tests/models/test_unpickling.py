@@ -81,6 +81,10 @@ HARMFUL = {
         "gives a state to a value of the type type",
     ),
     "a class in another way": (b"\x80\x02" + ENCODE + text("a") + b"\x85\x81.", "operation b'"),
+    "the class of settings, with arguments": (
+        b"\x80\x02cargparse\nNamespace\n" + text("a") + b"\x85\x81.",
+        "asks for argparse.Namespace",
+    ),
     "a set": (b"\x80\x04\x8f.", r"operation b'\\x8f'"),
     # Each of 60 tuples holds the one before twice: to hash the last takes 2^60 steps.
     "a nested key": (b"\x80\x02})" + 60 * b"2\x86" + b"Ns.", "a key of the type tuple"),

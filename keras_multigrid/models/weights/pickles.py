@@ -19,7 +19,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from keras_multigrid.models.weights.unpickling import CheckpointError, Maker, Unpickler
+from keras_multigrid.models.weights.unpickling import (
+    CheckpointError,
+    Ignored,
+    Maker,
+    Unpickler,
+)
 
 
 def read_pytorch(path: str) -> dict[str, np.ndarray]:
@@ -37,14 +42,24 @@ def read_pytorch(path: str) -> dict[str, np.ndarray]:
     with reading(path), open(path, "rb") as file:
         checkpoint = _read_zip(file) if zipfile.is_zipfile(file) else _read_legacy(file)
         is_mapping = isinstance(checkpoint, Mapping)
-        state = checkpoint.get("model_state", checkpoint) if is_mapping else None
+        state = _state(checkpoint) if is_mapping else None
         tensors = state.values() if isinstance(state, Mapping) else (None,)
         if not all(isinstance(tensor, _Tensor) for tensor in tensors):
             raise CheckpointError(
                 "it holds no weights of a model. Expected a mapping from keys to tensors, alone or "
-                "as 'model_state'."
+                f"as one of {_STATES}."
             )
         return {str(key): tensor.read() for key, tensor in state.items()}
+
+
+# Where checkpoints have their model: of PySlowFast, VideoMAE, and DeepSpeed.
+_STATES = ("model_state", "model", "module")
+
+
+def _state(checkpoint: Mapping[str, Any]) -> Any:
+    """What holds the weights of a model, beside other things or alone."""
+    found = (checkpoint[name] for name in _STATES if isinstance(checkpoint.get(name), Mapping))
+    return next(found, checkpoint.get(_STATES[0], checkpoint))
 
 
 def read_caffe2(path: str) -> dict[str, np.ndarray]:
@@ -281,6 +296,9 @@ _TENSOR_NAMES: Mapping[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
     ("torch", "Size"): lambda sizes=(): sizes,
+    # VideoMAE keeps the settings of a training beside its weights, and DeepSpeed empty sets.
+    ("argparse", "Namespace"): Ignored,
+    **{(module, "set"): Ignored for module in ("__builtin__", "builtins")},
 }
 
 

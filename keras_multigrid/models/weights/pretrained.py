@@ -17,11 +17,13 @@ from keras_multigrid.models.preset_folder import from_preset
 from keras_multigrid.models.weights import pickles
 from keras_multigrid.models.weights.published import load_published_weights, published_arrays
 from keras_multigrid.models.weights.published_files import PublishedFile, published_file
+from keras_multigrid.models.weights.safetensors import read_safetensors
 
 # A folder of published files, or the address of one on a server.
 WEIGHTS_VARIABLE = "KERAS_MULTIGRID_WEIGHTS"
 # Seconds that a server may be silent: without a limit, `get_file` waits for ever.
 _SILENCE = 60.0
+_READERS = {".pkl": pickles.read_caffe2, ".safetensors": read_safetensors}
 _UNFINISHED = "unfinished-"
 _DAY = 86400.0
 
@@ -140,8 +142,7 @@ def _download(file: PublishedFile, url: str, path: str) -> None:
             )
         _check(file, found, url)
         # Where a server does not say how long the file is, a part of it looks like the whole.
-        read = pickles.read_caffe2 if found.endswith(".pkl") else pickles.read_pytorch
-        read(found)
+        _READERS.get(os.path.splitext(found)[1], pickles.read_pytorch)(found)
         os.replace(found, path)
     except WeightsUnavailable:
         raise

@@ -12,7 +12,9 @@ import numpy as np
 from keras_multigrid.layers.depthwise_conv3d import DepthwiseConv3D
 from keras_multigrid.layers.sub_batch_normalization import SubBatchNormalization
 from keras_multigrid.models.mvit import MViT
-from keras_multigrid.models.weights import pickles
+from keras_multigrid.models.videomae import VideoMAE
+from keras_multigrid.models.weights import pickles, videomae
+from keras_multigrid.models.weights.safetensors import read_safetensors
 from keras_multigrid.models.weights.transformers import resized_table, transformer_variables
 
 _HEAD = "head.projection."
@@ -36,12 +38,13 @@ def load_published_weights(
     All of it or, after an error, nothing. Tables of positions of another size are interpolated.
 
     Args:
-        model: `C2D`, `I3D`, `Slow`, `SlowFast`, `X3D` or `MViT`.
-        source: path of a PyTorch (`.pyth`, `.pt`, `.pth`) or Caffe2 (`.pkl`) checkpoint, or of a
-            network of this package (`.keras`); or a mapping from published key to array, channels
-            first. Nothing in a file is executed.
+        model: `C2D`, `I3D`, `Slow`, `SlowFast`, `X3D`, `MViT` or `VideoMAE`.
+        source: path of a PyTorch (`.pyth`, `.pt`, `.pth`, `.bin`) or Caffe2 (`.pkl`) checkpoint, of
+            a file of safetensors, or of a network of this package (`.keras`); or a mapping from
+            published key to array, channels first. Nothing in a file is executed.
         skip_head: leave the classifier as it is, for data with other classes; None: if the
-            checkpoint's has another number of them, or the network has none.
+            checkpoint's has another number of them, or the network has none, or, of a `VideoMAE`,
+            the checkpoint has none, because it learnt to fill in what was masked.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -55,12 +58,17 @@ def load_published_weights(
     """
     origin = "the mapping" if isinstance(source, Mapping) else os.fspath(source)
     arrays = _weights(source if isinstance(source, Mapping) else _read(origin))
+    if isinstance(model, VideoMAE):
+        arrays = videomae.videomae_arrays(arrays)
     variables = _published_variables(model)
-    has_head = f"{_HEAD}bias" in variables
+    head = _head(model)
+    has_head = f"{head}bias" in variables
     if skip_head is None:
-        skip_head = _has_another_head(arrays, variables)
+        skip_head = _has_another_head(model, arrays, variables)
     if skip_head:
-        arrays, variables = _without_head(arrays), _without_head(variables)
+        arrays, variables = _without_head(arrays, head), _without_head(variables, head)
+        if _has_no_head_norm(model, arrays):
+            variables = _without_head(variables, videomae.HEAD_NORM)
     arrays = {
         key: resized_table(key, array, variables[key].shape) if key in variables else array
         for key, array in arrays.items()
@@ -101,7 +109,7 @@ def inflate_weights(model: keras.Model, source: keras.Model | str | os.PathLike[
     """
     variables = {
         key: variable
-        for key, variable in _without_head(_published_variables(model)).items()
+        for key, variable in _without_head(_published_variables(model), _HEAD).items()
         if "nonlocal" not in key
     }
     origin = source.name if isinstance(source, keras.Model) else os.fspath(source)
@@ -154,10 +162,10 @@ class _Variable(NamedTuple):
 
 def _published_variables(model: keras.Model) -> dict[str, _Variable]:
     """All variables but the group counts, by their published keys."""
-    if isinstance(model, MViT):
-        return {
-            key: _Variable(variable, axes) for key, variable, axes in transformer_variables(model)
-        }
+    if isinstance(model, (MViT, VideoMAE)):
+        is_multiscale = isinstance(model, MViT)
+        named = transformer_variables if is_multiscale else videomae.videomae_variables
+        return {key: _Variable(variable, axes) for key, variable, axes in named(model)}
     variables = {}
     for layer in model.layers:
         key = layer.name.replace("-", ".")
@@ -174,16 +182,27 @@ def _published_variables(model: keras.Model) -> dict[str, _Variable]:
     return variables
 
 
-def _has_another_head(arrays: Mapping[str, Any], variables: Mapping[str, _Variable]) -> bool:
-    """Whether a checkpoint's classifier is of other classes, or the network has none."""
-    bias = f"{_HEAD}bias"
+def _head(model: keras.Model) -> str:
+    """What the published keys of the classifier begin with."""
+    return videomae.HEAD if isinstance(model, VideoMAE) else _HEAD
+
+
+def _has_another_head(model, arrays: Mapping, variables: Mapping[str, _Variable]) -> bool:
+    """Whether a checkpoint's classifier is of other classes, or one of the two has none."""
+    bias = f"{_head(model)}bias"
     if bias not in arrays:
-        return False
+        return _has_no_head_norm(model, arrays)
     return bias not in variables or arrays[bias].shape != variables[bias].shape
 
 
-def _without_head(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if not key.startswith(_HEAD)}
+def _has_no_head_norm(model: keras.Model, arrays: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint is of a network that learnt to fill in, which has nothing of a head."""
+    norm = f"{videomae.HEAD_NORM}weight"
+    return isinstance(model, VideoMAE) and norm not in arrays
+
+
+def _without_head(values: Mapping[str, Any], head: str) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if not key.startswith(head)}
 
 
 def _weights(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -207,12 +226,13 @@ def _check(model, arrays: Mapping, variables: Mapping[str, _Variable], source: s
             misshapen[key] = shape
     if not missing and not unexpected and not misshapen:
         return
-    heads = {f"{_HEAD}weight", f"{_HEAD}bias"}
+    head = _head(model)
+    heads = {f"{head}weight", f"{head}bias"}
     if misshapen and not missing and not unexpected and misshapen.keys() <= heads:
         classes = misshapen[max(misshapen)][0]
         raise ValueError(
             f"{source} was trained on {classes} classes, {model.name} has "
-            f"{variables[_HEAD + 'bias'].shape[0]}. Use skip_head=True to keep the model's own "
+            f"{variables[head + 'bias'].shape[0]}. Use skip_head=True to keep the model's own "
             f"classifier, or make it with classes={classes}."
         )
     lines = [f"{source} does not fit {model.name}. Nothing was loaded."]
@@ -268,7 +288,8 @@ def published_key(blob: str) -> str | None:
 def _read(path: str) -> dict[str, np.ndarray]:
     if not os.path.isfile(path):
         raise FileNotFoundError(
-            f"There is no checkpoint '{path}'. Give the path of a .pyth or .pkl file."
+            f"There is no checkpoint '{path}'. Give the path of a .pyth, .pth, .safetensors or "
+            ".pkl file."
         )
     if path.endswith(".keras"):
         return published_arrays(_load_keras(path))
@@ -276,6 +297,8 @@ def _read(path: str) -> dict[str, np.ndarray]:
         raise pickles.CheckpointError(
             f"'{path}' is a file of Keras, not a published checkpoint. Use model.load_weights."
         )
+    if path.endswith(".safetensors"):
+        return read_safetensors(path)
     if not path.endswith(".pkl"):
         return pickles.read_pytorch(path)
     # What is no weight has no key: momenta, the learning rate, the iteration.
@@ -313,7 +336,7 @@ def _picture_arrays(source, variables: Iterable[str]) -> Iterator[tuple[str, np.
     """Keys and arrays of a network for pictures, of any source that `inflate_weights` takes."""
     if not isinstance(source, keras.Model):
         if not os.fspath(source).endswith(".keras"):
-            yield from _without_head(_weights(_read(os.fspath(source)))).items()
+            yield from _without_head(_weights(_read(os.fspath(source))), _HEAD).items()
             return
         source = _load_keras(os.fspath(source))
     for name in {key.rsplit(".", 1)[0] for key in variables}:

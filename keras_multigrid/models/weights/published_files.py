@@ -4,6 +4,11 @@ Addresses, accuracies and inputs are those of PySlowFast's MODEL_ZOO.md, project
 and configs/ (github.com/facebookresearch/SlowFast, commit 287ec00). Its authors publish no
 checksums. Left out is what is not published as a file (MViT-B 16x4 is a page of Google Drive) or of
 another network: C2D_NOPOOL_8x8_R50.pkl was trained without the pooling of `C2D`.
+
+Those of VideoMAE are on Hugging Face's hub: of its first version as their authors' group has put
+them there, with the accuracies of their model cards and of MCG-NJU/VideoMAE's MODEL_ZOO.md, whose
+own files, those that learnt to fill in among them, are pages of Google Drive; of the second, with
+those of OpenGVLab/VideoMAEv2's docs/MODEL_ZOO.md.
 """
 
 import dataclasses
@@ -33,6 +38,7 @@ class PublishedFile:
         test_crop_size: height and width of the crops in the test, in pixels.
         accuracy: what its authors state of the test, in percent.
         note: what else there is to know.
+        licence, source: of the file, and who publishes it.
 
     Example:
 
@@ -55,10 +61,8 @@ class PublishedFile:
     sha256: str | None = None
     classifier_activation: str = "softmax"
     note: str = ""
-
-    # Of all files of the table.
-    licence = "Apache-2.0, that of PySlowFast; none is stated for the file itself"
-    source = "PySlowFast, https://github.com/facebookresearch/SlowFast"
+    licence: str = "Apache-2.0, that of PySlowFast; none is stated for the file itself"
+    source: str = "PySlowFast, https://github.com/facebookresearch/SlowFast"
 
 
 def published_file(name: str, tag: str) -> PublishedFile:
@@ -106,6 +110,7 @@ def published_files() -> tuple[PublishedFile, ...]:
         *_slowfast_16x8(),
         *_x3d(),
         *_transformers(),
+        *_videomae(),
     )
 
 
@@ -216,8 +221,45 @@ def _transformers() -> tuple[PublishedFile, ...]:
     )
 
 
+_HUB = "https://huggingface.co"
+
+
+def _videomae() -> tuple[PublishedFile, ...]:
+    small, base, first = "videomae_s_16x4", "videomae_b_16x4", "MCG-NJU/videomae"
+    seen = {"views": (5, 3), "test_crop_size": 224, "host": _HUB}
+    of_first = {
+        **seen,
+        "licence": "CC-BY-NC-4.0: not for commercial use",
+        "source": "VideoMAE, https://github.com/MCG-NJU/VideoMAE",
+    }
+    of_second = {
+        **seen,
+        "tag": "kinetics710",
+        "classes": 710,
+        "licence": "Apache-2.0 by the page of the file; those of other networks of VideoMAE V2 "
+        "state CC-BY-NC-4.0, not for commercial use",
+        "source": "VideoMAE V2, https://github.com/OpenGVLab/VideoMAEv2",
+        "note": "Distilled from ViT-g. Its classes are those of Kinetics-400, 600 and 700.",
+    }
+    rows = (
+        # Of the first version, files are called after the repository that they are in.
+        (small, f"{first}-small-finetuned-kinetics", "pytorch_model.bin", (79.0, 93.8), of_first),
+        (base, f"{first}-base-finetuned-kinetics", "model.safetensors", (80.9, 94.7), of_first),
+        (small, "OpenGVLab/VideoMAE2", "distill/vit_s_k710_dl_from_giant.pth", 77.6, of_second),
+        (base, "OpenGVLab/VideoMAE2", "distill/vit_b_k710_dl_from_giant.pth", 81.5, of_second),
+    )
+    files = []
+    for name, repository, path, accuracy, settings in rows:
+        own, file = repository.split("/")[1], path.split("/")[-1]
+        file = f"{own}.{file.split('.')[1]}" if settings is of_first else file
+        accuracy = accuracy if isinstance(accuracy, tuple) else {"top-1": accuracy}
+        path = f"{repository}/resolve/main/{path}"
+        files.append(_file(name, path, (16, 4), accuracy, file=file, **settings))
+    return tuple(files)
+
+
 def _file(name, path, clip, accuracy, **others) -> PublishedFile:
-    """A file below `_HOST`: of clips (frames, stride) with an accuracy, one number or top-1, top-5.
+    """A file below `_HOST`, or another `host`: of clips (frames, stride), with an accuracy.
 
     What is not given is that of most: Kinetics-400, 224 pixels, 10 x 3 views at 256.
     """
@@ -232,9 +274,10 @@ def _file(name, path, clip, accuracy, **others) -> PublishedFile:
         "test_crop_size": 256,
     }
     num_frames, stride = clip
+    host = others.pop("host", _HOST)
     return PublishedFile(
         name=name,
-        url=f"{_HOST}/{path}",
+        url=f"{host}/{path}",
         num_frames=num_frames,
         stride=stride,
         accuracy=accuracy,

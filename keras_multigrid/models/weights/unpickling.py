@@ -26,6 +26,16 @@ class Maker:
         )
 
 
+class Ignored(Maker):
+    """Stands for values that are no weights, such as settings: nothing of them is kept."""
+
+    def __init__(self, *_: Any):
+        pass
+
+    def set_state(self, state: Any) -> None:
+        pass
+
+
 class _Operations(dict):
     """The operations of pickles by their byte."""
 
@@ -48,7 +58,7 @@ class Unpickler(pickle._Unpickler):
     # Sets, classes that are made in other ways, numbers of registered ones, and buffers.
     for _operation in (
         *(pickle.PERSID, pickle.EMPTY_SET, pickle.FROZENSET, pickle.ADDITEMS, pickle.INST),
-        *(pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX, pickle.EXT1, pickle.EXT2, pickle.EXT4),
+        *(pickle.OBJ, pickle.NEWOBJ_EX, pickle.EXT1, pickle.EXT2, pickle.EXT4),
         *(pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
     ):
         del dispatch[_operation[0]]
@@ -103,6 +113,14 @@ class Unpickler(pickle._Unpickler):
         # The attributes of an OrderedDict are no weights.
 
     dispatch[pickle.BUILD[0]] = load_build
+
+    def load_newobj(self):
+        self.stack.pop()
+        if self.stack.pop() is not Ignored:
+            self.dispatch.__missing__(pickle.NEWOBJ[0])
+        self.append(Ignored())
+
+    dispatch[pickle.NEWOBJ[0]] = load_newobj
 
     def load_setitem(self):
         self.check_key(self.stack[-2])

@@ -24,6 +24,7 @@ _CLIPS = {
     "mvitv2_b_32x3": (32, 3),
     "mvit_b_32x3": (32, 3),
     "mvit": (16, 4),
+    "videomae": (16, 4),
 }
 _FRAMES_A_SECOND = 30
 # Seconds that a clip covers, where its network sets no stride.

@@ -126,6 +126,7 @@ def test_a_published_network_with_weights():
         ("x3d_m", (16, 5)),
         ("mvitv2_s_16x4", (16, 4)),
         ("mvitv2_b_32x3", (32, 3)),
+        ("videomae_b_16x4", (16, 4)),
     ],
 )
 def test_clips_of_published_networks(model, clip):
