@@ -107,7 +107,7 @@ test-backends: install-backends ## Run the tests of networks and runs on JAX and
 	$(PYTEST_ENV) KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/$(PYTEST) -k $(BACKEND_KINDS) $(BACKEND_TESTS) \
 		"tests/models/test_x3d.py::test_logits_and_blocks_of_the_reference[t3_s80]"
 	$(PYTEST_ENV) KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/$(PYTEST) -k $(BACKEND_KINDS) $(BACKEND_TESTS) \
-		$(addprefix tests/models/test_,mvit.py preset.py saving.py transformer_layers.py weights.py x3d.py)
+		$(addprefix tests/models/test_,mvit.py preset.py saving.py transformer_layers.py videomae.py weights.py x3d.py)
 
 docs: $(DOCS_VENV)/.installed ## Build the site of docs/ into build/site; links that lead nowhere are errors
 	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
