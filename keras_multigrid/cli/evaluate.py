@@ -9,7 +9,7 @@ r"""Test a trained network on several views of each video.
     keras-multigrid evaluate --run=runs/mine --by=group
     keras-multigrid evaluate --gin_file=gin/mine.gin --by=group --out=results.json
     keras-multigrid evaluate --gin_file=gin/mine.gin --by=camera --table=videos.csv
-    keras-multigrid evaluate --gin_file=gin/mine.gin --by="/person(\d+)_"
+    keras-multigrid evaluate --gin_file=gin/mine.gin --by="/person([0-9]+)_"
 
 --run takes the folder of a finished run, and a folder of class folders or a list to test on;
 without one, the validation videos of finetune.

@@ -136,7 +136,7 @@ def test_help_lists_the_commands_with_a_line_each(tmp_path):
     names = [words[0] for words in listed if words and words[0] in commands.COMMANDS]
     assert names == [
         *("finetune", "plan", "probe", "browse", "check", "prepare"),
-        *("train", "evaluate", "predict", "serve", "convert"),
+        *("train", "evaluate", "predict", "export", "serve", "convert"),
     ]
     assert "  check     Find bad videos and bad lines before training.\n" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 100
