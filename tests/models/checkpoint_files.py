@@ -59,7 +59,16 @@ class Pickler(pickle._Pickler):
         self.save(value.state)
         self.write(pickle.BUILD)
 
-    dispatch: ClassVar = {**pickle._Pickler.dispatch, Name: save_name, Tensor: save_tensor}
+    def save_set(self, value):
+        # As pickle does; libraries that replace its ways for types do not.
+        self.save_name(Name("__builtin__", "set"))
+        self.save((list(value),))
+        self.write(pickle.REDUCE)
+
+    dispatch: ClassVar = {
+        **pickle._Pickler.dispatch,
+        **{Name: save_name, Tensor: save_tensor, set: save_set},
+    }
 
 
 def pickled(value, **attributes):
