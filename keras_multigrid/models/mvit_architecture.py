@@ -11,6 +11,7 @@ from keras_multigrid.checks import (
     check_integer,
     check_probability,
 )
+from keras_multigrid.models.video_transformer import check_size
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,20 +66,7 @@ class MViTArchitecture:
     min_crop_size = 32
 
     def __post_init__(self):
-        if len(self.blocks) != 4:
-            raise ValueError(
-                "`blocks` must hold the number of blocks of each of the four stages, at least 1. "
-                f"Received: blocks={self.blocks!r}. Use (1, 1, 1, 1) for a small network."
-            )
-        for count in self.blocks:
-            check_integer("blocks", count)
-        check_integer("heads", self.heads)
-        check_integer("width", self.width)
-        if self.width % self.heads:
-            raise ValueError(
-                "`width` must be a multiple of `heads`. "
-                f"Received: width={self.width}, heads={self.heads}."
-            )
+        check_size(self.blocks, self.width, self.heads)
         if self.kernel is not None and (
             len(self.kernel) != 3 or not all(n > 0 and n % 2 for n in self.kernel)
         ):

@@ -1,9 +1,11 @@
 """What video transformers share, beside what all video networks do."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 
+from keras_multigrid.checks import check_integer
 from keras_multigrid.models.video_model import VideoModel
 
 
@@ -26,3 +28,25 @@ class VideoTransformer(VideoModel):
         if not self._config["include_top"]:
             raise ValueError("A network without classifier has no scores: use include_top=True.")
         return self
+
+
+def check_size(blocks: Sequence[int], width: int, heads: int) -> None:
+    """Refuse blocks of four stages, channels and heads that make no network.
+
+    Raises:
+        ValueError: if there are not four stages of a block at least, or `heads` does not divide
+            `width`.
+    """
+    if len(blocks) != 4:
+        raise ValueError(
+            "`blocks` must hold the number of blocks of each of the four stages, at least 1. "
+            f"Received: blocks={blocks!r}. Use (1, 1, 1, 1) for a small network."
+        )
+    for count in blocks:
+        check_integer("blocks", count)
+    check_integer("heads", heads)
+    check_integer("width", width)
+    if width % heads:
+        raise ValueError(
+            f"`width` must be a multiple of `heads`. Received: width={width}, heads={heads}."
+        )

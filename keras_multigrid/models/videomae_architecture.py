@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_multigrid.checks import check_boolean, check_integer, check_positive, check_probability
+from keras_multigrid.models.video_transformer import check_size
 
 # Frames, height and width of a tubelet, in pixels.
 TUBELET = (2, 16, 16)
@@ -52,20 +53,7 @@ class VideoMAEArchitecture:
     min_crop_size = 32
 
     def __post_init__(self):
-        if len(self.blocks) != 4:
-            raise ValueError(
-                "`blocks` must hold the number of blocks of each of the four stages, at least 1. "
-                f"Received: blocks={self.blocks!r}. Use (1, 1, 1, 1) for a small network."
-            )
-        for count in self.blocks:
-            check_integer("blocks", count)
-        check_integer("heads", self.heads)
-        check_integer("width", self.width)
-        if self.width % self.heads:
-            raise ValueError(
-                "`width` must be a multiple of `heads`. "
-                f"Received: width={self.width}, heads={self.heads}."
-            )
+        check_size(self.blocks, self.width, self.heads)
         check_boolean("remat", self.remat)
         check_probability("drop_path", self.drop_path)
         check_positive("init_scale", self.init_scale)
