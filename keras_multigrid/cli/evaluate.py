@@ -29,8 +29,8 @@ import gin
 from keras_multigrid.cli import command, experiments
 
 flags.DEFINE_string("run", None, "Folder of a finished run, instead of an experiment.")
-flags.DEFINE_integer("clips", 10, "With --run: clips of each video.")
-flags.DEFINE_integer("crops", 3, "With --run: crops of each clip.")
+flags.DEFINE_integer("clips", 10, "With --run: clips of each video.", lower_bound=1)
+flags.DEFINE_integer("crops", 3, "With --run: crops of each clip.", lower_bound=1)
 flags.DEFINE_bool("per_class", True, "Show the result of each class; false does not.")
 flags.DEFINE_string("by", None, "Show results by: group, a regular expression, or a column.")
 flags.DEFINE_string("table", None, "CSV file with the column of --by, a line for each video.")
@@ -69,6 +69,11 @@ def _check_flags(arguments: list[str]) -> None:
     if FLAGS.run is None and arguments:
         raise app.UsageError(
             f"Videos to test on go with --run=FOLDER. Received: {' '.join(arguments)}."
+        )
+    if FLAGS.run is None and (FLAGS["clips"].present or FLAGS["crops"].present):
+        raise app.UsageError(
+            "--clips and --crops go with --run. An experiment has settings for them: "
+            "--gin_param='clips.Views.clips=1'."
         )
     if FLAGS.run is not None and (FLAGS.gin_file or FLAGS.gin_param or FLAGS.setting):
         raise app.UsageError(

@@ -152,6 +152,9 @@ def test_the_run_is_tested_by_its_folder(run, folder):
     result = processes.run(*arguments, "mine", "more", cwd=folder)
     assert result.returncode == 2
     assert "Expected one folder of videos, or a list" in result.stderr
+    result = processes.run(arguments[0], "--gin_file=quickstart", "--clips=1", cwd=folder)
+    assert result.returncode == 2
+    assert "--clips and --crops go with --run." in result.stderr
 
 
 def test_a_finished_run_is_left_as_it_is(run, folder):
