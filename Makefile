@@ -62,9 +62,10 @@ $(BEAM_VENV)/.installed: setup.py constraints-beam.txt
 	$(BEAM_VENV)/bin/python -m pip install $(PIP_FLAGS) -c constraints-beam.txt -e '.[cpu,beam]' pytest
 	@touch $@
 
-lint: types ## Check style, format and types
+lint: types ## Check style, format, types and spelling
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/codespell
 
 types: install ## Check what type checkers of users see of the public names
 	$(VENV)/bin/mypy

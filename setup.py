@@ -87,6 +87,7 @@ setup(
         # set is constraints-beam.txt.
         "beam": ["apache-beam>=2.59"],
         "test": [
+            "codespell>=2.4",
             "hypothesis>=6.100",
             "mypy>=1.14",
             "pytest>=8",
