@@ -157,6 +157,46 @@ def test_every_key_that_does_not_fit_is_listed(network, arrays):
         np.testing.assert_array_equal(weight, same)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda array: array.astype("int8"), "int8"),
+        (lambda array: array.astype("complex64"), "complex64"),
+        (lambda array: np.full(array.shape, "x"), "<U1"),
+        (lambda array: np.full(array.shape, np.nan, "float16"), "NaN or infinity"),
+        # More than the float32 of the variables holds.
+        (lambda array: np.full(array.shape, 1e300), "NaN or infinity"),
+    ],
+)
+@pytest.mark.parametrize("make", [models.SlowFast, models.MViT])
+def test_numbers_that_are_no_weights_are_refused(make, wrong, said):
+    network = make(**SMALL)
+    before = published_arrays(network)
+    # A table of positions, in the one that has some, of another size.
+    key = next((key for key in before if "rel_pos_t" in key), "head.projection.bias")
+    array = before[key][1:] if "rel_pos" in key else before[key]
+    with pytest.raises(ValueError, match=r"Nothing was loaded(.|\n)*finite floats:") as error:
+        load_published_weights(network, {**before, key: wrong(array)})
+    if "rel_pos" not in key:
+        assert f"\n  {key}: {said}\n" in str(error.value)
+    for key, array in published_arrays(network).items():
+        np.testing.assert_array_equal(array, before[key])
+
+
+@pytest.mark.parametrize("key", ["head.projection.bias", 3])
+def test_a_number_instead_of_an_array_and_a_number_as_a_key(network, arrays, key):
+    with pytest.raises(ValueError, match=r"does not fit small\. Nothing was loaded"):
+        load_published_weights(network, {**arrays, key: np.float32(1)})
+
+
+def test_a_table_without_rows_is_refused():
+    network = models.MViT(**SMALL)
+    arrays = published_arrays(network)
+    key = next(key for key in arrays if "rel_pos_t" in key)
+    with pytest.raises(ValueError, match=rf"of another shape:\n  {key}: \(0, "):
+        load_published_weights(network, {**arrays, key: arrays[key][:0]})
+
+
 def test_another_model(files):
     with pytest.raises(ValueError, match=r"\d+ unexpected:(.|\n)*of another shape:") as error:
         load_published_weights(models.I3D(**SMALL), files["pyth"])
