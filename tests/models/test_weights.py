@@ -1,4 +1,5 @@
 import os
+import pathlib
 import pickle
 import zipfile
 
@@ -114,6 +115,33 @@ def test_bare_state_and_other_numbers(tmp_path):
     arrays = read_pytorch(path)
     np.testing.assert_array_equal(arrays["a"], halves)
     assert arrays["b"] == 3
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_tensors_that_stand_for_the_negative_of_their_numbers(tmp_path, legacy):
+    # As torch.save writes `x.conj().imag`; {} is of all other tensors of some versions.
+    path, ones = str(tmp_path / "a.pt"), {"a": np.ones(2, np.float32)}
+    checkpoint_files.write_pytorch(path, ones, legacy=legacy, metadata=({},))
+    np.testing.assert_array_equal(read_pytorch(path)["a"], [1, 1])
+    checkpoint_files.write_pytorch(path, ones, legacy=legacy, metadata=({"neg": True},))
+    with pytest.raises(CheckpointError, match=r"the negative or .* after `resolve_neg\(\)`"):
+        read_pytorch(path)
+
+
+def test_what_programs_keep_beside_weights_is_passed_over(tmp_path):
+    path, name = str(tmp_path / "a.ckpt"), checkpoint_files.Name
+    others = {"precision": name("torch", "float32"), "folder": pathlib.PurePosixPath("a")}
+    ones = {"a": np.ones(2, np.float32)}
+    checkpoint_files.write_pytorch(path, ones, where="state_dict", seen=frozenset({3}), **others)
+    np.testing.assert_array_equal(read_pytorch(path)["a"], [1, 1])
+
+
+def test_other_kinds_of_tensors_are_refused_with_what_to_save(tmp_path):
+    path, sparse = str(tmp_path / "a.pt"), ("torch._utils", "_rebuild_sparse_tensor")
+    ones = {"a": np.ones(2, np.float32)}
+    checkpoint_files.write_pytorch(path, ones, other=checkpoint_files.Name(*sparse))
+    with pytest.raises(CheckpointError, match=r"_rebuild_sparse_tensor: .*model.state_dict\(\)"):
+        read_pytorch(path)
 
 
 # What does not fit.
