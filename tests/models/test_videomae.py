@@ -412,6 +412,8 @@ def test_bfloat16():
     ("settings", "message"),
     [
         ({"blocks": (1, 1)}, "`blocks` must hold"),
+        ({"blocks": 4}, "`blocks` must hold"),
+        ({"base": (8, 48, 48)}, "`base` must be frames and crop"),
         ({"width": 9, "heads": 2}, "`width` must be a multiple of `heads`"),
         ({"drop_path": 1}, "`rate` must be below 1"),
         ({"init_scale": 0}, "`init_scale` must be"),
