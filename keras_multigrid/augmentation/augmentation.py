@@ -80,3 +80,15 @@ def check_soft(labels: Any, name: str) -> None:
             "`videos.map(lambda video, label: (video, tf.one_hot(label, num_classes)))`, with "
             "the loss 'categorical_crossentropy'."
         )
+
+
+def check_colours(clips: Any, name: str) -> None:
+    """Refuse clips of other channels than red, green and blue where these are told apart."""
+    channels = clips.shape[-1]
+    if channels not in (3, None):
+        raise ValueError(
+            f"`{name}` changes colours: clips must be (batch, frames, height, width, 3). Received: "
+            f"{channels} channels. In a data set of your own, make grey videos coloured: "
+            "`videos.map(lambda video, label: (tf.image.grayscale_to_rgb(video), label))`; or "
+            "leave it out."
+        )

@@ -5,7 +5,7 @@ import dataclasses
 from keras import ops
 
 from keras_multigrid.augmentation import colours
-from keras_multigrid.augmentation.augmentation import Augmentation, per_clip
+from keras_multigrid.augmentation.augmentation import Augmentation, check_colours, per_clip
 from keras_multigrid.checks import check_not_negative
 
 
@@ -48,6 +48,7 @@ class ColorJitter(Augmentation):
                 )
 
     def __call__(self, clips, labels, numbers, work):
+        check_colours(clips, "ColorJitter")
         changes = (2 * numbers - 1) * work
         if self.brightness or self.contrast or self.saturation:
             factors = 1 + changes[:, :3] * ops.convert_to_tensor(

@@ -45,7 +45,7 @@ class _Mixing(Augmentation):
         index = ops.cast(low, "int32")
         table = ops.convert_to_tensor(self._shares)
         first, second = ops.take(table, index), ops.take(table, index + 1)
-        share = (first + (second - first) * (place - low)) ** (1 / self.alpha)
+        share = (first + (second - first) * (place - low)) ** (1 / min(self.alpha, 1))
         return share * work * ops.cast(numbers[:, 0] < self.probability, "float32")
 
 
@@ -120,13 +120,17 @@ def smaller_share_table(alpha: float) -> np.ndarray:
     """The smaller of two shares from Beta(alpha, alpha), as a function of a uniform number.
 
     Returns:
-        float32 (points + 1,): its power of `alpha` at the numbers 0, 1/(points - 1), ..., 1, and
-        the last once more. The power is nearly a straight line, which is interpolated well.
+        float32 (points + 1,): its power of min(alpha, 1) at the numbers 0, 1/(points - 1), ..., 1,
+        and the last once more. The power is nearly a straight line, which is interpolated well.
     """
     # With y = x^alpha, the distribution of x up to 1/2 has the density (1 - x)^(alpha - 1) in y,
-    # which has no pole.
-    powers = np.linspace(0, 0.5**alpha, 2**16)
-    density = (1 - powers ** (1 / alpha)) ** (alpha - 1)
+    # which has no pole. That of x itself has none where alpha is 1 or more.
+    power = min(alpha, 1)
+    powers = np.linspace(0, 0.5**power, 2**16)
+    shares = powers ** (1 / power)
+    # The factor keeps numbers in the range of floats; the sum takes it out again.
+    base = 1 - shares if alpha < 1 else 4 * shares * (1 - shares)
+    density = base ** (alpha - 1)
     reached = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2)])
     table = np.interp(np.linspace(0, 1, _POINTS), reached / reached[-1], powers)
     return np.append(table, table[-1]).astype(np.float32)

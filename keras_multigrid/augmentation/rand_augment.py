@@ -6,7 +6,7 @@ import math
 from keras import ops
 
 from keras_multigrid.augmentation import colours
-from keras_multigrid.augmentation.augmentation import Augmentation
+from keras_multigrid.augmentation.augmentation import Augmentation, check_colours
 from keras_multigrid.augmentation.geometry import centred, warped
 from keras_multigrid.checks import check_integer, check_not_negative
 
@@ -80,6 +80,7 @@ class RandAugment(Augmentation):
         return 2 * self.num_ops
 
     def __call__(self, clips, labels, numbers, work):
+        check_colours(clips, "RandAugment")
         strength = ops.cast(work, "float32")
         operations = list(OPERATIONS.values())
 

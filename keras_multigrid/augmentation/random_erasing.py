@@ -4,7 +4,7 @@ import dataclasses
 
 from keras import ops
 
-from keras_multigrid.augmentation.augmentation import Augmentation, between, select
+from keras_multigrid.augmentation.augmentation import Augmentation, between, check_colours, select
 from keras_multigrid.augmentation.geometry import box_sides, in_box, log_ratio
 from keras_multigrid.augmentation.random_resized_crop import check_range
 from keras_multigrid.checks import check_probability
@@ -42,6 +42,7 @@ class RandomErasing(Augmentation):
         check_range(self, "ratio")
 
     def __call__(self, clips, labels, numbers, work):
+        check_colours(clips, "RandomErasing")
         is_chosen, area, ratio, vertical, horizontal = ops.unstack(numbers[:, :5], axis=1, num=5)
         size = ops.shape(clips)[2]
         area = between(area, *self.scale) * work * ops.cast(is_chosen < self.probability, "float32")

@@ -77,13 +77,20 @@ class MultigridCallback(TrainingLog):
                     layer.synchronizes = True
         self._groups = None
         self._follow_phase()
+        self._is_first_epoch = True
         if self._step >= schedule.total_steps:
             self._train_nothing()
         else:
             begin_averages(self.model)
             warn_of_averages(self.model)
-            self._warn_if_cut_short()
             _warn_of_lost_batches(schedule, self.model)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        super().on_epoch_begin(epoch, logs)
+        # Only now it is known where fit begins, and which step another callback has restored.
+        if self._is_first_epoch:
+            self._is_first_epoch = False
+            self._warn_if_cut_short(epoch)
 
     def on_train_batch_begin(self, batch, logs=None):
         # Another callback may have restored a step since training began.
@@ -142,13 +149,16 @@ class MultigridCallback(TrainingLog):
         of_replicas = self._replicas, self._clips_per_group
         return phase.groups(*of_replicas), phase.synchronized_replicas(*of_replicas)
 
-    def _warn_if_cut_short(self) -> None:
+    def _warn_if_cut_short(self, epoch: int) -> None:
         steps, epochs = self.params.get("steps"), self.params.get("epochs")
-        left = self.schedule.total_steps - self._step
-        if steps is not None and epochs is not None and steps * epochs < left:
+        if steps is None or epochs is None:
+            return
+        coming, left = steps * (epochs - epoch), self.schedule.total_steps - self._step
+        if coming < left:
+            epochs_left = f"(epochs - {epoch})" if epoch else "epochs"
             warnings.warn(
-                f"fit will end after {steps * epochs} steps, before the schedule does. Use "
-                f"steps_per_epoch * epochs >= {left}, the steps that are left of it.",
+                f"fit will end after {coming} steps, before the schedule does. Use "
+                f"steps_per_epoch * {epochs_left} >= {left}, the steps that are left of it.",
                 stacklevel=2,
             )
 

@@ -124,6 +124,8 @@ def _names(feature: Any, values: Sequence[Any]) -> list[str]:
     if hasattr(kind, "names"):
         return list(kind.names)
     found = {name for value in values for name in (value if isinstance(value, list) else [value])}
+    # Rows without a label are refused by their number, with the names of the others.
+    found.discard(None)
     if all(isinstance(name, str) for name in found):
         return sorted(found)
     numbers = [name for name in found if isinstance(name, int)]

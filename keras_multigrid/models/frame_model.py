@@ -85,10 +85,16 @@ class FrameModel(keras.Model):
         self.backbone, self._options = backbone, config
 
     def get_config(self):
-        # Once the model is made, it has a name of its own.
-        given = {**self._options, "name": self.name, "backbone": self.backbone}
+        # Once the model is made, it has a name and a precision of its own.
+        given = {
+            **self._options,
+            "name": self.name,
+            "dtype": self.dtype_policy,
+            "backbone": self.backbone,
+        }
         return {
             **given,
+            "frozen_layers": [layer.name for layer in self.layers if not layer.trainable],
             **{
                 name: keras.saving.serialize_keras_object(given[name])
                 for name in ("backbone", "preprocess", "dtype")
@@ -101,7 +107,12 @@ class FrameModel(keras.Model):
             name: keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
             for name in ("backbone", "preprocess", "dtype")
         }
-        return cls(**{**config, **objects})
+        config = {**config, **objects}
+        frozen = config.pop("frozen_layers", ())
+        model = cls(**config)
+        for name in frozen:
+            model.get_layer(name).trainable = False
+        return model
 
 
 _DEFAULTS = {

@@ -8,10 +8,9 @@ from typing import Any
 from keras_multigrid.checks import (
     check_boolean,
     check_choice,
-    check_integer,
     check_probability,
 )
-from keras_multigrid.models.video_transformer import check_size
+from keras_multigrid.models.video_transformer import check_base, check_size
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,11 +78,9 @@ class MViTArchitecture:
         for name in ("pools_all_queries", "residual_pooling", "class_token", "remat"):
             check_boolean(name, getattr(self, name))
         check_probability("drop_path", self.drop_path)
-        frames, crop = self.base
-        check_integer("base frames", frames, least=2)
-        check_integer("base crop", crop, least=self.min_crop_size)
+        base = check_base(self.base, self.min_crop_size)
         object.__setattr__(self, "blocks", tuple(self.blocks))
-        object.__setattr__(self, "base", (frames, crop))
+        object.__setattr__(self, "base", base)
         if self.kernel is not None:
             object.__setattr__(self, "kernel", tuple(self.kernel))
 

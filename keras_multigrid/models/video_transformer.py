@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import keras
 
 from keras_multigrid.checks import check_integer
+from keras_multigrid.models.architecture import check_blocks
 from keras_multigrid.models.video_model import VideoModel
 
 
@@ -37,16 +38,27 @@ def check_size(blocks: Sequence[int], width: int, heads: int) -> None:
         ValueError: if there are not four stages of a block at least, or `heads` does not divide
             `width`.
     """
-    if len(blocks) != 4:
-        raise ValueError(
-            "`blocks` must hold the number of blocks of each of the four stages, at least 1. "
-            f"Received: blocks={blocks!r}. Use (1, 1, 1, 1) for a small network."
-        )
-    for count in blocks:
-        check_integer("blocks", count)
+    check_blocks(blocks)
     check_integer("heads", heads)
     check_integer("width", width)
     if width % heads:
         raise ValueError(
             f"`width` must be a multiple of `heads`. Received: width={width}, heads={heads}."
         )
+
+
+def check_base(base: Sequence[int], least_crop: int) -> tuple[int, int]:
+    """The frames and the crop that positions are made for.
+
+    Raises:
+        ValueError: if they are not two numbers, or too small for two frames of `least_crop` pixels.
+    """
+    if not isinstance(base, (tuple, list)) or len(base) != 2:
+        raise ValueError(
+            "`base` must be frames and crop of the clips that positions are made for. "
+            f"Received: base={base!r}. Use (16, 224)."
+        )
+    frames, crop = base
+    check_integer("base frames", frames, least=2)
+    check_integer("base crop", crop, least=least_crop)
+    return frames, crop

@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
-from keras_multigrid.checks import check_boolean, check_integer, check_positive, check_probability
-from keras_multigrid.models.video_transformer import check_size
+from keras_multigrid.checks import check_boolean, check_positive, check_probability
+from keras_multigrid.models.video_transformer import check_base, check_size
 
 # Frames, height and width of a tubelet, in pixels.
 TUBELET = (2, 16, 16)
@@ -57,11 +57,9 @@ class VideoMAEArchitecture:
         check_boolean("remat", self.remat)
         check_probability("drop_path", self.drop_path)
         check_positive("init_scale", self.init_scale)
-        frames, crop = self.base
-        check_integer("base frames", frames, least=TUBELET[0])
-        check_integer("base crop", crop, least=self.min_crop_size)
+        base = check_base(self.base, self.min_crop_size)
         object.__setattr__(self, "blocks", tuple(self.blocks))
-        object.__setattr__(self, "base", (frames, crop))
+        object.__setattr__(self, "base", base)
 
     @property
     def base_grid(self) -> tuple[int, int, int]:

@@ -47,12 +47,16 @@ def check_grids(model: keras.Model, schedule: MultigridSchedule) -> tuple[GridPr
     Shapes alone are computed, not values: it needs little memory. Every grid is traced once.
 
     Args:
-        model: any Keras model of clips (batch, frames, height, width, 3).
+        model: any Keras model of clips (batch, frames, height, width, channels). All of its inputs
+            that are clips get the sizes of the grid, each with its own channels.
         schedule: whose grids are tried, and the baseline's.
 
     Returns:
         A problem for each layer where some grid fails, in the order of the grids; empty if the
         model takes all. Layers behind the first one that fails are not reached.
+
+    Raises:
+        ValueError: if it is no Keras model.
 
     Example:
 
@@ -65,6 +69,11 @@ def check_grids(model: keras.Model, schedule: MultigridSchedule) -> tuple[GridPr
     ...     print(problem)
     dense (Dense) cannot take 128 x 4 x 32²: ... Replace flatten by global average pooling.
     """
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            f"`model` must be a Keras model. Received: {model!r}. Give what it makes, if it makes "
+            "one."
+        )
     if not model.built:
         base = schedule.base
         model(keras.ops.zeros((1, base.num_frames, base.crop_size, base.crop_size, 3)))
@@ -111,7 +120,7 @@ def _try_grid(model: keras.Model, grid: Grid) -> GridProblem | None:
             layer=layer.name,
             layer_type=type(layer).__name__,
             error=_sentence(error),
-            remedy=trial.remedy(layer, model),
+            remedy=trial.remedy(layer, model, str(error)),
         )
     finally:
         if filters:
@@ -137,15 +146,30 @@ class _Trial:
             return
         # The bare graph: a copy of the model would be compiled, too.
         graph = keras.Model(list(model.inputs), list(model.outputs))
+        # Others than colours, such as optical flow, have channels of their own.
         tensors = [
-            clips if len(x.shape) == 5 else keras.Input(batch_shape=x.shape, dtype=x.dtype)
+            keras.Input(
+                batch_shape=(*clips.shape[:4], x.shape[4] or 3) if len(x.shape) == 5 else x.shape,
+                dtype=x.dtype,
+            )
             for x in model.inputs
         ]
-        keras.models.clone_model(
-            graph, input_tensors=tensors, clone_function=lambda layer: _StandIn(layer, self)
-        )
+        keras.models.clone_model(graph, input_tensors=tensors, clone_function=self._stand_in)
 
-    def remedy(self, layer: keras.Operation, model: keras.Model) -> str:
+    def checked(self, layer: keras.Operation, outputs: Any) -> Any:
+        """The outputs of a layer that was called, if they are not empty."""
+        for output in keras.tree.flatten(outputs):
+            shape = tuple(output.shape)
+            if any(size is not None and size < 1 for size in shape):
+                raise ValueError(f"Its output would be empty: {shape}.")
+        self.called.append(layer)
+        return outputs
+
+    def _stand_in(self, layer: keras.Operation) -> keras.Operation:
+        is_layer = isinstance(layer, keras.layers.Layer)
+        return _StandIn(layer, self) if is_layer else _OperationStandIn(layer, self)
+
+    def remedy(self, layer: keras.Operation, model: keras.Model, error: str) -> str:
         """What to do where a layer fails."""
         kind = type(layer).__name__
         before = [*self.called[::-1], *compat.flatten_layers(model)]
@@ -157,6 +181,8 @@ class _Trial:
                 f"Its kernel has the size of one clip, because of {flat.name} before it. Replace "
                 f"{flat.name} by global average pooling."
             )
+        if (kind in _SLIDING or kind in _POOLS) and "expected axis" in error:
+            return "Clips are (batch, frames, height, width, channels), with the channels last."
         if kind in _SLIDING or kind in _POOLS:
             return (
                 "Its window is larger than the clip. Use padding='same', smaller strides before "
@@ -184,39 +210,58 @@ class _Trial:
 
 
 class _StandIn(keras.layers.Layer):
-    """Calls a layer, or an operation of `keras.ops`, that is part of another graph."""
+    """Calls a layer that is part of another graph."""
 
-    def __init__(self, layer: keras.Operation, trial: _Trial):
+    def __init__(self, layer: keras.layers.Layer, trial: _Trial):
         super().__init__(name=f"{layer.name}_tried", dtype=getattr(layer, "dtype_policy", None))
         self._tried = (layer,)  # In a tuple, it is no layer of this one.
         self._trial = (trial,)
         self.built = True
 
+    @property
+    def tried(self) -> keras.layers.Layer:
+        return self._tried[0]
+
     def call(self, *args, **kwargs):
-        (layer,), (trial,) = self._tried, self._trial
-        outputs = layer(*args, **kwargs)
-        for output in keras.tree.flatten(outputs):
-            shape = tuple(output.shape)
-            if any(size is not None and size < 1 for size in shape):
-                raise ValueError(f"Its output would be empty: {shape}.")
-        trial.called.append(layer)
-        return outputs
+        return self._trial[0].checked(self.tried, self.tried(*args, **kwargs))
+
+
+class _OperationStandIn(keras.Operation):
+    """The same for an operation of `keras.ops`; not all of its arguments are tensors: `x[:, 1]`."""
+
+    def __init__(self, operation: keras.Operation, trial: _Trial):
+        super().__init__(name=f"{operation.name}_tried")
+        self.tried, self._trial = operation, trial
+
+    def compute_output_spec(self, *args, **kwargs):
+        outputs = self._trial.checked(self.tried, self.tried.compute_output_spec(*args, **kwargs))
+        # Keras takes what is multiplied by a number for sparse, which no layer could compute.
+        return keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape, x.dtype), outputs)
 
 
 def _fixed_input(model: keras.Model, grid: Grid) -> GridProblem | None:
-    """An input that takes one size only, though all layers behind it take others."""
-    shape = (grid.batch_size, grid.num_frames, grid.crop_size, grid.crop_size, 3)
-    for tensor in getattr(model, "inputs", None) or ():
+    """An input that takes one size only, though all layers behind it take others; or no clips."""
+    inputs = getattr(model, "inputs", None) or ()
+    clips = [tensor for tensor in inputs if len(tensor.shape) == 5]
+    if inputs and not clips:
+        return GridProblem(
+            grids=(grid,),
+            layer=inputs[0].name,
+            layer_type="InputLayer",
+            error=f"it takes {tuple(inputs[0].shape)}, which are no clips.",
+            remedy="Apply networks for pictures to each frame: keras_multigrid.models.FrameModel.",
+        )
+    sizes = (grid.batch_size, grid.num_frames, grid.crop_size, grid.crop_size)
+    for tensor in clips:
         fixed = tuple(tensor.shape)
-        if len(fixed) == len(shape) and any(
-            size not in (None, wanted) for size, wanted in zip(fixed, shape, strict=True)
-        ):
+        if any(size not in (None, wanted) for size, wanted in zip(fixed, sizes, strict=False)):
             return GridProblem(
                 grids=(grid,),
                 layer=tensor.name,
                 layer_type="InputLayer",
                 error=f"it takes {fixed} only.",
-                remedy="Its layers take other sizes: use keras.Input((None, None, None, 3)).",
+                remedy="Its layers take other sizes: use "
+                f"keras.Input((None, None, None, {fixed[4]})).",
             )
     return None
 
@@ -229,7 +274,9 @@ def _innermost_layer(traceback: TracebackType | None) -> keras.Operation | None:
     found = None
     for frame in _frames(traceback):
         layer = frame.f_locals.get("self")
-        if isinstance(layer, keras.Operation) and not isinstance(layer, _StandIn):
+        if isinstance(layer, (_StandIn, _OperationStandIn)):
+            layer = layer.tried
+        if isinstance(layer, keras.Operation):
             found = layer
             contains = isinstance(layer, (keras.Model, keras.layers.Wrapper))
             if type(layer).__module__.startswith("keras.") and not contains:

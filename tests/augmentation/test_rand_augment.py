@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_multigrid.augmentation import ColorJitter, RandAugment, colours
+from keras_multigrid.augmentation import ColorJitter, RandAugment, RandomErasing, colours
 from keras_multigrid.augmentation.rand_augment import OPERATIONS
 
 NAMES = list(OPERATIONS)
@@ -20,6 +20,16 @@ def augmented(clips, choices, *, num_ops=1, strength=1.0, magnitude=15):
     numbers = np.array(choices, np.float32)
     assert numbers.shape == (len(clips), augment.num_numbers)
     return np.asarray(augment(clips, None, numbers, strength)[0])
+
+
+@pytest.mark.parametrize("augment", [RandAugment(), ColorJitter(hue=0.1), RandomErasing()])
+@pytest.mark.parametrize("channels", [1, 4])
+def test_clips_without_three_colours_are_refused(augment, channels):
+    clips = np.zeros((2, 3, 9, 9, channels), np.float32)
+    numbers = np.zeros((2, augment.num_numbers), np.float32)
+    expected = rf"`{type(augment).__name__}` changes colours.* Received: {channels} channels"
+    with pytest.raises(ValueError, match=expected):
+        augment(clips, None, numbers, 1.0)
 
 
 def test_the_operations_are_those_of_the_paper():

@@ -168,6 +168,11 @@ def test_a_fit_that_ends_early_is_warned_of():
     callback = MultigridCallback(log_dir=None)
     with pytest.warns(UserWarning, match="before the schedule does"):
         model.fit(make_batches(), steps_per_epoch=2, verbose=0, callbacks=[callback])
+    # fit makes the last of its Keras epochs alone.
+    left, model = SCHEDULE.total_steps, make_model()
+    settings = {"steps_per_epoch": 2, "epochs": left, "initial_epoch": left - 1, "verbose": 0}
+    with pytest.warns(UserWarning, match=rf"after 2 steps, .* \(epochs - {left - 1}\) >= {left}"):
+        model.fit(make_batches(), callbacks=[callback], **settings)
 
 
 def test_two_runs_with_one_seed_give_the_same_weights():

@@ -150,6 +150,7 @@ def test_what_is_no_set_of_videos(loaded, folder):
 
     train = loaded["train"]
     unlabelled, _ = in_memory(folder, [0, -1], datasets.ClassLabel(names=list(NAMES)))
+    untold, _ = in_memory(folder, ["run", None], datasets.Value("string"))
     for dataset, settings, message in (
         (loaded, {}, "Received: DatasetDict. Take one split"),
         (train.to_iterable_dataset(), {}, "load it without streaming=True"),
@@ -157,6 +158,7 @@ def test_what_is_no_set_of_videos(loaded, folder):
         (train, {"label": "class"}, "Received: 'class'. There are: video, label"),
         (train, {"class_names": ("run",)}, "one of the 1 names or numbers. Received: 1 in row"),
         (unlabelled, {"video": "clip"}, "Received: -1 in row 1"),
+        (untold, {"video": "clip"}, "one of the 1 names or numbers. Received: None in row 1"),
     ):
         with pytest.raises(ValueError, match=re.escape(message)):
             from_hugging_face(dataset, **settings)

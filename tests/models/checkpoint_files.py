@@ -35,6 +35,7 @@ class Pickler(pickle._Pickler):
         return ("storage", kind, value.key, "cpu", value.array.size, *self.view)
 
     view = ()
+    metadata = ()
 
     def save_name(self, value):
         self.write(f"c{value.module}\n{value.name}\n".encode())
@@ -44,7 +45,8 @@ class Pickler(pickle._Pickler):
         strides = tuple(stride // array.itemsize for stride in array.strides)
         arguments = (Storage(array.ravel(), value.key), 0, array.shape, strides, False)
         rebuild = Name("torch._utils", "_rebuild_tensor_v2")
-        self.save_reduce(rebuild, (*arguments, collections.OrderedDict()), obj=None)
+        arguments += (collections.OrderedDict(), *self.metadata)
+        self.save_reduce(rebuild, arguments, obj=None)
 
     def save_reduce(self, function, arguments, *rest, obj=None, **named):
         if not isinstance(function, Name):
@@ -86,7 +88,7 @@ class Settings:
         self.state = state
 
 
-def write_pytorch(path, arrays, *, legacy=False, where="model_state", **others):
+def write_pytorch(path, arrays, *, legacy=False, where="model_state", metadata=(), **others):
     """As torch.save({"model_state": ..., "epoch": ..., "cfg": ...}), in either format."""
     state = collections.OrderedDict(
         (key, Tensor(np.asarray(array, order="C"), str(number)))
@@ -96,7 +98,7 @@ def write_pytorch(path, arrays, *, legacy=False, where="model_state", **others):
     numbers = {tensor.key: tensor.array.tobytes() for tensor in state.values()}
     if not legacy:
         with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("archive/data.pkl", pickled(checkpoint))
+            archive.writestr("archive/data.pkl", pickled(checkpoint, metadata=metadata))
             archive.writestr("archive/byteorder", "little")
             for key, content in numbers.items():
                 archive.writestr(f"archive/data/{key}", content)
@@ -105,7 +107,7 @@ def write_pytorch(path, arrays, *, legacy=False, where="model_state", **others):
     with open(path, "wb") as file:
         for value in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}):
             pickle.dump(value, file, protocol=2)
-        file.write(pickled(checkpoint, view=(None,)))
+        file.write(pickled(checkpoint, view=(None,), metadata=metadata))
         pickle.dump(list(numbers), file, protocol=2)
         for key, tensor in zip(numbers, state.values(), strict=True):
             file.write(tensor.array.size.to_bytes(8, "little") + numbers[key])

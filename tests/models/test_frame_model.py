@@ -58,6 +58,27 @@ def test_every_grid(temporal, tmp_path):
     np.testing.assert_array_equal(read.predict(clips, verbose=0), expected)
 
 
+def test_frozen_layers_and_the_precision_of_all_are_saved(tmp_path):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = FrameModel(make_tiny(), temporal="gru", classes=5, units=8)
+    finally:
+        keras.config.set_dtype_policy(before)
+    model.get_layer("temporal-gru").trainable = False
+    model.save(tmp_path / "model.keras")
+    read = keras.models.load_model(tmp_path / "model.keras")
+    assert [layer.name for layer in read.layers if not layer.trainable] == ["temporal-gru"]
+    assert len(read.trainable_variables) == len(model.trainable_variables)
+    ours, theirs = (
+        {layer.name: layer.compute_dtype for layer in (*one.layers, *one.backbone.layers)}
+        for one in (model, read)
+    )
+    # A container computes nothing.
+    del ours["tiny"], theirs["tiny"]
+    assert ours == theirs and ours["temporal-gru"] == "bfloat16"
+
+
 @pytest.mark.parametrize("temporal", TEMPORAL[:3])
 def test_which_see_the_order_of_frames(temporal):
     model = FrameModel(

@@ -335,6 +335,8 @@ def test_bfloat16():
     ("settings", "message"),
     [
         ({"blocks": (1, 1)}, "`blocks` must hold"),
+        ({"blocks": 4}, "`blocks` must hold"),
+        ({"base": (8, 48, 48)}, "`base` must be frames and crop"),
         ({"width": 9, "heads": 2}, "`width` must be a multiple of `heads`"),
         ({"kernel": (2, 3, 3)}, "`kernel` must be three odd sizes"),
         ({"positions": "sine"}, "`positions` must be one of 'relative', 'absolute'"),

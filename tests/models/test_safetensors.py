@@ -51,6 +51,13 @@ def entry(shape=(2,), place=(0, 8), kind="F32"):
         ({"a": entry(place=(4, 12))}, "overlap, or leave bytes"),
         ({"a": entry(shape=(3,), place=(0, 12))}, "have 12 bytes, and the file has 8"),
         ({}, "have 0 bytes, and the file has 8"),
+        # No numbers, but more than any array may claim.
+        ({"a": entry(), "b": entry(shape=(0, 2**40, 2**40), place=(8, 8))}, "too big"),
+        # Which of the two is meant?
+        (
+            f'{{"a": {json.dumps(entry())}, "a": {json.dumps(entry(kind="I32"))}}}'.encode(),
+            "two entries of one name",
+        ),
     ],
 )
 def test_what_is_no_such_file_is_refused(header, message, tmp_path):

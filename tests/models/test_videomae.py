@@ -270,6 +270,31 @@ def test_what_does_not_fit_is_refused():
         load_published_weights(make(), arrays)
 
 
+@pytest.mark.parametrize("other", ["module.head.bias", "encoder.head.bias", "classifier.bias"])
+def test_two_arrays_for_one_are_refused(other):
+    arrays = official_arrays()
+    with pytest.raises(ValueError, match=rf"stand for head\.bias: head\.bias and {other}"):
+        load_published_weights(make(), {**arrays, other: 0 * arrays["head.bias"]})
+
+
+@pytest.mark.parametrize("rows", [(16, 48, 32), (0, 64, 32)])
+def test_queries_keys_and_values_of_other_sizes_are_refused(rows):
+    """Together they have the right size."""
+    arrays = hugging_face_arrays()
+    stem = "videomae.encoder.layer.0.attention.attention"
+    for name, size in zip(("query", "key", "value"), rows, strict=True):
+        arrays[f"{stem}.{name}.weight"] = np.zeros((size, 32), "float32")
+    with pytest.raises(ValueError, match=r"missing:\n  blocks.0.attn.qkv.weight"):
+        load_published_weights(make(), arrays)
+
+
+def test_queries_in_both_forms_are_refused():
+    stem = "blocks.0.attn"
+    both = dict.fromkeys((f"{stem}.{n}.weight" for n in ("query", "key", "value")), np.eye(32))
+    with pytest.raises(ValueError, match=rf"unexpected:\n  {stem}\.key\.weight"):
+        load_published_weights(make(), {**official_arrays(), **both})
+
+
 # Grids.
 
 
@@ -387,6 +412,8 @@ def test_bfloat16():
     ("settings", "message"),
     [
         ({"blocks": (1, 1)}, "`blocks` must hold"),
+        ({"blocks": 4}, "`blocks` must hold"),
+        ({"base": (8, 48, 48)}, "`base` must be frames and crop"),
         ({"width": 9, "heads": 2}, "`width` must be a multiple of `heads`"),
         ({"drop_path": 1}, "`rate` must be below 1"),
         ({"init_scale": 0}, "`init_scale` must be"),

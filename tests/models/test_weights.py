@@ -1,4 +1,5 @@
 import os
+import pathlib
 import pickle
 import zipfile
 
@@ -116,6 +117,33 @@ def test_bare_state_and_other_numbers(tmp_path):
     assert arrays["b"] == 3
 
 
+@pytest.mark.parametrize("legacy", [False, True])
+def test_tensors_that_stand_for_the_negative_of_their_numbers(tmp_path, legacy):
+    # As torch.save writes `x.conj().imag`; {} is of all other tensors of some versions.
+    path, ones = str(tmp_path / "a.pt"), {"a": np.ones(2, np.float32)}
+    checkpoint_files.write_pytorch(path, ones, legacy=legacy, metadata=({},))
+    np.testing.assert_array_equal(read_pytorch(path)["a"], [1, 1])
+    checkpoint_files.write_pytorch(path, ones, legacy=legacy, metadata=({"neg": True},))
+    with pytest.raises(CheckpointError, match=r"the negative or .* after `resolve_neg\(\)`"):
+        read_pytorch(path)
+
+
+def test_what_programs_keep_beside_weights_is_passed_over(tmp_path):
+    path, name = str(tmp_path / "a.ckpt"), checkpoint_files.Name
+    others = {"precision": name("torch", "float32"), "folder": pathlib.PurePosixPath("a")}
+    ones = {"a": np.ones(2, np.float32)}
+    checkpoint_files.write_pytorch(path, ones, where="state_dict", seen=frozenset({3}), **others)
+    np.testing.assert_array_equal(read_pytorch(path)["a"], [1, 1])
+
+
+def test_other_kinds_of_tensors_are_refused_with_what_to_save(tmp_path):
+    path, sparse = str(tmp_path / "a.pt"), ("torch._utils", "_rebuild_sparse_tensor")
+    ones = {"a": np.ones(2, np.float32)}
+    checkpoint_files.write_pytorch(path, ones, other=checkpoint_files.Name(*sparse))
+    with pytest.raises(CheckpointError, match=r"_rebuild_sparse_tensor: .*model.state_dict\(\)"):
+        read_pytorch(path)
+
+
 # What does not fit.
 
 
@@ -155,6 +183,46 @@ def test_every_key_that_does_not_fit_is_listed(network, arrays):
     assert "1 of another shape:\n  s1_fuse.bn.bias: (5,), expected (2,)\n" in message
     for weight, same in zip(weights_of(network), before, strict=True):
         np.testing.assert_array_equal(weight, same)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda array: array.astype("int8"), "int8"),
+        (lambda array: array.astype("complex64"), "complex64"),
+        (lambda array: np.full(array.shape, "x"), "<U1"),
+        (lambda array: np.full(array.shape, np.nan, "float16"), "NaN or infinity"),
+        # More than the float32 of the variables holds.
+        (lambda array: np.full(array.shape, 1e300), "NaN or infinity"),
+    ],
+)
+@pytest.mark.parametrize("make", [models.SlowFast, models.MViT])
+def test_numbers_that_are_no_weights_are_refused(make, wrong, said):
+    network = make(**SMALL)
+    before = published_arrays(network)
+    # A table of positions, in the one that has some, of another size.
+    key = next((key for key in before if "rel_pos_t" in key), "head.projection.bias")
+    array = before[key][1:] if "rel_pos" in key else before[key]
+    with pytest.raises(ValueError, match=r"Nothing was loaded(.|\n)*finite floats:") as error:
+        load_published_weights(network, {**before, key: wrong(array)})
+    if "rel_pos" not in key:
+        assert f"\n  {key}: {said}\n" in str(error.value)
+    for key, array in published_arrays(network).items():
+        np.testing.assert_array_equal(array, before[key])
+
+
+@pytest.mark.parametrize("key", ["head.projection.bias", 3])
+def test_a_number_instead_of_an_array_and_a_number_as_a_key(network, arrays, key):
+    with pytest.raises(ValueError, match=r"does not fit small\. Nothing was loaded"):
+        load_published_weights(network, {**arrays, key: np.float32(1)})
+
+
+def test_a_table_without_rows_is_refused():
+    network = models.MViT(**SMALL)
+    arrays = published_arrays(network)
+    key = next(key for key in arrays if "rel_pos_t" in key)
+    with pytest.raises(ValueError, match=rf"of another shape:\n  {key}: \(0, "):
+        load_published_weights(network, {**arrays, key: arrays[key][:0]})
 
 
 def test_another_model(files):

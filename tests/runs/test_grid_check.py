@@ -151,6 +151,41 @@ def test_a_model_of_any_size():
     assert model.layers[1].output.shape == (None, 4)
 
 
+def with_several_inputs():
+    clips, flow, person = (keras.Input(x) for x in (OPEN, (None, None, None, 2), (5,)))
+    # Not all that an operation is given is a tensor.
+    pooled = [layers.GlobalAveragePooling3D()(patches()(x)) for x in (clips[:, ::2] * 0.5, flow)]
+    return keras.Model([clips, flow, person], layers.Dense(2)(layers.Concatenate()(pooled)))
+
+
+def test_inputs_with_channels_of_their_own_and_operations_on_parts_of_clips():
+    assert check_grids(with_several_inputs(), SCHEDULE) == ()
+
+
+def test_a_part_of_the_clip_that_coarse_ones_do_not_have():
+    clips = keras.Input(OPEN)
+    few = keras.Model(clips, layers.Dense(2)(layers.GlobalAveragePooling3D()(clips[:, 4:])))
+    (problem,) = check_grids(few, SCHEDULE)
+    assert "(GetItem) cannot take 32 x 2 x 16²: Its output would be empty" in str(problem)
+
+
+def test_clips_whose_channels_come_first():
+    first = {"data_format": "channels_first"}
+    model = sequential(
+        layers.Conv3D(4, 3, **first), layers.GlobalAveragePooling3D(**first), clips=(3, *OPEN[:3])
+    )
+    (problem,) = check_grids(model, SCHEDULE)
+    assert problem.grids == (COARSE, FINE) and "channels last" in problem.remedy
+
+
+def test_what_takes_no_clips():
+    pictures = sequential(layers.Conv2D(4, 3), clips=(None, None, 3))
+    (problem,) = check_grids(pictures, SCHEDULE)
+    assert problem.layer_type == "InputLayer" and "FrameModel" in problem.remedy
+    with pytest.raises(ValueError, match=r"must be a Keras model\. Received: <class"):
+        check_grids(Subclassed, SCHEDULE)
+
+
 def test_a_functional_model_of_one_size():
     clips = keras.Input(FIXED)
     scores = layers.Dense(2, name="scores")(layers.Flatten(name="all")(patches()(clips)))

@@ -1,5 +1,6 @@
 """Text lists, read line by line; one error names all their bad lines."""
 
+import codecs
 import contextlib
 import io
 import os
@@ -117,8 +118,17 @@ def open_text(file: Path, *, setting: str, kind: str, layout: str) -> TextIO:
             f"`{setting}` must be a {kind}. Received: '{file}', which is not a file. "
             f"Set `{setting}` to where it is. {layout}"
         ) from None
+    # A pipe cannot be read again.
+    beginning = content.read(2) if content.seekable() else b""
+    if beginning:
+        content.seek(0)
     # File names may be any bytes: surrogates carry them through to the file system.
-    return io.TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape")
+    return io.TextIOWrapper(content, encoding=encoding(beginning), errors="surrogateescape")
+
+
+def encoding(beginning: bytes) -> str:
+    """The encoding of a text by its first two bytes: PowerShell and Excel write UTF-16."""
+    return "utf-16" if beginning in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 
 def parsed(

@@ -10,6 +10,7 @@ from keras_multigrid import files
 from keras_multigrid.data.lists.balanced_split import balanced_split
 from keras_multigrid.data.lists.folders import class_folders
 from keras_multigrid.data.lists.groups import find_groups
+from keras_multigrid.data.lists.lines import encoding
 from keras_multigrid.data.lists.path_lists import path_label_lists
 from keras_multigrid.data.lists.split_rules import group_in
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
@@ -235,7 +236,7 @@ def _labels(path: str) -> list[str] | None:
     if content is None:
         # `path_label_lists` says so.
         return None
-    lines = content.decode("utf-8-sig", "surrogateescape").splitlines()
+    lines = content.decode(encoding(content[:2]), "surrogateescape").splitlines()
     lines = [line for line in lines if line.strip() and not line.startswith("#")]
     delimiter = next((sign for sign in ",\t" if lines and sign in lines[0]), " ")
     rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]

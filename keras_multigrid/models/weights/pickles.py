@@ -52,8 +52,8 @@ def read_pytorch(path: str) -> dict[str, np.ndarray]:
         return {str(key): tensor.read() for key, tensor in state.items()}
 
 
-# Where checkpoints have their model: of PySlowFast, VideoMAE, and DeepSpeed.
-_STATES = ("model_state", "model", "module")
+# Where checkpoints have their model: of PySlowFast, VideoMAE, DeepSpeed, and Lightning.
+_STATES = ("model_state", "model", "module", "state_dict")
 
 
 def _state(checkpoint: Mapping[str, Any]) -> Any:
@@ -282,9 +282,15 @@ class _Tensor:
         )
 
 
-def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Tensor:
+def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *others: Any) -> _Tensor:
     if not isinstance(storage, _Storage):
         raise CheckpointError("a tensor has no numbers.")
+    # Behind whether it needs a gradient, and hooks, stands what is to be done with its numbers.
+    if any(others[2:]):
+        raise CheckpointError(
+            "a tensor is the negative or the conjugate of what is stored, as views of complex ones "
+            "are. Save it after `resolve_neg()`."
+        )
     (offset,), shape, strides = (_integers(v) for v in ((offset,), shape, strides))
     return _Tensor(storage, offset, shape, strides)
 
@@ -298,7 +304,10 @@ _TENSOR_NAMES: Mapping[tuple[str, str], Any] = {
     ("torch", "Size"): lambda sizes=(): sizes,
     # VideoMAE keeps the settings of a training beside its weights, and DeepSpeed empty sets.
     ("argparse", "Namespace"): Ignored,
-    **{(module, "set"): Ignored for module in ("__builtin__", "builtins")},
+    **{(m, n): Ignored for m in ("__builtin__", "builtins") for n in ("set", "frozenset")},
+    **{("pathlib", f"{kind}Path"): Ignored for kind in ("Posix", "Windows", "PurePosix")},
+    ("torch", "device"): Ignored,
+    **{("torch", kind): kind for kind in ("float32", "float16", "bfloat16", "float64")},
 }
 
 

@@ -14,6 +14,7 @@ from keras_multigrid.layers.sub_batch_normalization import SubBatchNormalization
 from keras_multigrid.models.mvit import MViT
 from keras_multigrid.models.videomae import VideoMAE
 from keras_multigrid.models.weights import pickles, videomae
+from keras_multigrid.models.weights.fit import check_fit
 from keras_multigrid.models.weights.safetensors import read_safetensors
 from keras_multigrid.models.weights.transformers import resized_table, transformer_variables
 
@@ -49,7 +50,8 @@ def load_published_weights(
     Raises:
         FileNotFoundError: if there is no such file.
         CheckpointError: if the file cannot be read, or would run code.
-        ValueError: if keys are missing, unexpected or of another shape, with all of them.
+        ValueError: if keys are missing, unexpected, of another shape, or of other numbers than
+            finite floats, with all of them.
 
     Example:
 
@@ -73,7 +75,8 @@ def load_published_weights(
         key: resized_table(key, array, variables[key].shape) if key in variables else array
         for key, array in arrays.items()
     }
-    _check(model, arrays, variables, origin)
+    shapes = {key: variable.shape for key, variable in variables.items()}
+    check_fit(model.name, arrays, shapes, head=head, source=origin)
     if skip_head and has_head:
         warnings.warn(
             f"The classifier of {model.name} keeps its own weights: the checkpoint's is left out.",
@@ -117,7 +120,8 @@ def inflate_weights(model: keras.Model, source: keras.Model | str | os.PathLike[
         key: _inflated(array, variables[key].shape) if key in variables else array
         for key, array in _picture_arrays(source, variables)
     }
-    _check(model, arrays, variables, origin)
+    shapes = {key: variable.shape for key, variable in variables.items()}
+    check_fit(model.name, arrays, shapes, head=_HEAD, source=origin)
     for key, variable in variables.items():
         variable.assign(arrays[key])
 
@@ -208,43 +212,10 @@ def _without_head(values: Mapping[str, Any], head: str) -> dict[str, Any]:
 def _weights(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Arrays without PyTorch's counters."""
     return {
-        key: np.asarray(array)
+        str(key): np.asarray(array)
         for key, array in arrays.items()
-        if not key.endswith(".num_batches_tracked")
+        if not str(key).endswith(".num_batches_tracked")
     }
-
-
-def _check(model, arrays: Mapping, variables: Mapping[str, _Variable], source: str) -> None:
-    """Every key that does not fit, in one error."""
-    missing = sorted(variables.keys() - arrays.keys())
-    unexpected = sorted(arrays.keys() - variables.keys())
-    misshapen = {}
-    for key in sorted(variables.keys() & arrays.keys()):
-        shape, expected = arrays[key].shape, variables[key].shape
-        # Caffe2 leaves out the last axes of kernels where they are 1.
-        if shape + (1,) * (len(expected) - len(shape)) != expected:
-            misshapen[key] = shape
-    if not missing and not unexpected and not misshapen:
-        return
-    head = _head(model)
-    heads = {f"{head}weight", f"{head}bias"}
-    if misshapen and not missing and not unexpected and misshapen.keys() <= heads:
-        classes = misshapen[max(misshapen)][0]
-        raise ValueError(
-            f"{source} was trained on {classes} classes, {model.name} has "
-            f"{variables[head + 'bias'].shape[0]}. Use skip_head=True to keep the model's own "
-            f"classifier, or make it with classes={classes}."
-        )
-    lines = [f"{source} does not fit {model.name}. Nothing was loaded."]
-    for title, keys in (("missing", missing), ("unexpected", unexpected)):
-        lines += [f"{len(keys)} {title}:", *(f"  {key}" for key in keys)] if keys else []
-    if misshapen:
-        lines.append(f"{len(misshapen)} of another shape:")
-        lines += [
-            f"  {key}: {shape}, expected {variables[key].shape}" for key, shape in misshapen.items()
-        ]
-    lines.append("Make the model with the depth, pathways and blocks of the checkpoint.")
-    raise ValueError("\n".join(lines))
 
 
 # ---- Caffe2's names ------------------------------------------------------------------------------

@@ -22,8 +22,8 @@ _TYPES = {
     "U8": "u1",
     "BOOL": "?",
 }
-# The limit of the format itself.
-_LONGEST_HEADER = 100_000_000
+# Ten thousand arrays take 2 MB. The format allows 100 MB, which Python would need gigabytes for.
+_LONGEST_HEADER = 10_000_000
 _MOST_AXES = 32
 
 
@@ -47,7 +47,7 @@ def read_safetensors(path: str) -> dict[str, np.ndarray]:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, _LONGEST_HEADER):
             raise CheckpointError("it does not begin with a header, as files of safetensors do.")
-        header = json.loads(file.read(length))
+        header = json.loads(file.read(length), object_pairs_hook=_mapping)
         if not isinstance(header, dict):
             raise CheckpointError("its header is no mapping from keys to arrays.")
         header.pop("__metadata__", None)
@@ -61,7 +61,15 @@ def read_safetensors(path: str) -> dict[str, np.ndarray]:
             raise CheckpointError(
                 f"its arrays have {ends[-1]:,} bytes, and the file has {len(numbers):,} for them."
             )
-    return {str(key): _array(entry, numbers) for key, entry in header.items()}
+        return {key: _array(entry, numbers) for key, entry in header.items()}
+
+
+def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. Of two that are named alike, other readers may take the other one."""
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
+        raise CheckpointError("its header has two entries of one name.")
+    return mapping
 
 
 def _place(entry: Any) -> tuple[int, int]:

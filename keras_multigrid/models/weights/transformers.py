@@ -46,7 +46,8 @@ def resized_table(key: str, array: np.ndarray, shape: tuple[int, ...]) -> np.nda
     name = key.rsplit(".", 1)[-1]
     is_table = name.startswith(("rel_pos_", "pos_embed_"))
     # All but the rows must fit: the rest is an error, as for other weights.
-    fits = array.ndim == len(shape) and array.shape[-1] == shape[-1]
+    fits = array.ndim == len(shape) and array.shape[-1] == shape[-1] and array.size
+    fits = fits and array.dtype.kind == "f"
     if not is_table or not fits or array.shape == tuple(shape):
         return array
     rows, size = array.shape[-2], shape[-2]

@@ -77,9 +77,16 @@ class Unpickler(pickle._Unpickler):
 
     def find_class(self, module, name):
         if (module, name) not in self._names:
+            asked = f"it asks for {module[:80]}.{name[:80]}"
+            nothing = "Reading a checkpoint runs no code: nothing was executed."
+            if module.split(".")[0] == "torch":
+                raise CheckpointError(
+                    f"{asked}: it holds something else than dense tensors of usual types, such as "
+                    "a whole module, or a sparse, quantized, complex or float8 tensor. "
+                    f"{nothing} If you trust the file, save its `model.state_dict()` as float32."
+                )
             raise CheckpointError(
-                f"it asks for {module[:80]}.{name[:80]}, which no array needs. Reading a "
-                "checkpoint runs no code: nothing was executed. Do not load this file with other "
+                f"{asked}, which no array needs. {nothing} Do not load this file with other "
                 "programs either."
             )
         return self._names[module, name]

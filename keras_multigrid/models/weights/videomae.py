@@ -6,7 +6,7 @@ below `encoder.`, beside a decoder. Hugging Face's transformers has queries, key
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import keras
 import numpy as np
@@ -64,19 +64,39 @@ def videomae_variables(
 def videomae_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Arrays by the keys of the official classifiers, of a checkpoint in any of the forms.
 
-    Decoders are left out. Keys that are none of VideoMAE's stay, and are then an error.
+    Decoders are left out. Keys that are none of VideoMAE's stay, and are then an error, as are
+    queries, keys and values that cannot be joined.
+
+    Raises:
+        ValueError: if two keys stand for one array.
     """
-    arrays = {_unwrapped(key): array for key, array in arrays.items()}
+    arrays = _renamed(arrays, _unwrapped)
     if not any(key.startswith(HEAD_NORM) for key in arrays):
         # The classifier has a normalization of its own, of the mean of all tubelets.
         arrays = {k: array for k, array in arrays.items() if not k.startswith(_ENCODER_NORM)}
-    arrays = {_official(k): array for k, array in arrays.items() if not k.startswith(_DECODER)}
+    arrays = {k: array for k, array in arrays.items() if not k.startswith(_DECODER)}
+    arrays = _renamed(arrays, _official)
     for key in [key for key in arrays if key.endswith(".attn.query.weight")]:
         stem = key.removesuffix("query.weight")
-        parts = [arrays.pop(f"{stem}{name}.weight", None) for name in ("query", "key", "value")]
-        if all(part is not None for part in parts):
-            arrays[f"{stem}qkv.weight"] = np.concatenate(parts)
+        names = [f"{stem}{name}.weight" for name in ("query", "key", "value")]
+        joined, shapes = f"{stem}qkv.weight", {np.shape(arrays.get(name)) for name in names}
+        if joined not in arrays and len(shapes) == 1 and shapes != {()}:
+            arrays[joined] = np.concatenate([arrays.pop(name) for name in names])
     return arrays
+
+
+def _renamed(
+    arrays: Mapping[str, np.ndarray], rename: Callable[[str], str]
+) -> dict[str, np.ndarray]:
+    """Arrays by other keys, of which no two may be one."""
+    origins: dict[str, str] = {}
+    for key in arrays:
+        if origins.setdefault(rename(key), key) != key:
+            raise ValueError(
+                f"Two arrays stand for {rename(key)}: {origins[rename(key)]} and {key}. Leave out "
+                "the one that is not wanted. Nothing was loaded."
+            )
+    return {name: arrays[key] for name, key in origins.items()}
 
 
 def _unwrapped(key: str) -> str:

@@ -44,6 +44,19 @@ def test_readers_go_on_past_bad_lines_that_are_collected(tmp_path):
         path_label_lists(train, validation=train)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_texts_as_windows_programs_write_them(tmp_path, encoding, end):
+    text = end.join(("видео ä.mp4 0", "日本.mp4 1", ""))
+    text = f"\ufeff{text}" if encoding == "utf-16-be" else text
+    (tmp_path / "train.txt").write_bytes(text.encode(encoding))
+    videos = path_label_lists(tmp_path / "train.txt", validation=tmp_path / "train.txt")
+    assert [(video.path, video.label) for video in videos.train] == [
+        ("видео ä.mp4", 0),
+        ("日本.mp4", 1),
+    ]
+
+
 def test_no_path_holds_a_nul_byte(tmp_path):
     train = write(tmp_path / "train.txt", "a.mp4 0\nb\0.mp4 1\n")
     with pytest.raises(BadLinesError, match="line 2: no path holds a NUL byte"):

@@ -74,8 +74,9 @@ def test_a_folder_with_a_split_of_its_own(tmp_path):
         'path,label\n"b/1.mp4","run"\nb/2.mp4,"walk fast"\na/3.mp4,run\na/4.mp4,walk fast\n',
     ],
 )
-def test_lists_with_names_for_labels(tmp_path, text):
-    (tmp_path / "mine.csv").write_text(text)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_lists_with_names_for_labels(tmp_path, text, encoding):
+    (tmp_path / "mine.csv").write_text(text, encoding)
     own = read_own(str(tmp_path / "mine.csv"))
     assert own.class_names == ("run", "walk fast")
     assert [record.label for record in own.records] == [0, 1, 0, 1]
