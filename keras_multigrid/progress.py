@@ -38,8 +38,9 @@ class Progress:
         self._unit_name = unit_name
         self._bar = None
         self._begun = self._last_line = time.monotonic()
-        # Of a task that is resumed, some is done at once.
-        self._done_before = None
+        # Count and time of the first call: processes start before it, and of a task that is resumed
+        # some is done at once.
+        self._first = None
 
     def __call__(self, done: int, total: int, *, is_end: bool | None = None) -> None:
         """Show that so many of the total are done.
@@ -53,14 +54,18 @@ class Progress:
             self._draw(done, total, is_end)
             return
         now = time.monotonic()
-        if self._done_before is None:
-            self._done_before = done
+        if self._first is None:
+            self._first = done, now
         if is_end or now - self._last_line >= LINE_INTERVAL:
             self._last_line = now
-            seconds = now - self._begun
-            left = seconds / max(done - self._done_before, 1) * (total - done)
-            timing = as_time(seconds) if is_end else f"{as_time(left)} left"
-            print(f"{done:,} of {total:,} {self._unit_name}s, {timing}", flush=True)
+            done_first, first = self._first
+            parts = [f"{done:,} of {total:,} {self._unit_name}s"]
+            if is_end:
+                parts.append(as_time(now - self._begun))
+            elif done > done_first:
+                left = (now - first) / (done - done_first) * (total - done)
+                parts.append(f"{as_time(left)} left")
+            print(", ".join(parts), flush=True)
 
     def _draw(self, done: int, total: int, is_end: bool) -> None:
         import keras

@@ -26,6 +26,17 @@ def test_lines_in_a_log(capsys, monkeypatch):
     assert capsys.readouterr().out == "990 of 1,000 videos, 0 s\n"
 
 
+def test_the_start_is_no_part_of_the_time_left(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "LINE_INTERVAL", 0.0)
+    times = iter([0.0, 40.0, 44.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))
+    shown = progress.Progress("video")
+    shown(1, 41)
+    shown(5, 41)
+    # A second for each of the 36 others.
+    assert capsys.readouterr().out == "1 of 41 videos\n5 of 41 videos, 36 s left\n"
+
+
 def test_a_bar_on_a_terminal(capsys, monkeypatch):
     monkeypatch.setattr(progress, "is_terminal", lambda: True)
     shown = progress.Progress("video")

@@ -374,7 +374,7 @@ class MultigridCheckpoint(keras.callbacks.Callback):
             self._save(step, metrics, results=None, is_wanted=is_wanted)
         if is_wanted():
             what = self._request.name, step, self.folder
-            logging.warning("Asked to end (%s): step %d is saved in %s.", *what)
+            logging.warning("Asked to end (%s): step %d is saved in %s, to go on from.", *what)
             self._lease.give_back()
 
     def _waits(self) -> bool:

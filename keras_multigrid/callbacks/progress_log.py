@@ -49,20 +49,27 @@ class ProgressLog(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self._schedule = find_schedule(self, self._given_schedule)
         self._is_shown = replicas.is_chief(self.model)
-        self._work_at_start = self._work_left(steps_trained(self.model))
-        self._begun = self._last_line = time.monotonic()
+        self._last_line = time.monotonic()
+        self._first = None
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.monotonic()
-        if not self._is_shown or now - self._last_line < self._seconds:
+        is_due = now - self._last_line >= self._seconds
+        if not self._is_shown or not (is_due or self._first is None):
+            return
+        done = steps_trained(self.model)
+        left = self._work_left(done)
+        if self._first is None:
+            # Tracing the first step may take longer than a hundred others.
+            self._first = now, left
+        if not is_due:
             return
         self._last_line = now
-        done = steps_trained(self.model)
         parts = [str(self._schedule.grid(done - 1)), _named(logs, "loss")]
         parts.append(f"learning rate {learning_rate_at(self.model, done - 1):.4g}")
-        left = self._work_left(done)
-        if self._work_at_start > left:
-            seconds = (now - self._begun) * left / (self._work_at_start - left)
+        first, left_first = self._first
+        if left_first > left:
+            seconds = (now - first) * left / (left_first - left)
             parts.append(f"{as_time(seconds)} left")
         self._print(done, parts)
 

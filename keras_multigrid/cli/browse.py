@@ -16,7 +16,7 @@ from keras_multigrid.cli import command, experiments
 
 flags.DEFINE_string("out", "clips.html", "The local file to write, which ends in .html or .png.")
 flags.DEFINE_integer("clips", 4, "Clips of each grid.", lower_bound=1)
-flags.DEFINE_integer("seed", None, "Seed of the training; by default the experiment's.")
+flags.DEFINE_integer("seed", None, "Seed of the training; by default the experiment's.", 0)
 FLAGS = flags.FLAGS
 
 

@@ -10,7 +10,7 @@ It decodes every video of the experiment and writes into the folder `--out`:
     cleaned.gin      the settings to use them: give it to `train` as a second --gin_file
     journal.jsonl    what is checked already: the same command goes on from there
 
-It ends with exit code 0 if nothing was found, and 1 if something was or the settings are wrong.
+It ends with exit code 0 if nothing was found, 1 if something was, and 2 if the settings are wrong.
 """
 
 import os

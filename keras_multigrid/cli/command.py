@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import traceback
+from collections.abc import Mapping
 from typing import NoReturn
 
 # TensorFlow reads these when it is imported. Its notes on instruction sets and on optimizations
@@ -24,6 +25,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 for name in ("tensorflow", "jax"):
     logging.getLogger(name).setLevel(logging.WARNING)
 
+import absl.logging  # noqa: E402
 from absl import app, flags  # noqa: E402
 
 import gin  # noqa: E402
@@ -37,10 +39,22 @@ FLAGS = flags.FLAGS
 _PATIENCE = 3.0
 # What was typed is wrong; 1 is for what was found, or failed.
 _WRONG_USAGE = 2
+# Errors that checks raise of what was typed, or of what it names; the classes derived from these,
+# such as DecodeError, are of what was found in files.
+_MISTAKES = ("ValueError", "FileNotFoundError", "FileExistsError")
+_MISTAKES += ("ChangedSettingsError", "UnknownSchemeError")
 _AGAIN = "give the same command again to continue"
 _HELP = ("--help", "-help", "-h", "-?", "--helpshort")
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Lines of the traceback of an error that no check foresaw.
 _TRACEBACK_CALLS = 3
+
+# absl puts time, thread and line of code before a message, and shows TensorFlow's notes on what it
+# writes.
+absl.logging.get_absl_handler().setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+absl.logging.get_absl_handler().addFilter(
+    lambda record: record.levelno >= logging.WARNING or record.pathname.startswith(_PACKAGE)
+)
 # For terminals and files that do not take the signs of grids and units.
 _PLAIN = str.maketrans({"²": "^2", "³": "^3", "×": "x", "…": "...", "–": "-", "’": "'"})
 
@@ -88,8 +102,8 @@ def run(
 ) -> None:
     """Run a function. Errors in what the user gave end in one message, without a traceback.
 
-    Exit codes: 0 where it returns; 1 where it raises an error; 2 where flags or arguments are
-    wrong; 130 after Ctrl-C; 143 after SIGTERM; that of a SystemExit.
+    Exit codes: 0 where it returns; 2 where flags, settings or arguments are wrong; 1 where it
+    raises another error; 130 after Ctrl-C; 143 after SIGTERM; that of a SystemExit.
 
     Args:
         main: called with the arguments that are neither flags nor settings if it `takes_arguments`.
@@ -130,12 +144,12 @@ def run(
                 # At once, same as after Ctrl-C.
                 signals.end_process(code)
         except Exception as error:
-            code = 1
             if isinstance(error, BrokenPipeError) and _is_output_closed():
                 _drop_output()
                 code = 128 + signal.SIGPIPE
             else:
-                _show(error)
+                _show(error, name)
+                code = _WRONG_USAGE if _is_mistake(error) else 1
         finally:
             watcher.stop()
         _end(code)
@@ -156,8 +170,24 @@ def _parsed(argv: list[str], name: str) -> list[str]:
             text = f"{error.flagname}={named_settings.SETTINGS[error.flagname].example}"
             _refuse(f"{error.flagname} is a setting, without dashes: {text}.", name)
         _refuse(str(error), name)
+    except flags.IllegalFlagValueError as error:
+        _refuse(_about_value(str(error)), name)
     except flags.Error as error:
         _refuse(str(error), name)
+
+
+def _about_value(message: str) -> str:
+    """What absl says of a flag's value, in the words of our checks."""
+    found = re.match(r"flag --(\w+)=(.*?): ", message, flags=re.DOTALL)
+    if found is None:
+        return message
+    parser = FLAGS[found[1]].parser
+    expected = parser.syntactic_help or "true or false"
+    if hasattr(parser, "enum_values"):
+        expected = f"one of {', '.join(parser.enum_values)}"
+    # absl leaves the article out of "number >= 0.1".
+    expected = re.sub(r"^(number|integer) >= ", r"a \1 of at least ", expected)
+    return f"--{found[1]} must be {expected}. Received: --{found[1]}={found[2]}."
 
 
 def _about_unknown(arguments: list[str]) -> str:
@@ -199,10 +229,9 @@ def _end_if_not(heard: threading.Event):
 
 def _expand_home() -> None:
     """Put the user's home in place of `~` in flags: a shell leaves --out=~/clips.html as it is."""
-    for module, its_flags in FLAGS.flags_by_module_dict().items():
-        for flag in its_flags if module.startswith("keras_multigrid.") else ():
-            if isinstance(flag.value, str):
-                flag.value = os.path.expanduser(flag.value)
+    for flag in help.own_flags():
+        if isinstance(flag.value, str):
+            flag.value = os.path.expanduser(flag.value)
 
 
 def _make_printable() -> None:
@@ -248,11 +277,13 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _show(error: Exception) -> None:
+def _show(error: Exception, name: str) -> None:
     """Print an error: in one message if a check of settings or data raised it."""
     from keras_multigrid import files
 
     message = _message(error)
+    if message is not None and name in commands.COMMANDS:
+        message = _as_typed(message, commands.COMMANDS[name].flags)
     if FLAGS.debug:
         text = "".join(traceback.format_exception(error))
     elif message is not None:
@@ -274,18 +305,44 @@ def _message(error: Exception) -> str | None:
     )
     if found:
         return found[1]
-    raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
-    if raised_in.startswith(os.path.dirname(gin.__file__)):
+    if _is_of_gin(error):
         return str(error)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         # Whoever raised it: a path of the user's.
         return f"Cannot use '{error.filename}': {error.strerror}."
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     kinds = (ValueError, OSError, RuntimeError, ImportError)
-    if not (raised_in.startswith(package) and isinstance(error, kinds)):
+    if not (_is_raised_in(error, _PACKAGE) and isinstance(error, kinds)):
         return None
     # gin adds where it was called from.
     return re.sub(r"\s*In call to configurable .*", "", str(error))
+
+
+def _is_mistake(error: Exception) -> bool:
+    """Whether a check has found that what was typed is wrong."""
+    is_ours = type(error).__name__ in _MISTAKES and _is_raised_in(error, _PACKAGE)
+    return _is_of_gin(error) or is_ours
+
+
+def _is_of_gin(error: Exception) -> bool:
+    return _is_raised_in(error, os.path.dirname(gin.__file__))
+
+
+def _is_raised_in(error: Exception, folder: str) -> bool:
+    return traceback.extract_tb(error.__traceback__)[-1].filename.startswith(folder + os.sep)
+
+
+def _as_typed(message: str, names: Mapping[str, str]) -> str:
+    """A message on arguments of functions, with the flags that set them in their places."""
+    # Of an experiment, arguments of these names are set by gin.
+    is_experiment = "gin_file" in FLAGS and FLAGS.gin_file
+    typed = {flag.name for flag in help.own_flags() if flag.present or not is_experiment}
+
+    def replaced(found: re.Match) -> str:
+        name = names.get(found["name"], found["name"])
+        return f"--{name}{found['value']}" if name in typed else found[0]
+
+    message = re.sub(r"`(?P<name>\w+)(?P<value>=[^`]*|)`", replaced, message)
+    return re.sub(r"(?<=Received: )(?P<name>\w+)(?P<value>=)", replaced, message)
 
 
 def check_local(flag: str) -> None:

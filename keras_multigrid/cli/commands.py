@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -14,12 +15,14 @@ class Command:
         takes_arguments: `main` takes those that are neither flags nor settings.
         takes_settings: NAME=VALUE is for it, mostly over an experiment.
         settings: names of those it takes; empty: all.
+        flags: of arguments of functions, where they have other names.
     """
 
     module: str
     takes_arguments: bool = False
     takes_settings: bool = True
     settings: tuple[str, ...] = ()
+    flags: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def description(self) -> str:
@@ -37,6 +40,7 @@ COMMANDS = {
             *("model", "batch_size", "num_frames", "crop_size", "stride", "flip", "epochs"),
             *("epoch_factor", "learning_rate", "dtype_policy", "seed", "workers"),
         ),
+        flags={"share": "validation", "run_dir": "out", "subtract_clip_mean": "still_camera"},
     ),
     "plan": Command(module="plan"),
     "probe": Command(module="probe"),
@@ -44,11 +48,11 @@ COMMANDS = {
     "check": Command(module="check_data"),
     "prepare": Command(module="prepare"),
     "train": Command(module="train"),
-    "evaluate": Command(module="evaluate", takes_arguments=True),
+    "evaluate": Command(module="evaluate", takes_arguments=True, flags={"pattern": "by"}),
     "predict": Command(module="predict", takes_arguments=True),
-    "export": Command(module="export"),
+    "export": Command(module="export", flags={"path": "out"}),
     "serve": Command(module="serve_data", takes_arguments=True, takes_settings=False),
-    "convert": Command(module="convert_weights", takes_settings=False),
+    "convert": Command(module="convert_weights", takes_settings=False, flags={"weights": "source"}),
 }
 
 

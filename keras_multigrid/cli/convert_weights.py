@@ -25,13 +25,15 @@ from keras_multigrid.task import MultiLabel
 flags.DEFINE_string("model", None, "Name of the network: see keras_multigrid.models.names().")
 flags.DEFINE_string("source", None, "Name of published weights, a file, or the folder of a run.")
 flags.DEFINE_string("out", None, "The folder of the preset to write, or a .weights.h5 file.")
-flags.DEFINE_integer("classes", None, "Classes of the file; by default as published, or 400.")
+flags.DEFINE_integer(
+    "classes", None, "Classes of the file; by default as published, or 400.", lower_bound=1
+)
 flags.DEFINE_string(
     "class_names", None, "File of class names: one a line, or classes.json; by default numbers."
 )
-flags.DEFINE_integer("num_frames", None, "Frames of a clip; by default as published.")
-flags.DEFINE_integer("stride", None, "Frames of the video from one to the next; as published.")
-flags.DEFINE_integer("crop_size", None, "Height and width of a clip, in pixels; as published.")
+flags.DEFINE_integer("num_frames", None, "Frames of a clip; by default as published.", 1)
+flags.DEFINE_integer("stride", None, "Frames of the video from one to the next; as published.", 1)
+flags.DEFINE_integer("crop_size", None, "Height and width of a clip, in pixels; as published.", 1)
 FLAGS = flags.FLAGS
 _CLIPS = ("num_frames", "stride", "crop_size")
 
@@ -55,7 +57,12 @@ def _check_flags() -> None:
     needed = ("source", "out") if _is_keras() else ("model", "source", "out")
     for name in needed:
         if FLAGS[name].value is None:
-            raise app.UsageError(f"--{name} is missing. See --help.")
+            raise app.UsageError(f"--{name} is missing.")
+    if os.path.isdir(FLAGS.source) and not os.path.isfile(_file()):
+        raise app.UsageError(
+            f"There is no '{_file()}': '{FLAGS.source}' is not the folder of a run, or the run has "
+            "not finished. Give the command that trains it again, or another --source."
+        )
     if FLAGS.out.endswith((".h5", ".keras")) and not FLAGS.out.endswith(".weights.h5"):
         raise app.UsageError(
             f"--out must be a folder, or end in .weights.h5. Received: {FLAGS.out}"

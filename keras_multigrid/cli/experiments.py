@@ -42,6 +42,12 @@ def load() -> None:
     given = named_settings.parse(FLAGS.setting)
     if not FLAGS.gin_file:
         raise app.UsageError("--gin_file is missing. Use for example --gin_file=quickstart.")
+    for binding in FLAGS.gin_param or []:
+        if "=" not in binding and not re.match(r"(from|import|include)\s", binding):
+            raise app.UsageError(
+                f"--gin_param must be NAME=VALUE. Received: {binding}. Use for example "
+                "--gin_param='runs.Settings.seed=1'."
+            )
     parse([os.path.expanduser(path) for path in FLAGS.gin_file], FLAGS.gin_param or [], given)
 
 
@@ -103,7 +109,7 @@ def _located(path: str) -> str:
         return f"{_FOUND}{path}"
     name = path.removeprefix("gin/").removesuffix(".gin")
     close = [f"--gin_file={name}" for name in difflib.get_close_matches(name, names(), n=3)]
-    hint = f"Do you mean {' or '.join(close)}?" if close else "See docs/recipes.md for experiments."
+    hint = f"Do you mean {' or '.join(close)}?" if close else f"Experiments: {', '.join(names())}."
     raise FileNotFoundError(f"--gin_file: there is no file and no experiment {path!r}. {hint}")
 
 

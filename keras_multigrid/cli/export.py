@@ -19,7 +19,9 @@ from absl import app, flags
 from keras_multigrid.cli import command, network
 
 flags.DEFINE_string("out", None, "What to write: a folder for a SavedModel, or a .onnx file.")
-flags.DEFINE_integer("num_frames", None, "Frames of a clip; by default those of the training.")
+flags.DEFINE_integer(
+    "num_frames", None, "Frames of a clip; by default those of the training.", lower_bound=1
+)
 flags.DEFINE_string(
     "frame_size", None, "HEIGHTxWIDTH of the frames, such as 720x1280; by default any will do."
 )

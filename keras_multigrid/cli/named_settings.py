@@ -59,35 +59,46 @@ class NamedSetting:
 # ---- Kinds ---------------------------------------------------------------------------------------
 
 
-def _whole(text: str) -> str:
-    if not re.fullmatch(r"[+-]?\d+", text):
-        raise ValueError("a whole number")
-    return str(int(text))
+def _whole(least: int) -> Callable[[str], str]:
+    """A kind: whole numbers from `least` on."""
+
+    def kind(text: str) -> str:
+        if not re.fullmatch(r"[+-]?\d+", text) or int(text) < least:
+            raise ValueError(f"a whole number of at least {least}")
+        return str(int(text))
+
+    return kind
 
 
-def _number(text: str) -> str:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ValueError("a number")
-    return str(int(text)) if re.fullmatch(r"[+-]?\d+", text) else repr(value)
+def _number(expected: str, is_taken: Callable[[float], bool]) -> Callable[[str], str]:
+    """A kind: finite numbers that are taken."""
+
+    def kind(text: str) -> str:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and is_taken(value)):
+            raise ValueError(expected)
+        return str(int(text)) if re.fullmatch(r"[+-]?\d+", text) else repr(value)
+
+    return kind
 
 
-def _number_or_auto(text: str) -> str:
-    try:
-        return "'auto'" if text == "auto" else _number(text)
-    except ValueError:
-        raise ValueError("a number, or auto") from None
+_positive = _number("a number above 0", lambda value: value > 0)
+_not_negative = _number("a number of at least 0, or auto", lambda value: value >= 0)
+
+
+def _not_negative_or_auto(text: str) -> str:
+    return "'auto'" if text == "auto" else _not_negative(text)
 
 
 def _wholes(text: str) -> str:
     parts = [part.strip() for part in text.strip("()[] ").split(",")]
     try:
-        return repr(tuple(int(_whole(part)) for part in parts if part))
+        return repr(tuple(int(_whole(1)(part)) for part in parts if part))
     except ValueError:
-        raise ValueError("whole numbers with commas in between, or ()") from None
+        raise ValueError("whole numbers above 0 with commas in between, or ()") from None
 
 
 def _text(text: str) -> str:
@@ -149,13 +160,13 @@ SETTINGS = {
         help="Folder of the videos, in experiments that have one.",
     ),
     "seed": NamedSetting(
-        kind=_whole,
+        kind=_whole(0),
         example="1",
         bindings=_at(parameter="runs.Settings.seed"),
         help="Seed of weights, clips and dropout.",
     ),
     "workers": NamedSetting(
-        kind=_whole,
+        kind=_whole(1),
         example="8",
         bindings=_at(parameter="runs.Data.workers"),
         help="Clips that are read at a time; by default as many as cores.",
@@ -182,25 +193,25 @@ SETTINGS = {
         help="Precision: float32, mixed_bfloat16 or mixed_float16.",
     ),
     "batch_size": NamedSetting(
-        kind=_whole,
+        kind=_whole(1),
         example="16",
         bindings=_at("BATCH_SIZE", "schedule.Grid.batch_size"),
         help="Clips of the baseline's mini-batch, over all devices.",
     ),
     "num_frames": NamedSetting(
-        kind=_whole,
+        kind=_whole(1),
         example="16",
         bindings=_at("NUM_FRAMES", "schedule.Grid.num_frames"),
         help="Frames of the baseline's clip.",
     ),
     "crop_size": NamedSetting(
-        kind=_whole,
+        kind=_whole(1),
         example="112",
         bindings=_at("CROP_SIZE", "schedule.Grid.crop_size"),
         help="Height and width of the baseline's clip, in pixels.",
     ),
     "stride": NamedSetting(
-        kind=_whole,
+        kind=_whole(1),
         example="2",
         bindings=_at(parameter="clips.ClipSampling.stride"),
         help="Frames of the video from one frame of the clip to the next.",
@@ -212,7 +223,7 @@ SETTINGS = {
         help="Mirror half of the clips; false where left and right differ.",
     ),
     "epochs": NamedSetting(
-        kind=_whole,
+        kind=_whole(1),
         example="20",
         bindings=_at("EPOCHS", f"{_SCHEDULE}.epochs"),
         help="The baseline's length in epochs.",
@@ -232,19 +243,19 @@ SETTINGS = {
         help="false trains the baseline: no cycles.",
     ),
     "epoch_factor": NamedSetting(
-        kind=_number,
+        kind=_positive,
         example="1.0",
         bindings=_at(parameter=f"{_SCHEDULE}.epoch_factor"),
         help="Length of the multigrid training, in lengths of the baseline's.",
     ),
     "learning_rate": NamedSetting(
-        kind=_number,
+        kind=_positive,
         example="0.02",
         bindings=_at("LEARNING_RATE", "learning_rate.MultigridLearningRate.learning_rate"),
         help="The baseline's learning rate.",
     ),
     "warmup_epochs": NamedSetting(
-        kind=_number_or_auto,
+        kind=_not_negative_or_auto,
         example="3",
         bindings=_at(parameter="learning_rate.MultigridLearningRate.warmup_epochs"),
         help="Epochs of linear warm-up; auto for training from scratch.",

@@ -25,7 +25,7 @@ from keras_multigrid.cli import command, experiments
 
 flags.DEFINE_bool("json", False, "Print the whole plan as JSON instead of a table.")
 flags.DEFINE_string("png", None, "Also draw the schedule into this file.")
-flags.DEFINE_integer("replicas", 1, "Devices that will share a mini-batch.")
+flags.DEFINE_integer("replicas", 1, "Devices that will share a mini-batch.", lower_bound=1)
 flags.DEFINE_float(
     "clips_per_second",
     None,

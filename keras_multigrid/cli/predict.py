@@ -27,13 +27,19 @@ from absl import app, flags
 
 from keras_multigrid.cli import command, network
 
-flags.DEFINE_integer("top", 5, "Classes to show of each video.")
-flags.DEFINE_integer("clips", 10, "With --preset or --run: clips of each video.")
-flags.DEFINE_integer("crops", 3, "With --preset or --run: crops of each clip.")
-flags.DEFINE_integer("batch_size", 8, "With --preset or --run: views, or passages, at a time.")
+flags.DEFINE_integer("top", 5, "Classes to show of each video.", lower_bound=1)
+flags.DEFINE_integer("clips", 10, "With --preset or --run: clips of each video.", lower_bound=1)
+flags.DEFINE_integer("crops", 3, "With --preset or --run: crops of each clip.", lower_bound=1)
+flags.DEFINE_integer(
+    "batch_size", 8, "With --preset or --run: views, or passages, at a time.", lower_bound=1
+)
 flags.DEFINE_string("list", None, "File of videos, one a line; - for standard input.")
-flags.DEFINE_integer("window", None, "Frames of a passage; by default videos are taken as a whole.")
-flags.DEFINE_integer("hop", None, "Frames from one passage to the next; by default half a window.")
+flags.DEFINE_integer(
+    "window", None, "Frames of a passage; by default videos are taken as a whole.", lower_bound=1
+)
+flags.DEFINE_integer(
+    "hop", None, "Frames from one passage to the next; by default half a window.", lower_bound=1
+)
 flags.DEFINE_string("out", None, "File to write, .json or .csv, instead of showing the scores.")
 flags.DEFINE_string("features", None, "File to write pooled features to, .npz, instead of scores.")
 FLAGS = flags.FLAGS
@@ -83,9 +89,6 @@ def _check_flags() -> None:
         if not path.endswith(endings):
             raise app.UsageError(f"--{flag} must end in {' or '.join(endings)}. Received: {path}")
         command.check_local(flag)
-    for flag in ("top", "clips", "crops", "batch_size"):
-        if FLAGS[flag].value < 1:
-            raise app.UsageError(f"--{flag} must be 1 or more. Received: {FLAGS[flag].value}")
 
 
 def _listed() -> list[str]:

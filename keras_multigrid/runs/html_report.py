@@ -113,7 +113,7 @@ def _summary(page: ReportPage) -> str:
     )
     return (
         f"<div class='headline'><b>{page.value:.0%}</b><span>of {page.count:,} validation videos "
-        f"right ({_text(page.result)}). So few videos leave it between {low:.0%} and {high:.0%}; "
+        f"right ({_text(page.result)}; 95% confidence interval: {low:.0%} to {high:.0%}); "
         f"always naming the most frequent class gets {page.chance:.0%}.</span></div>"
         f"<ul>{facts}</ul>{commands}"
     )

@@ -61,6 +61,8 @@ class Report:
 
     def _versus_baseline(self) -> str:
         ours, baseline = self.steps, self.baseline_steps
+        if ours == baseline:
+            return "as many steps as the baseline"
         if ours > baseline:
             return f"{ours / baseline:.2f} times as many steps as the baseline's {baseline:,}"
         return f"{baseline / ours:.2f} times fewer steps than the baseline's {baseline:,}"

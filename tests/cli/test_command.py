@@ -48,6 +48,19 @@ def deeper(depth):
 sys.argv = ["command"]
 command.run(lambda: deeper(50))
 """
+LOGS = """
+import sys
+sys.path.insert(0, {root!r})
+import absl.logging
+from keras_multigrid.cli import command
+
+def main():
+    absl.logging.info("a note of another library")
+    absl.logging.warning("one video is damaged")
+
+sys.argv = ["command"]
+command.run(main)
+"""
 HOME = """
 import sys
 sys.path.insert(0, {root!r})
@@ -88,6 +101,11 @@ def test_an_error_that_no_check_foresaw_is_short_and_has_no_secrets():
     assert len(result.stderr.splitlines()) < 15
     assert "word" not in result.stderr
     assert "abc" not in result.stderr
+
+
+def test_warnings_are_plain_and_notes_of_other_libraries_are_left_out():
+    result = processes.run("-c", LOGS.format(root=str(ROOT)))
+    assert (result.returncode, result.stderr) == (0, "WARNING: one video is damaged\n")
 
 
 def test_home_stands_in_every_path():
@@ -185,12 +203,20 @@ def test_all_flags_are_shown_on_demand(tmp_path):
         (("trian",), ["Received: 'trian'. Do you mean train?"]),
         (("train",), ["--gin_file is missing", "See keras-multigrid train --help."]),
         (("train", "--gin_files=a"), ["'gin_files'", "gin_file", "train --help"]),
-        (("plan", "--replicas=some"), ["replicas", "some"]),
+        (("plan", "--replicas=some"), ["--replicas must be a positive integer. Received: --rep"]),
+        (("finetune", "a", "--minutes=0"), ["--minutes must be a number of at least 0.1. Rec"]),
+        (("finetune", "a", "--balance=x"), ["--balance must be one of none, inverse_square_root"]),
+        (("train", "--measure=x"), ["--measure must be true or false. Received: --measure=x"]),
         (("plan", "--gin_file=quickstart", "epoch=1"), ["Do you mean epochs"]),
         (("plan", "--gin_file=quickstart", "--epochs=1"), ["without dashes: epochs=20"]),
         (("plan", "quickstart"), ["Expected flags", "Received: quickstart"]),
+        (
+            ("plan", "--gin_file=a", "--gin_param=x"),
+            ["--gin_param must be NAME=VALUE. Received: x"],
+        ),
         (("convert", "epochs=1"), ["Received: epochs=1"]),
         (("convert", "--model=c2d_8x8_r50"), ["--source is missing"]),
+        (("convert", "--source=.", "--out=p"), ["There is no './model.keras'", "has not finished"]),
         (("serve",), ["dispatcher or worker"]),
     ],
 )

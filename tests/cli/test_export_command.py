@@ -67,7 +67,7 @@ def test_a_run_as_saved_model(place):
     # 256 / 224 of the training's.
     assert clips["test_crop_size"] == 32
     result = call(place, "--run=run", "--out=exported/run")
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "there already" in result.stderr
 
 

@@ -115,6 +115,9 @@ def test_texts_need_no_quotes_and_lose_those_of_gin():
     assert named_settings.parse(["boundaries=(4,)"]) == {"boundaries": "(4,)"}
 
 
+COUNTS = ("workers", "batch_size", "num_frames", "crop_size", "stride", "epochs")
+
+
 @pytest.mark.parametrize(
     "argument, parts",
     [
@@ -124,9 +127,15 @@ def test_texts_need_no_quotes_and_lose_those_of_gin():
         ("runs.Settings.seed=3", ["no setting", '--gin_param="runs.Settings.seed=3"']),
         ("epochs=many", ["must be a whole number", "Received: epochs=many", "epochs=20"]),
         ("epochs=1.5", ["must be a whole number"]),
-        ("learning_rate=nan", ["must be a number", "learning_rate=0.02"]),
-        ("warmup_epochs=some", ["must be a number, or auto"]),
-        ("boundaries=1,x", ["must be whole numbers with commas", "boundaries=10,15"]),
+        *((f"{name}=0", [f"{name} must be a whole number of at least 1"]) for name in COUNTS),
+        ("seed=-1", ["must be a whole number of at least 0"]),
+        ("boundaries=0,3", ["must be whole numbers above 0"]),
+        ("learning_rate=nan", ["must be a number above 0", "learning_rate=0.02"]),
+        ("learning_rate=0", ["must be a number above 0"]),
+        ("epoch_factor=-1", ["must be a number above 0"]),
+        ("warmup_epochs=some", ["must be a number of at least 0, or auto"]),
+        ("warmup_epochs=-1", ["must be a number of at least 0, or auto"]),
+        ("boundaries=1,x", ["must be whole numbers above 0 with commas", "boundaries=10,15"]),
         ("run_dir=", ["must be a text", "run_dir=runs/mine"]),
         ("flip=maybe", ["must be one of true, false"]),
         ("optimizer=adam", ["must be one of sgd, adamw, lamb, lion, muon"]),

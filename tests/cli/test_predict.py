@@ -137,7 +137,8 @@ def test_a_list_of_addresses(place):
         (("--out=a.csv", "--features=a.npz", "a.mp4"), "leave out --out"),
         (("--gin_file=quickstart", "a.mp4"), "--preset and --run go without"),
         (("run_dir=a", "a.mp4"), "--preset and --run go without"),
-        (("--top=0", "a.mp4"), "--top must be 1 or more"),
+        (("--top=0", "a.mp4"), "--top must be a positive integer. Received: --top=0."),
+        (("--window=0", "a.mp4"), "--window must be a positive integer"),
     ],
 )
 def test_what_does_not_go_together(place, arguments, message):
@@ -152,10 +153,13 @@ def test_nothing_to_predict(place):
         (("none.mp4",), "There is no video at 'none.mp4'"),
         (("preset",), "There are no videos in the folder 'preset'"),
         (("--list=none.txt",), "there is no file 'none.txt'"),
-        (("--window=4", "--hop=5", "videos"), "`hop` must be an integer from 1 to 4"),
+        (
+            ("--window=4", "--hop=5", "videos"),
+            "--hop must be an integer from 1 to 4. Received: --h",
+        ),
     ):
         result = call(place, *arguments)
-        assert result.returncode == 1, arguments
+        assert result.returncode == 2, arguments
         assert message in result.stderr
         assert "Traceback" not in result.stderr
 

@@ -65,7 +65,7 @@ def test_results_are_shown_with_their_certainty():
     text = to_html(PAGE)
     assert "<b>75%</b>" in text
     # Wilson's interval of 3 of 4.
-    assert "between 30% and 95%" in text
+    assert "95% confidence interval: 30% to 95%" in text
     assert [round(end, 3) for end in interval(0.75, 4)] == [0.301, 0.954]
     assert interval(1.0, 10) == (pytest.approx(0.7225, abs=1e-4), 1.0)
     assert "&lt;walk&gt; taken for run: 1 of 2" in text

@@ -353,7 +353,7 @@ def test_command_line(tmp_path):
 def test_rates_without_a_network(tmp_path):
     (tmp_path / "kinetics.gin").write_text(GIN)
     done = call(f"--gin_file={tmp_path / 'kinetics.gin'}", "--clips_per_second=30")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "no runs.Model.model" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -38,5 +38,9 @@ def test_more_steps_of_less_work():
     )
 
 
+def test_as_many_steps():
+    assert "in 12 s, as many steps as the baseline; 25% of" in first_line(steps=36)
+
+
 def test_reports_of_earlier_versions_lack_the_work():
     assert first_line(work=None).startswith("20 steps in 12 s, 1.80 times fewer steps")

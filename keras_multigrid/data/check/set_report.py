@@ -37,7 +37,7 @@ class SetReport:
 
     >>> print(SetReport.of(videos))
     Videos: 60 training, 30 validation, 10 classes.
-    Training videos of a class: 6 (run) to 6 (walk), median 6.
+    Training videos of a class: 6 each.
     """
 
     lines: tuple[str, ...]
@@ -153,11 +153,14 @@ def _class_lines(
     lines = []
     if train:
         fewest, most = (choose(train, key=train.get) for choose in (min, max))
-        lines.append(
-            f"Training videos of a class: {train[fewest]:,} ({_quoted(fewest, class_names)}) to "
-            f"{train[most]:,} ({_quoted(most, class_names)}), "
-            f"median {statistics.median(train.values()):,g}."
-        )
+        counts = f"{train[most]:,} each"
+        if train[fewest] != train[most]:
+            counts = (
+                f"{train[fewest]:,} ({_quoted(fewest, class_names)}) to "
+                f"{train[most]:,} ({_quoted(most, class_names)}), "
+                f"median {statistics.median(train.values()):,g}"
+            )
+        lines.append(f"Training videos of a class: {counts}.")
     labels = range(len(class_names))
     empty = [label for label in labels if not train[label] and not validation[label]]
     if 0 in empty and class_names[0] == "0":

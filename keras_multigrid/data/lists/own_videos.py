@@ -207,6 +207,12 @@ def _read_folder(root: str) -> OwnVideos:
     train = next((folders[name] for name in _TRAIN if name in folders), None)
     validation = next((folders[name] for name in _VALIDATION if name in folders), None)
     is_split = train and validation and len(folders) <= 3 and _has_folders(f"{root}/{train}")
+    if not folders:
+        raise FileNotFoundError(
+            "There must be a folder of videos for each class, such as my_videos/walk/denis.avi. "
+            f"Received: '{root}', which is missing or holds no folders. Give the folder that holds "
+            "those of the classes."
+        )
     if not is_split:
         return _unsplit(root, class_folders(root, validation=_first))
     videos = class_folders(f"{root}/{train}", validation=f"{root}/{validation}")

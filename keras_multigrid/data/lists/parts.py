@@ -45,10 +45,12 @@ def video_set(
     """
     check_class_names(class_names)
     if not train or not validation:
+        # Without any, no rule of a split has anything to choose from.
+        chosen = " and what `validation` chooses" if train or validation else ""
         raise ValueError(
             "There must be videos to train and to validate on. "
             f"Received: {len(train)} training and {len(validation)} validation videos. "
-            f"Check the data's layout and what `validation` chooses.{_lines(notes)}"
+            f"Check the data's layout{chosen}.{_lines(notes)}"
         )
     return VideoSet(
         train=tuple(train),

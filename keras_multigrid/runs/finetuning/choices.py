@@ -125,7 +125,7 @@ def choose(
     """
     given = dict(given or {})
     chosen: dict[str, Any] = {"model": model, "initial_weights": initial_weights}
-    reasons = [Reason(name="model", value=model, why=why_model, change=f"model={model}")]
+    reasons = [Reason(name="model", value=model, why=why_model, change=_change("model", model))]
     for name, rule in RULES.items():
         value, why = rule(facts, machine, chosen | given)
         if name in given:
@@ -171,8 +171,9 @@ def in_time(
 
 
 def _change(name: str, value: Any) -> str:
-    """What to type for another value: of two, the other one."""
-    return CHANGES[name] + (_shown(not value) if isinstance(value, bool) else "")
+    """What to type for another value than this one."""
+    typed, usual, other = CHANGES[name]
+    return typed + (other if _shown(value) == usual else usual)
 
 
 def _shown(value: Any) -> str:

@@ -28,11 +28,12 @@ class Machine:
     gpu_bytes: int | None = None
 
     def __str__(self) -> str:
+        cores = f"{self.cores} core{'s' * (self.cores > 1)}"
         memory = f"{self.memory_bytes / 2**30:.0f} GiB of memory"
         if not self.gpus:
-            return f"{self.cores} cores, {memory}, no GPU"
+            return f"{cores}, {memory}, no GPU"
         size = "" if self.gpu_bytes is None else f" of {self.gpu_bytes / 2**30:.0f} GiB"
-        return f"{self.cores} cores, {memory}, {self.gpus} GPU{'s' * (self.gpus > 1)}{size}"
+        return f"{cores}, {memory}, {self.gpus} GPU{'s' * (self.gpus > 1)}{size}"
 
 
 def this_machine() -> Machine:

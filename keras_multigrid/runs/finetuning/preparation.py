@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from keras_multigrid import files
 from keras_multigrid.data.check.set_report import SetReport
 from keras_multigrid.data.check.survey import Survey, survey
 from keras_multigrid.data.class_balance import class_counts
@@ -79,8 +80,9 @@ def prepare(request: Request, machine: Machine) -> Prepared:
         FileNotFoundError: if there are no videos.
     """
     begun = run_folder.read_json(request.run_dir, _FILE)
-    if begun is not None:
-        return _as_begun(begun, request)
+    changed = {} if begun is None else _changed(begun["asked"], request)
+    if begun is not None and (not changed or _has_trained(request.run_dir)):
+        return _as_begun(begun, changed, request)
     # What was typed comes before minutes of looking at videos.
     asked = _asked_network(request)
     own = read_own(request.source)
@@ -222,15 +224,29 @@ def save(prepared: Prepared, request: Request) -> None:
     run_folder.save_texts({_FILE: json.dumps(content, indent=1)}, request.run_dir)
 
 
-def _as_begun(begun: Mapping[str, Any], request: Request) -> Prepared:
-    asked = json.loads(json.dumps(request.asked()))
-    changed = [name for name, value in asked.items() if begun["asked"].get(name) != value]
+def _changed(begun: Mapping[str, Any], request: Request) -> dict[str, tuple[Any, Any]]:
+    """What is asked for otherwise than when the run began: name to both values."""
+    before, now = ({**asked, **asked["given"]} for asked in (begun, request.asked()))
+    names = [name for name in {**before, **now} if name != "given"]
+    # As JSON keeps them.
+    both = {name: (before.get(name), json.loads(json.dumps(now.get(name)))) for name in names}
+    return {name: values for name, values in both.items() if values[0] != values[1]}
+
+
+def _has_trained(run_dir: str) -> bool:
+    """Whether there is more than `save` writes: until then nothing is lost by other settings."""
+    return bool(set(files.list_folder(run_dir)) - {_FILE, run_folder.LISTS})
+
+
+def _as_begun(
+    begun: Mapping[str, Any], changed: Mapping[str, tuple[Any, Any]], request: Request
+) -> Prepared:
     if changed:
-        was = ", ".join(f"{name}={begun['asked'].get(name)!r}" for name in changed)
-        now = ", ".join(f"{name}={asked[name]!r}" for name in changed)
+        texts = [f"`{name}` was {was}, is now {now}" for name, (was, now) in changed.items()]
         raise ValueError(
             f"The run in '{request.run_dir}' must go on with the settings that it began with: "
-            f"{was}. Received: {now}. Give these again, or begin another one with another --out."
+            f"{'; '.join(texts)}. Give the former ones again (None: leave it out), or begin "
+            "another run in another folder."
         )
     folder = os.path.join(request.run_dir, run_folder.LISTS)
     videos = path_label_lists(

@@ -62,6 +62,8 @@ def write_page(prepared: Prepared, settings: Settings, report: Report, plan: str
         settings=[dataclasses.astuple(reason) for reason in prepared.reasons],
         commands={
             "Say what it sees in other videos:": predict_line(settings.run_dir),
+            "Test it on new videos, in class folders:": _line("evaluate", settings, "new_videos/"),
+            "Write it for other programs:": _line("export", settings, "--out=mine.onnx"),
             "Look at all curves:": f"tensorboard --logdir {shlex.quote(settings.run_dir)}",
         },
         details={
@@ -75,6 +77,10 @@ def write_page(prepared: Prepared, settings: Settings, report: Report, plan: str
     )
     files.write(os.path.join(settings.run_dir, PAGE), to_html(page))
     return page
+
+
+def _line(command: str, settings: Settings, rest: str) -> str:
+    return f"keras-multigrid {command} --run={shlex.quote(settings.run_dir)} {rest}"
 
 
 def predict_line(run_dir: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_multigrid import files
-from keras_multigrid.checks import check_positive
+from keras_multigrid.checks import check_integer, check_positive
 from keras_multigrid.runs.finetuning.choices import Choice
 
 # Fields of `Choice` that a user may set.
@@ -16,6 +16,7 @@ SETTABLE = tuple(
     for field in dataclasses.fields(Choice)
     if field.name not in ("model", "initial_weights", "reasons")
 )
+_COUNTS = {"batch_size", "num_frames", "crop_size", "stride", "epochs"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,8 +39,8 @@ class Request:
         given: fields of `Choice` to values.
 
     Raises:
-        ValueError: if a number is not positive, `group` is no pattern, or `given` names what is no
-            setting.
+        ValueError: if a number is out of its range, `group` is no pattern, or `given` names what
+            is no setting.
 
     Example:
 
@@ -61,6 +62,15 @@ class Request:
 
     def __post_init__(self):
         check_positive("minutes", self.minutes)
+        check_integer("seed", self.seed, least=0)
+        if self.workers is not None:
+            check_integer("workers", self.workers)
+        for name in sorted(_COUNTS & self.given.keys()):
+            check_integer(name, self.given[name])
+        if "learning_rate" in self.given:
+            check_positive("learning_rate", self.given["learning_rate"])
+        if self.epoch_factor is not None:
+            check_positive("epoch_factor", self.epoch_factor)
         if self.group is not None:
             _check_pattern(self.group)
         unknown = sorted(set(self.given) - set(SETTABLE))

@@ -193,20 +193,21 @@ RULES = {
     "balance": _balance,
     "dtype_policy": _dtype,
 }
-# What to type for another value; behind a bare =, the other one of true and false.
+# What to type for a value, and two of them: the first that is another one is shown.
 CHANGES = {
-    "num_frames": "num_frames=16",
-    "stride": "stride=2",
-    "crop_size": "crop_size=112",
-    "batch_size": "batch_size=8",
-    "flip": "flip=",
-    "subtract_clip_mean": "--still_camera=",
-    "epochs": "epochs=20, or --minutes=60",
-    "learning_rate": "learning_rate=0.02",
-    "copies": "--copies=",
-    "keep_decoded": "--keep_decoded=",
-    "balance": "--balance=inverse",
-    "dtype_policy": "dtype_policy=float32",
+    "model": ("model=", PUBLISHED, SMALL),
+    "num_frames": ("num_frames=", "16", "8"),
+    "stride": ("stride=", "2", "4"),
+    "crop_size": ("crop_size=", "112", "64"),
+    "batch_size": ("batch_size=", "8", "16"),
+    "flip": ("flip=", "true", "false"),
+    "subtract_clip_mean": ("--still_camera=", "true", "false"),
+    "epochs": ("--minutes=60, or epochs=", "20", "40"),
+    "learning_rate": ("learning_rate=", "0.02", "0.05"),
+    "copies": ("--copies=", "true", "false"),
+    "keep_decoded": ("--keep_decoded=", "true", "false"),
+    "balance": ("--balance=", "inverse", "none"),
+    "dtype_policy": ("dtype_policy=", "mixed_bfloat16", "float32"),
 }
 
 

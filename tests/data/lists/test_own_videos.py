@@ -105,10 +105,13 @@ def test_parts_of_one_file_stay_together(tmp_path):
 
 
 def test_what_cannot_be_trained_on(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"must be a folder of class folders.*none"):
+    with pytest.raises(FileNotFoundError, match=r"must be a folder of videos for each.*none"):
         read_own(str(tmp_path / "none"))
     touch(tmp_path, "1.mp4", "2.mp4")
     with pytest.raises(FileNotFoundError, match="holds no folders"):
+        read_own(str(tmp_path))
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ValueError, match=r"0 validation videos. Check the data's layout\."):
         read_own(str(tmp_path))
     touch(tmp_path, "run/1.mp4", "run/2.mp4", "walk/note.doc")
     message = r"two classes at least. Received: 'run'[^ß]*\nFiles with the suffix .doc left out: 1"

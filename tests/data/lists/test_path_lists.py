@@ -125,7 +125,7 @@ def test_folders_one_level_too_deep_are_told(weizmann, tmp_path):
         class_folders(tmp_path, validation=by_pattern("/denis_"))
     assert str(error.value).splitlines() == [
         "There must be videos to train and to validate on. Received: 0 training and 0 validation "
-        "videos. Check the data's layout and what `validation` chooses.",
+        "videos. Check the data's layout.",
         "Folders that hold no pictures, but videos or folders, left out: 2, such as "
         f"'{weizmann}/run'.",
         f"Files with the suffix .txt left out: 1, such as '{weizmann}/labels.txt'.",

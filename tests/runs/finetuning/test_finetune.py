@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import shlex
+import shutil
 import signal
 import time
 
@@ -103,6 +104,7 @@ def test_the_page_is_whole_and_loads_nothing(run, folder):
     assert page.tags.count("img") == 8
     assert all(link.startswith("data:image/webp;base64,") for link in page.links)
     assert "keras-multigrid predict --run=run my_video.mp4" in page.texts
+    assert "keras-multigrid export --run=run --out=mine.onnx" in page.texts
     assert "10 clips of each" not in shown and "5 clips of each" in shown
 
 
@@ -136,7 +138,7 @@ def test_the_line_that_is_printed_predicts(run, folder):
     assert result.returncode == 2
     assert "--preset and --run go without --gin_file" in result.stderr
     result = processes.run(ROOT / "tools" / "predict.py", "--run=mine", video, cwd=folder)
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "There is no 'mine/clips.json', which says what clips" in result.stderr
 
 
@@ -170,8 +172,21 @@ def test_a_finished_run_is_left_as_it_is(run, folder):
     assert "Keras epoch" not in result.stdout
     assert (folder / "run" / "report.html").exists()
     result = call("mine", "--out=run", *TINY[:-1], "epochs=5", "--minutes=9", cwd=folder)
-    assert result.returncode == 1
-    assert "must go on with the settings that it began with: minutes=30.0, given={" in result.stderr
+    assert result.returncode == 2
+    assert "--minutes was 30.0, is now 9.0; `epochs` was 4, is now 5. Give" in result.stderr
+
+
+def test_other_settings_begin_a_run_anew_until_it_has_trained(run, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    shutil.copytree(folder / "run" / "videos", folder / "anew" / "videos")
+    shutil.copy(folder / "run" / "finetune.json", folder / "anew")
+    given = {"batch_size": 4, "num_frames": 4, "crop_size": 32, "stride": 1, "epochs": 5}
+    request = Request(source="mine", run_dir="anew", given=given)
+    finetune(request, dry_run=True)
+    assert "epochs: 5\n    as given" in capsys.readouterr().out
+    (folder / "anew" / "checkpoints").mkdir()
+    with pytest.raises(ValueError, match="began with: `epochs` was 4, is now 5"):
+        finetune(request, dry_run=True)
 
 
 @pytest.mark.slow
@@ -258,6 +273,10 @@ def test_what_was_typed_wrong(folder):
         ("mine", {"weights": "I3D_8x8_R50.pkl"}, "'I3D_8x8_R50.pkl', which is no file"),
         ("mine", {"group": "([a-"}, r"must be a regular expression. Received: '\(\[a-'"),
         ("mine", {"minutes": 0}, "`minutes` must be"),
+        ("mine", {"given": {"batch_size": 0}}, "`batch_size` must be a positive integer"),
+        ("mine", {"given": {"learning_rate": 0}}, "`learning_rate` must be a positive number"),
+        ("mine", {"epoch_factor": -1}, "`epoch_factor` must be a positive number"),
+        ("mine", {"workers": 0}, "`workers` must be a positive integer"),
         ("mine", {"given": {"rate": 1}}, "must name settings. Received: rate"),
     ],
 )
