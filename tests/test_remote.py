@@ -503,7 +503,7 @@ def test_records_on_s3_from_the_command_line(server, experiment, data, tmp_path)
     files = [f"--gin_file={records}/{name}.gin" for name in ("none", "records")]
     for tool, argument, code, told in (
         ("prepare", f"--out={records}", 0, f"{records}/records.gin"),
-        ("train", files[0], 1, f"--gin_file: there is no file '{records}/none.gin'"),
+        ("train", files[0], 2, f"--gin_file: there is no file '{records}/none.gin'"),
         ("train", files[1], 0, "times fewer steps than the baseline"),
         ("prepare", "--verify", 2, "--out is missing"),
     ):
@@ -553,7 +553,7 @@ BOTH_WAYS = r"pip install '\.\[remote\]'.*tensorflow-io 0\.37\.1, on TensorFlow 
 def test_a_missing_file_system_is_told_first(params, experiment, tmp_path):
     log = tmp_path / "log"
     process = start("train", experiment, "none", tmp_path / "run", log, **params)
-    assert process.wait(timeout=300) == 1
+    assert process.wait(timeout=300) == 2
     assert "There is no file system for nope:// here" in log.read_text()
     assert re.search(BOTH_WAYS, log.read_text())
     assert "Traceback" not in log.read_text()
