@@ -109,8 +109,8 @@ def test_by_a_pattern(place):
     [
         (("--table=list.csv",), 2, "--table needs --by"),
         (("--out=results.txt",), 2, "--out must end in .json"),
-        (("--by=room",), 1, "`by` must be a column of 'list.csv'. Received: by='room'"),
-        (("--by=group",), 1, "needs names that show groups by one clear pattern"),
+        (("--by=room",), 2, "--by must be a column of 'list.csv'. Received: --by='room'"),
+        (("--by=group",), 2, "needs names that show groups by one clear pattern"),
     ],
 )
 def test_what_cannot_be_told_apart(place, arguments, code, message):

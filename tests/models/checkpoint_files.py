@@ -61,15 +61,10 @@ class Pickler(pickle._Pickler):
         self.save(value.state)
         self.write(pickle.BUILD)
 
-    def save_set(self, value):
-        # As pickle does; libraries that replace its ways for types do not.
-        self.save_name(Name("__builtin__", "set"))
-        self.save((list(value),))
-        self.write(pickle.REDUCE)
-
     dispatch: ClassVar = {
         **pickle._Pickler.dispatch,
-        **{Name: save_name, Tensor: save_tensor, set: save_set},
+        # Other libraries replace how classes are written.
+        **{Name: save_name, Tensor: save_tensor, type: pickle._Pickler.save_type},
     }
 
 
