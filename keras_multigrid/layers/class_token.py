@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_multigrid.layers.sizes import sizes_of
+
 
 @keras.saving.register_keras_serializable(package="keras_multigrid")
 class ClassToken(keras.layers.Layer):
@@ -28,7 +30,7 @@ class ClassToken(keras.layers.Layer):
 
     def call(self, inputs):
         token = ops.cast(self.token, self.compute_dtype)
-        return ops.broadcast_to(token, (ops.shape(inputs)[0], *self.token.shape[1:]))
+        return ops.broadcast_to(token, (sizes_of(inputs)[0], *self.token.shape[1:]))
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], 1, input_shape[-1])

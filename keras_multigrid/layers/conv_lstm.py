@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_multigrid.layers.sizes import sizes_of
+
 
 @keras.saving.register_keras_serializable(package="keras_multigrid")
 class ConvLSTM(keras.layers.Layer):
@@ -46,9 +48,9 @@ class ConvLSTM(keras.layers.Layer):
         self.bias = self.add_weight(shape=(4 * self.filters,), initializer=_bias, name="bias")
 
     def call(self, maps):
-        batch, frames, *sides = ops.shape(maps)[:-1]
+        batch, frames, *sides = sizes_of(maps)[:-1]
         # What frames bring is no part of the loop: one convolution of all of them.
-        folded = ops.reshape(maps, (-1, *ops.shape(maps)[2:]))
+        folded = ops.reshape(maps, (-1, *sizes_of(maps)[2:]))
         brought = ops.conv(folded, self.kernel, padding="same") + ops.cast(self.bias, maps.dtype)
         brought = ops.reshape(brought, (batch, frames, *sides, 4 * self.filters))
         nothing = ops.zeros((batch, *sides, self.filters), dtype=maps.dtype)

@@ -9,6 +9,8 @@ compiles into one loop. Gradients are written here for each of them. docs/models
 import keras
 from keras import ops
 
+from keras_multigrid.layers.sizes import sizes_of
+
 
 def depthwise_convolution(x, kernel, stride: int):
     """Convolve each channel by a filter of its own, with `size // 2` zeros around the clip.
@@ -52,7 +54,7 @@ def _with_gradients(convolve, gradients, x, kernel, stride):
 
 def _over_time(x, kernel):
     """By a kernel along time alone: frames are the rows of a picture, positions its columns."""
-    shape, channels = ops.shape(x), x.shape[-1]
+    shape, channels = sizes_of(x), x.shape[-1]
     x = ops.reshape(x, (shape[0], shape[1], -1, channels))
     kernel = ops.reshape(kernel, (kernel.shape[0], 1, channels, 1))
     x = ops.depthwise_conv(x, kernel, padding="same", data_format="channels_last")
@@ -65,7 +67,7 @@ def _padded(x, kernel):
 
 def _input_gradient(convolve, x, kernel, upstream, stride):
     """The gradient of the input: a convolution as well, by the flipped kernel."""
-    spread = _spread(upstream, *ops.shape(x)[2:4], stride)
+    spread = _spread(upstream, *sizes_of(x)[2:4], stride)
     return convolve(spread, ops.flip(kernel, (0, 1, 2)), 1)
 
 
@@ -76,7 +78,7 @@ def _spread(x, height, width, stride):
     """
     if stride == 1:
         return x
-    batch, frames, rows, columns = ops.shape(x)[:4]
+    batch, frames, rows, columns = sizes_of(x)[:4]
     x = ops.reshape(x, (batch, frames, rows, 1, columns, 1, x.shape[-1]))
     gap = (0, stride - 1)
     x = ops.pad(x, [(0, 0), (0, 0), (0, 0), gap, (0, 0), gap, (0, 0)])
@@ -88,7 +90,7 @@ def _shifted(x, frames: int):
     """The clip from `frames` later on, or earlier if negative; zeros where it has none."""
     if frames == 0:
         return x
-    around, count = abs(frames), ops.shape(x)[1]
+    around, count = abs(frames), sizes_of(x)[1]
     begin = around + frames
     padded = ops.pad(x, [(0, 0), (around, around), (0, 0), (0, 0), (0, 0)])
     return padded[:, begin : begin + count]
@@ -96,7 +98,7 @@ def _shifted(x, frames: int):
 
 def _frames(x):
     """All frames of all clips: (batch * frames, height, width, channels)."""
-    return ops.reshape(x, (-1, *ops.shape(x)[2:4], x.shape[-1]))
+    return ops.reshape(x, (-1, *sizes_of(x)[2:4], x.shape[-1]))
 
 
 # ---- TensorFlow ----------------------------------------------------------------------------------
@@ -106,11 +108,11 @@ def _tensorflow(x, kernel, stride):
     import tensorflow as tf
 
     pictures, strides, padding = _tensorflow_pictures(x, kernel.shape, stride)
-    batch, count = ops.shape(x)[:2]
+    batch, count = sizes_of(x)[:2]
     sums = []
     for index, tap in enumerate(_tensorflow_taps(kernel)):
         y = tf.nn.depthwise_conv2d(pictures, tap, strides, padding)
-        y = tf.reshape(y, (batch, count, *ops.shape(y)[1:3], x.shape[-1]))
+        y = tf.reshape(y, (batch, count, *sizes_of(y)[1:3], x.shape[-1]))
         sums.append(_shifted(y, index - kernel.shape[0] // 2))
     return tf.add_n(sums)
 
@@ -134,11 +136,11 @@ def _tensorflow_gradients(x, kernel, upstream, stride):
                 input=pictures, filter_sizes=tap.shape, **settings
             )
         )
-    of_input, around = tf.add_n(of_input), ops.shape(pictures)[1:3]
-    of_input = tf.reshape(of_input, (*ops.shape(x)[:2], *around, x.shape[-1]))
+    of_input, around = tf.add_n(of_input), sizes_of(pictures)[1:3]
+    of_input = tf.reshape(of_input, (*sizes_of(x)[:2], *around, x.shape[-1]))
     if stride > 1:
         row, column = kernel.shape[1] // 2, kernel.shape[2] // 2
-        height, width = ops.shape(x)[2:4]
+        height, width = sizes_of(x)[2:4]
         of_input = of_input[:, :, row : row + height, column : column + width]
     return of_input, tf.reshape(tf.stack(of_kernel), kernel.shape)
 

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_multigrid.checks import check_probability
+from keras_multigrid.layers.sizes import sizes_of
 
 
 @keras.saving.register_keras_serializable(package="keras_multigrid")
@@ -46,7 +47,7 @@ class DropPath(keras.layers.Layer):
     def call(self, inputs: Any, training: bool = False) -> Any:
         if not training or not self.rate:
             return inputs
-        batch = ops.shape(keras.tree.flatten(inputs)[0])[0]
+        batch = sizes_of(keras.tree.flatten(inputs)[0])[0]
         numbers = keras.random.uniform((batch,), dtype="float32", seed=self.seed_generator)
         factors = ops.cast(numbers >= self.rate, "float32") / (1 - self.rate)
 

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_multigrid.layers.sizes import sizes_of
+
 
 @keras.saving.register_keras_serializable(package="keras_multigrid")
 class FoldFrames(keras.layers.Layer):
@@ -20,7 +22,7 @@ class FoldFrames(keras.layers.Layer):
     """
 
     def call(self, clips):
-        return ops.reshape(clips, (-1, *ops.shape(clips)[2:]))
+        return ops.reshape(clips, (-1, *sizes_of(clips)[2:]))
 
     def compute_output_shape(self, input_shape):
         batch, frames, *rest = input_shape
@@ -43,8 +45,8 @@ class UnfoldFrames(keras.layers.Layer):
     """
 
     def call(self, features, clips):
-        frames = ops.shape(clips)[1]
-        return ops.reshape(features, (-1, frames, *ops.shape(features)[1:]))
+        frames = sizes_of(clips)[1]
+        return ops.reshape(features, (-1, frames, *sizes_of(features)[1:]))
 
     def compute_output_shape(self, features_shape, clips_shape):
         return (*clips_shape[:2], *features_shape[1:])

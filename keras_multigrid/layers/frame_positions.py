@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+from keras_multigrid.layers.sizes import sizes_of
+
 
 @keras.saving.register_keras_serializable(package="keras_multigrid")
 class FramePositions(keras.layers.Layer):
@@ -36,7 +38,7 @@ class FramePositions(keras.layers.Layer):
             )
 
     def call(self, features):
-        frames, pairs = ops.shape(features)[1], features.shape[-1] // 2
+        frames, pairs = sizes_of(features)[1], features.shape[-1] // 2
         places = (ops.arange(frames, dtype="float32") + 0.5) / ops.cast(frames, "float32")
         growth = math.log(self._FASTEST / self._SLOWEST) / max(pairs - 1, 1)
         waves = self._SLOWEST * ops.exp(growth * ops.arange(pairs, dtype="float32"))

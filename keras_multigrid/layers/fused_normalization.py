@@ -10,6 +10,8 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
+from keras_multigrid.layers.sizes import sizes_of
+
 # The most groups that a batch is cut into.
 _MAX_GROUPS = 64
 
@@ -34,7 +36,7 @@ def normalize_groups(x, gamma, beta, groups, epsilon: float, *, synchronized_rep
         variance of the means is added.
     """
     divisors = ops.arange(1, _MAX_GROUPS + 1, dtype="int32")
-    fits = (divisors <= groups) & (ops.shape(x)[0] % divisors == 0)
+    fits = (divisors <= groups) & (sizes_of(x)[0] % divisors == 0)
     groups = ops.max(ops.where(fits, divisors, 1))
     normalize = _implementation()
     if synchronized_replicas is None or keras.backend.backend() != "tensorflow":
@@ -120,7 +122,7 @@ def _general(x, gamma, beta, groups, epsilon):
     """In small operations of any backend."""
     features = ops.cast(x, "float32")
     positions = tuple(range(1, len(x.shape) - 1))
-    same_group = _same_group(ops.shape(x)[0], groups)
+    same_group = _same_group(sizes_of(x)[0], groups)
     mean = _average_over(same_group, ops.mean(features, axis=positions, keepdims=True))
     centred = features - mean
     clip_variances = ops.mean(ops.square(centred), axis=positions, keepdims=True)
@@ -146,4 +148,4 @@ def _same_group(batch_size, groups):
 def _average_over(same_group, values):
     """Averages over groups: (b, b) weights, (b, 1, ..., c) values."""
     flat = ops.reshape(values, (-1, values.shape[-1]))
-    return ops.reshape(ops.matmul(same_group, flat), ops.shape(values))
+    return ops.reshape(ops.matmul(same_group, flat), sizes_of(values))

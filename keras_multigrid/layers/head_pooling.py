@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_multigrid.layers.depthwise_kernels import depthwise_convolution
+from keras_multigrid.layers.sizes import sizes_of
 from keras_multigrid.layers.transformer_parts import STDDEV
 
 
@@ -44,11 +45,11 @@ class HeadPooling(keras.layers.Layer):
         )
 
     def call(self, x):
-        *grid, heads, channels = ops.shape(x)
+        *grid, heads, channels = sizes_of(x)
         kernel = ops.tile(self.kernel, (1, 1, 1, 1, heads))
         x = ops.reshape(x, (*grid, heads * channels))
         x = depthwise_convolution(x, kernel, self.stride)
-        return ops.reshape(x, (*ops.shape(x)[:-1], heads, channels))
+        return ops.reshape(x, (*sizes_of(x)[:-1], heads, channels))
 
     def compute_output_shape(self, input_shape):
         batch, frames, *sizes, heads, channels = input_shape

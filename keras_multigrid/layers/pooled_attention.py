@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_multigrid.layers.head_pooling import HeadPooling, pooled_size
 from keras_multigrid.layers.relative_positions import RelativePositions, marks
+from keras_multigrid.layers.sizes import sizes_of
 from keras_multigrid.layers.transformer_parts import dense, layer_norm
 
 _NAMES = ("q", "k", "v")
@@ -107,7 +108,7 @@ class PooledAttention(keras.layers.Layer):
     def call(self, features, token=None):
         # (batch, heads, frames, height, width, channels)
         queries, keys, values = self._by_head(features)
-        shape, key_grid = ops.shape(queries), ops.shape(keys)[2:5]
+        shape, key_grid = sizes_of(queries), sizes_of(keys)[2:5]
         # There are fewer keys than queries to be scaled.
         scale = (self.units // self.heads) ** -0.5
         inputs = [queries, keys * scale, values]
@@ -118,7 +119,7 @@ class PooledAttention(keras.layers.Layer):
             ones = ops.broadcast_to(ones, (*shape[:2], *key_grid, sum(key_grid)))
             inputs[0] = ops.concatenate([inputs[0], terms], axis=-1)
             inputs[1] = ops.concatenate([inputs[1], ones], axis=-1)
-        inputs = [ops.reshape(x, (*shape[:2], -1, ops.shape(x)[-1])) for x in inputs]
+        inputs = [ops.reshape(x, (*shape[:2], -1, sizes_of(x)[-1])) for x in inputs]
         if token is not None:
             query, key, value = self._by_head(token)
             inputs = map(_with_token, inputs, (query, key * scale, value))
@@ -158,7 +159,7 @@ class PooledAttention(keras.layers.Layer):
         """Queries, keys and values, (batch, heads, ..., channels), pooled unless of a token."""
         is_token = len(x.shape) == 3
         x = self.qkv(x)
-        shape = (*ops.shape(x)[:-1], self.heads, self.units // self.heads)
+        shape = (*sizes_of(x)[:-1], self.heads, self.units // self.heads)
         parts = [ops.reshape(part, shape) for part in ops.split(x, 3, axis=-1)]
         for index, name in enumerate(_NAMES):
             if self._poolings[index] is not None:

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_multigrid.layers.resizing import as_float, library, resized_places, shares
+from keras_multigrid.layers.sizes import sizes_of
 
 _AXES = ("t", "h", "w")
 
@@ -58,7 +59,7 @@ class RelativePositions(keras.layers.Layer):
         ]
 
     def call(self, queries, key_grid):
-        query_grid = ops.shape(queries)[2:5]
+        query_grid = sizes_of(queries)[2:5]
         terms = [
             # Along height: bnthwc,hkc->bnthwk.
             ops.einsum(

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_multigrid.layers.resizing import resizing_matrix
+from keras_multigrid.layers.sizes import sizes_of
 
 
 @keras.saving.register_keras_serializable(package="keras_multigrid")
@@ -43,7 +44,7 @@ class ResizedPositions(keras.layers.Layer):
             self.token_position = self._table("class", 1, channels)
 
     def call(self, features, token=None):
-        _, frames, height, width, channels = ops.shape(features)
+        _, frames, height, width, channels = sizes_of(features)
         temporal = ops.matmul(resizing_matrix(frames, self.grid[0]), self.temporal[0])
         spatial = ops.reshape(self.spatial, (*self.grid[1:], channels))
         spatial = ops.einsum("hr,rwc->hwc", resizing_matrix(height, self.grid[1]), spatial)

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_multigrid.layers.resizing import resizing_matrix
+from keras_multigrid.layers.sizes import sizes_of
 
 
 @keras.saving.register_keras_serializable(package="keras_multigrid")
@@ -42,7 +43,7 @@ class SinusoidalPositions(keras.layers.Layer):
         self.built = True
 
     def call(self, features):
-        _, *sizes, channels = ops.shape(features)
+        _, *sizes, channels = sizes_of(features)
         positions = sinusoids(self.grid, channels)
         for axis, size in enumerate(sizes):
             # Nothing to compute where both are known and alike.

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_multigrid.layers.drop_path import DropPath
 from keras_multigrid.layers.pooled_attention import PooledAttention
+from keras_multigrid.layers.sizes import sizes_of
 from keras_multigrid.layers.transformer_parts import dense, layer_norm
 
 
@@ -124,11 +125,11 @@ def max_pooled(x: Any, stride: int) -> Any:
 
     Over windows of stride + 1, padded on all sides; Keras's "same" pads at the end alone.
     """
-    batch, frames, height, width, channels = ops.shape(x)
+    batch, frames, height, width, channels = sizes_of(x)
     size = stride + 1
     around = (size // 2, size // 2)
     # Frames are pictures: half precision is pooled on every device.
     x = ops.reshape(x, (-1, height, width, channels))
     x = ops.pad(x, ((0, 0), around, around, (0, 0)), constant_values=float("-inf"))
     x = ops.max_pool(x, size, stride, padding="valid", data_format="channels_last")
-    return ops.reshape(x, (batch, frames, *ops.shape(x)[1:3], channels))
+    return ops.reshape(x, (batch, frames, *sizes_of(x)[1:3], channels))

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_multigrid.checks import check_choice
+from keras_multigrid.layers.sizes import sizes_of
 
 
 @keras.saving.register_keras_serializable(package="keras_multigrid")
@@ -35,7 +36,7 @@ class NonLocalAttention(keras.layers.Layer):
         pass
 
     def call(self, theta, phi, g):
-        shape = ops.shape(theta)
+        shape = sizes_of(theta)
         batch, channels = shape[0], theta.shape[-1]
         theta, phi, g = (ops.reshape(x, (batch, -1, channels)) for x in (theta, phi, g))
         if self.attention == "softmax":
@@ -43,7 +44,7 @@ class NonLocalAttention(keras.layers.Layer):
             y = ops.matmul(ops.softmax(scores), g)
         else:
             # Associative: (theta phi) g costs positions / channels times as much as theta (phi g).
-            positions = ops.cast(ops.shape(phi)[1], self.compute_dtype)
+            positions = ops.cast(sizes_of(phi)[1], self.compute_dtype)
             y = ops.matmul(theta, ops.matmul(ops.transpose(phi / positions, (0, 2, 1)), g))
         return ops.reshape(y, shape)
 

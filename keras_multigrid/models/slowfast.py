@@ -5,6 +5,7 @@ import dataclasses
 import keras
 from keras import ops
 
+from keras_multigrid.layers.sizes import sizes_of
 from keras_multigrid.models.architecture import ResidualArchitecture
 from keras_multigrid.models.resnet3d import Blocks
 from keras_multigrid.models.video_model import VideoModel
@@ -115,7 +116,7 @@ class EvenlySpacedFrames(keras.layers.Layer):
         pass
 
     def call(self, clips):
-        frames = ops.shape(clips)[1]
+        frames = sizes_of(clips)[1]
         count = frames // self.every
         # Sizes may be known at run time alone, and `count` be 1.
         steps = ops.maximum(count - 1, 1)

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_multigrid.layers.sizes import sizes_of
 from keras_multigrid.layers.transformer_parts import STDDEV
 
 
@@ -46,7 +47,7 @@ class TubeletEmbedding(keras.layers.Layer):
         self.proj.build(clips_shape)
 
     def call(self, clips):
-        _, *sizes, _ = ops.shape(clips)
+        _, *sizes, _ = sizes_of(clips)
         for axis, (size, length) in enumerate(zip(sizes, self.tubelet, strict=True), start=1):
             if not isinstance(size, int) or size % length:
                 # What is missing in space is missing on both sides, as the crop has a centre.

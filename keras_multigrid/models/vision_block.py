@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_multigrid.layers.drop_path import DropPath
+from keras_multigrid.layers.sizes import sizes_of
 from keras_multigrid.layers.transformer_parts import STDDEV
 
 
@@ -110,7 +111,7 @@ class VisionAttention(keras.layers.Layer):
         self.v_bias = self.add_weight(name="v_bias", shape=(channels,), initializer="zeros")
 
     def call(self, features):
-        shape = ops.shape(features)
+        shape = sizes_of(features)
         by_head = (shape[0], -1, self.heads, shape[-1] // self.heads)
         queries, keys, values = ops.split(self.qkv(features), 3, axis=-1)
         queries, values = queries + self.q_bias, values + self.v_bias
