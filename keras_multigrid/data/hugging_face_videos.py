@@ -100,6 +100,8 @@ class _HuggingFaceVideos(IndexedVideos):
         path = self._paths[index].column(self._video).chunk(0).field("path")[0].as_py()
         if path and not files.is_remote(path) and files.is_file(path):
             return path
+        # As it is no address any more, nothing later would find the secrets in it.
+        path = files.redacted(path or "")
         return f"{super().path(index)}{f'/{path}' * bool(path)}".replace("://", ":/")
 
     def label(self, index):
@@ -111,15 +113,23 @@ class _HuggingFaceVideos(IndexedVideos):
         if content is None and path is None:
             raise DecodeError(f"'{self.path(index)}' has no video: neither a path nor bytes.")
         if content is None and files.is_remote(path):
-            import fsspec
-
-            # Addresses such as hf://datasets/..., and files within archives.
-            with fsspec.open(path) as file:
-                content = file.read()
+            content = _content(path)
         label = self._labels[index]
         if content is None:
             return VideoFile(path, label)
         return VideoFile(self.path(index), label, content=content)
+
+
+def _content(address: str) -> bytes:
+    """A remote file, such as hf://datasets/..., or a file within an archive, zip://...::..."""
+    if "::" not in address:
+        # Its server may be away, which is no fault of the video.
+        with files.open_file(address) as file:
+            return file.read()
+    import fsspec
+
+    with fsspec.open(address) as file:
+        return file.read()
 
 
 def _names(feature: Any, values: Sequence[Any], column: str) -> list[str]:
