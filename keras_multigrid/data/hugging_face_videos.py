@@ -7,6 +7,8 @@ from typing import Any
 
 from keras_multigrid import files
 from keras_multigrid.data.indexed_videos import IndexedVideos
+from keras_multigrid.data.lists.parts import most_classes
+from keras_multigrid.data.videos.open_video import DecodeError
 from keras_multigrid.data.videos.video_file import VideoFile
 
 
@@ -72,7 +74,7 @@ def from_hugging_face(
     dataset = dataset.with_format(None).cast_column(video, datasets.Video(decode=False))
     values = dataset.select_columns([label])[:][label]
     if class_names is None:
-        class_names = _names(dataset.features[label], values)
+        class_names = _names(dataset.features[label], values, label)
     labels, multi_label = _numbered(values, class_names, label)
     return _HuggingFaceVideos(dataset, video, labels, class_names, multi_label)
 
@@ -98,38 +100,57 @@ class _HuggingFaceVideos(IndexedVideos):
         path = self._paths[index].column(self._video).chunk(0).field("path")[0].as_py()
         if path and not files.is_remote(path) and files.is_file(path):
             return path
+        # As it is no address any more, nothing later would find the secrets in it.
+        path = files.redacted(path or "")
         return f"{super().path(index)}{f'/{path}' * bool(path)}".replace("://", ":/")
 
     def label(self, index):
         return self._labels[index]
 
     def open(self, index):
-        value = self._rows[index][self._video]
-        path, content = value["path"], value["bytes"]
+        value = self._rows[index][self._video] or {}
+        path, content = value.get("path"), value.get("bytes")
+        if content is None and path is None:
+            raise DecodeError(f"'{self.path(index)}' has no video: neither a path nor bytes.")
         if content is None and files.is_remote(path):
-            import fsspec
-
-            # Addresses such as hf://datasets/..., and files within archives.
-            with fsspec.open(path) as file:
-                content = file.read()
+            content = _content(path)
         label = self._labels[index]
         if content is None:
             return VideoFile(path, label)
         return VideoFile(self.path(index), label, content=content)
 
 
-def _names(feature: Any, values: Sequence[Any]) -> list[str]:
+def _content(address: str) -> bytes:
+    """A remote file, such as hf://datasets/..., or a file within an archive, zip://...::..."""
+    if "::" not in address:
+        # Its server may be away, which is no fault of the video.
+        with files.open_file(address) as file:
+            return file.read()
+    import fsspec
+
+    with fsspec.open(address) as file:
+        return file.read()
+
+
+def _names(feature: Any, values: Sequence[Any], column: str) -> list[str]:
     """Names of the classes, by the column's type, or by what stands in it."""
     kind = getattr(feature, "feature", feature)
     if hasattr(kind, "names"):
         return list(kind.names)
-    found = {name for value in values for name in (value if isinstance(value, list) else [value])}
-    # Rows without a label are refused by their number, with the names of the others.
-    found.discard(None)
-    if all(isinstance(name, str) for name in found):
+    each = (name for value in values for name in (value if isinstance(value, list) else [value]))
+    # Rows without a label, or with another kind of it, are refused by their number later.
+    found = {name for name in each if isinstance(name, (str, int))}
+    if found and all(isinstance(name, str) for name in found):
         return sorted(found)
-    numbers = [name for name in found if isinstance(name, int)]
-    return [str(number) for number in range(max(numbers, default=-1) + 1)]
+    highest = max(found, default=-1)
+    if highest >= most_classes(len(values)):
+        raise ValueError(
+            f"The column {column!r} must hold numbers of classes, which count from 0, or "
+            f"`class_names` must name them. Received: {highest}, which would make {highest + 1:,} "
+            f"classes, of {len(values):,} videos. If the numbers are names, make texts of them: "
+            f"dataset.cast_column({column!r}, datasets.Value('string'))."
+        )
+    return [str(number) for number in range(highest + 1)]
 
 
 def _numbered(values: Sequence[Any], class_names: Sequence[str], column: str):
@@ -146,9 +167,11 @@ def _numbered(values: Sequence[Any], class_names: Sequence[str], column: str):
             )
         return found
 
+    def numbers(value: Any, row: int) -> tuple[int, ...]:
+        # That nobody has looked is not that there is none: that is an empty list.
+        each = value if isinstance(value, list) else [value]
+        return tuple(sorted({number(one, row) for one in each}))
+
     if not any(isinstance(value, list) for value in values):
         return [number(value, row) for row, value in enumerate(values)], False
-    return [
-        tuple(sorted({number(each, row) for each in value or ()}))
-        for row, value in enumerate(values)
-    ], True
+    return [numbers(value, row) for row, value in enumerate(values)], True

@@ -3,14 +3,17 @@
 import pathlib
 import re
 import shutil
+import socket
 
 import numpy as np
 import pytest
 from grey_videos import write_video
+from remote_servers import web_server
 
 from keras_multigrid import Grid, MultigridSchedule
 from keras_multigrid.data import Input, VideoRecord, VideoSet, from_hugging_face, training_batches
-from keras_multigrid.data.videos import opened
+from keras_multigrid.data.videos import DecodeError, opened
+from keras_multigrid.files import StorageUnavailableError
 
 SCHEDULE = MultigridSchedule(
     base=Grid(batch_size=2, num_frames=4, crop_size=16), num_clips=6, epochs=3, boundaries=(2,)
@@ -143,6 +146,69 @@ def test_a_file_within_an_archive(folder, tmp_path):
     assert video.path.startswith("hf:dataset/all/0/zip:/train")
     with opened(video) as file:
         assert file.num_frames == 8
+
+
+def rows_of(videos, labels, feature):
+    import datasets
+
+    features = {"video": datasets.Video(decode=False), "label": feature}
+    rows = {"video": videos, "label": labels}
+    return datasets.Dataset.from_dict(rows, features=datasets.Features(features))
+
+
+def test_remote_files_are_waited_for_and_named_without_secrets(folder, monkeypatch):
+    import datasets
+
+    monkeypatch.setenv("KERAS_MULTIGRID_RETRY_SECONDS", "0")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with web_server(folder / "videos" / "train" / "run") as address:
+        there = address.replace("://", "://me:word@") + "/2.mp4?X-Amz-Signature=3f2a"
+        names = [there, there.replace("2.mp4", "3.mp4"), f"http://me:word@127.0.0.1:{port}/2.mp4"]
+        dataset = rows_of(
+            [{"path": name, "bytes": None} for name in names], [0, 0, 0], datasets.Value("int64")
+        )
+        found, missing, away = from_hugging_face(dataset)
+        assert found.path.startswith("hf:dataset/all/0/http:/127.0.0.1:")
+        assert "hidden-" in found.path
+        with opened(found) as file:
+            assert file.num_frames == 8
+        with pytest.raises(DecodeError, match="No such file") as raised, opened(missing):
+            pass
+        assert "word" not in f"{raised.value}{found.path}{missing.path}{away.path}"
+        # A server that is away says nothing about a video.
+        with pytest.raises(StorageUnavailableError) as raised, opened(away):
+            pass
+        assert "word" not in str(raised.value)
+
+
+def test_a_row_without_a_video_is_unreadable():
+    import datasets
+
+    (video,) = from_hugging_face(rows_of([None], [0], datasets.Value("int64")))
+    message = "'hf:dataset/all/0' has no video: neither a path nor bytes"
+    with pytest.raises(DecodeError, match=message), opened(video):
+        pass
+
+
+def test_labels_that_are_no_classes_are_refused():
+    import datasets
+
+    number, text = datasets.Value("int64"), datasets.Value("string")
+    for labels, feature, message in (
+        ([3, 10**12], number, "Received: 1000000000000, which would make 1,000,000,000,001"),
+        ([{"id": 1}] * 2, {"id": number}, "Received: {'id': 1} in row 0"),
+        ([[["run"]], []], datasets.List(datasets.List(text)), "Received: ['run'] in row 0"),
+        ([0.5, 1.0], datasets.Value("float32"), "Received: 0.5 in row 0"),
+        # Not told is not the same as none of the classes.
+        ([["run"], None], datasets.List(text), "Received: None in row 1"),
+    ):
+        dataset = rows_of([{"path": "a.mp4", "bytes": None}] * 2, labels, feature)
+        with pytest.raises(ValueError, match=re.escape(message)):
+            from_hugging_face(dataset)
+    dataset = rows_of([{"path": "a.mp4", "bytes": None}], [5_000], number)
+    names = [f"c{n}" for n in range(5_001)]
+    assert from_hugging_face(dataset, class_names=names)[0].label == 5_000
 
 
 def test_what_is_no_set_of_videos(loaded, folder):

@@ -14,6 +14,17 @@ Listed = list[tuple[str, VideoRecord]]
 
 # Doubled class names that an error lists.
 _SHOWN = 5
+# Where classes have numbers alone there may be as many, or some for each of the videos.
+_MOST_CLASSES = 1000
+_CLASSES_PER_VIDEO = 10
+
+
+def most_classes(num_videos: int) -> int:
+    """How many classes the labels of videos may make by their numbers, without any names.
+
+    A number from a wrong column, such as an identifier, would fill the memory with names.
+    """
+    return max(_MOST_CLASSES, _CLASSES_PER_VIDEO * num_videos)
 
 
 def split(listed: Listed, rule: SplitRule) -> tuple[list[VideoRecord], list[VideoRecord]]:

@@ -22,6 +22,7 @@ from keras_multigrid.data.lists.parts import (
     Listed,
     check_class_names,
     check_root,
+    most_classes,
     paths_below,
     split,
     video_set,
@@ -33,9 +34,6 @@ from keras_multigrid.data.videos.video import Span, VideoRecord, VideoSet
 _LIST_LAYOUT = """Expected: a text file with one video and its label per line:
     walk/denis_walk.avi 7
     run/eli run 2.avi 3"""
-# A list without `class_names` may have as many classes, or some for each of its lines.
-_MOST_CLASSES = 1000
-_CLASSES_PER_LINE = 10
 
 
 def path_label_lists(
@@ -172,7 +170,7 @@ class _Lists:
                     "its numbers may be seconds or frames: set `spans` to one of them "
                     "(for several labels set multi_label=True)"
                 )
-        most = max(_MOST_CLASSES, _CLASSES_PER_LINE * sum(map(len, lists)))
+        most = most_classes(sum(map(len, lists)))
         if self._index_of is None:
             for label, place in self._highest:
                 if label >= most:

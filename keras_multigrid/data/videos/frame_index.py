@@ -11,6 +11,7 @@ import numpy as np
 from keras_multigrid.data.videos.containers import MP4, decoded, packets
 from keras_multigrid.data.videos.open_video import DecodeError
 
+_AVI = "avi"
 # Packets of a video that is decoded whole, to count its frames: a longer one would take minutes.
 _MOST_DECODED = 20_000
 # What codec contexts say of videos whose frames are not made of two fields: 0 is unknown.
@@ -91,6 +92,8 @@ def _remember(version: tuple | None, index: FrameIndex) -> None:
 def _of_header(container: av.container.InputContainer, stream: av.VideoStream) -> FrameIndex | None:
     """None: the header does not say which frames can be decoded."""
     if container.format.name != MP4:
+        if container.format.name == _AVI and _num_in_index(stream) != stream.frames:
+            return None
         # One flipped bit can promise millions, whose indices would fill the memory. With the header
         # of its packet a frame takes eight bytes at least.
         return FrameIndex(stream.frames) if 0 < 8 * stream.frames <= container.size else None
@@ -109,6 +112,15 @@ def _of_header(container: av.container.InputContainer, stream: av.VideoStream) -
         # A video cut without encoding it again keeps frames before the cut, decoded but not shown.
         count += not entry.is_discard
     return FrameIndex(count, *np.array(places, np.int64).T)
+
+
+def _num_in_index(stream: av.VideoStream) -> int:
+    """Frames of an AVI file, by the index at its end, which one that is cut off has not.
+
+    The header also counts frames without bytes: they keep the rate where the frame before them is
+    shown for longer, and are not decoded.
+    """
+    return sum(entry.size > 0 for entry in stream.index_entries)
 
 
 def _begins_with_leading_frames(

@@ -1,5 +1,6 @@
 """Frames of files that begin anywhere, are damaged or long, counted as they are decoded."""
 
+import fractions
 import os
 import pathlib
 import time
@@ -174,3 +175,34 @@ def test_a_header_that_lists_more_frames_than_the_file_has_bytes(tmp_path):
     (tmp_path / "a.mp4").write_bytes(content)
     with pytest.raises(DecodeError, match="fewer bytes than frames"):
         read_video(VideoRecord(path=str(tmp_path / "a.mp4"), label=0))
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "mjpeg", "libx264"])
+def test_avi_files_have_the_frames_that_hold_something(codec, tmp_path):
+    """To keep the rate, AVI files count frames without bytes, which show the frame before them."""
+    path, shown = str(tmp_path / "a.avi"), [0, 1, 2, 13, 14, 15, 16, 40, 41, 42]
+    with av.open(path, "w") as container:
+        stream = container.add_stream(codec, rate=24, options={"g": "4", "bf": "0"})
+        stream.height, stream.width = 48, 64
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for index, time in enumerate(shown):
+            image = np.full((48, 64, 3), 20 + 3 * index, np.uint8)
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = time, fractions.Fraction(1, 24)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with av.open(path) as container:
+        assert container.streams.video[0].frames == 43
+    expected = decoded(path)
+    assert len(expected) == 10
+    np.testing.assert_array_equal(read_video(VideoRecord(path=path, label=0)), expected)
+    np.testing.assert_array_equal(read(path, [2, 3, 9]), [expected[n] for n in (2, 3, 9)])
+    # Of one that is cut off, as many as are there.
+    content = pathlib.Path(path).read_bytes()
+    with av.open(path) as container:
+        place = container.streams.video[0].index_entries[6].pos
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(content[:place])
+    np.testing.assert_array_equal(
+        read_video(VideoRecord(path=str(cut), label=0)), decoded(str(cut))
+    )
