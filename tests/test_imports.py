@@ -72,6 +72,7 @@ FILES_ALLOWED = {
     "layers/depthwise_kernels.py": {"tensorflow", "torch", "jax"},
     "layers/fused_normalization.py": {"tensorflow", "torch"},
     "layers/moving_statistics.py": {"tensorflow"},
+    "layers/sizes.py": {"tensorflow"},
     "models/preset_folder.py": {"huggingface_hub"},
     "data/records/beam.py": {"apache_beam"},
     "data/hugging_face_videos.py": {"datasets", "fsspec"},
