@@ -41,8 +41,10 @@ _PATIENCE = 3.0
 _WRONG_USAGE = 2
 # Errors that checks raise of what was typed, or of what it names; the classes derived from these,
 # such as DecodeError, are of what was found in files.
-_MISTAKES = ("ValueError", "FileNotFoundError", "FileExistsError")
-_MISTAKES += ("ChangedSettingsError", "UnknownSchemeError")
+_MISTAKES = (
+    *("ValueError", "FileNotFoundError", "FileExistsError"),
+    *("ChangedSettingsError", "UnknownSchemeError"),
+)
 _AGAIN = "give the same command again to continue"
 _HELP = ("--help", "-help", "-h", "-?", "--helpshort")
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

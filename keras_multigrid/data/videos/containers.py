@@ -14,6 +14,7 @@ from keras_multigrid import files
 from keras_multigrid.data.videos import limits
 from keras_multigrid.data.videos.open_video import DecodeError
 
+AVI = "avi"
 MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
 # FFmpeg's names of the formats whose files hold their frames. Others name further files, which a
 # file from elsewhere must not do: playlists, lists to concatenate, session descriptions, scripts,
@@ -26,7 +27,7 @@ _FORMATS = (
         "apv",
         "asf",
         "av1",
-        "avi",
+        AVI,
         "avs",
         "avs2",
         "avs3",

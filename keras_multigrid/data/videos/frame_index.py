@@ -8,10 +8,9 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-from keras_multigrid.data.videos.containers import MP4, decoded, packets
+from keras_multigrid.data.videos.containers import AVI, MP4, decoded, packets
 from keras_multigrid.data.videos.open_video import DecodeError
 
-_AVI = "avi"
 # Packets of a video that is decoded whole, to count its frames: a longer one would take minutes.
 _MOST_DECODED = 20_000
 # What codec contexts say of videos whose frames are not made of two fields: 0 is unknown.
@@ -92,7 +91,7 @@ def _remember(version: tuple | None, index: FrameIndex) -> None:
 def _of_header(container: av.container.InputContainer, stream: av.VideoStream) -> FrameIndex | None:
     """None: the header does not say which frames can be decoded."""
     if container.format.name != MP4:
-        if container.format.name == _AVI and _num_in_index(stream) != stream.frames:
+        if container.format.name == AVI and _num_in_index(stream) != stream.frames:
             return None
         # One flipped bit can promise millions, whose indices would fill the memory. With the header
         # of its packet a frame takes eight bytes at least.

@@ -27,10 +27,8 @@ def check_fit(
             numbers than finite floats.
     """
     common = sorted(shapes.keys() & arrays.keys())
-    missing, unexpected = (
-        sorted(shapes.keys() - arrays.keys()),
-        sorted(arrays.keys() - shapes.keys()),
-    )
+    missing = sorted(shapes.keys() - arrays.keys())
+    unexpected = sorted(arrays.keys() - shapes.keys())
     misshapen = {key: arrays[key].shape for key in common if not _fits(arrays[key], shapes[key])}
     numbers = {key: found for key in common if (found := _other_numbers(arrays[key])) is not None}
     if not missing and not unexpected and not misshapen and not numbers:
@@ -58,6 +56,11 @@ def check_fit(
     raise ValueError("\n".join(lines))
 
 
+def is_float(array: np.ndarray) -> bool:
+    """Whether its numbers are floats; NumPy does not know that JAX's bfloat16 is one."""
+    return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
+
+
 def _fits(array: np.ndarray, expected: tuple[int, ...]) -> bool:
     # Caffe2 leaves out the last axes of kernels where they are 1.
     return array.shape + (1,) * (len(expected) - array.ndim) == expected
@@ -65,8 +68,7 @@ def _fits(array: np.ndarray, expected: tuple[int, ...]) -> bool:
 
 def _other_numbers(array: np.ndarray) -> str | None:
     """The type of an array, or "NaN or infinity", where that is no weight's."""
-    # NumPy does not know that JAX's bfloat16 is a float.
-    if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
+    if not is_float(array):
         return str(array.dtype)
     with np.errstate(over="ignore"):
         return None if np.isfinite(array.astype("float32")).all() else "NaN or infinity"

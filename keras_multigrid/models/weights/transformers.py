@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_multigrid.layers.resizing import resized_places, resizing_matrix
 from keras_multigrid.models.mvit import MViT
+from keras_multigrid.models.weights.fit import is_float
 
 _ENDS = {"kernel": "weight", "gamma": "weight", "beta": "bias"}
 # Layers whose weights are called after the layer itself, in the published networks.
@@ -47,7 +48,7 @@ def resized_table(key: str, array: np.ndarray, shape: tuple[int, ...]) -> np.nda
     is_table = name.startswith(("rel_pos_", "pos_embed_"))
     # All but the rows must fit: the rest is an error, as for other weights.
     fits = array.ndim == len(shape) and array.shape[-1] == shape[-1] and array.size
-    fits = fits and array.dtype.kind == "f"
+    fits = fits and is_float(array)
     if not is_table or not fits or array.shape == tuple(shape):
         return array
     rows, size = array.shape[-2], shape[-2]
