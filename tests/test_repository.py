@@ -116,9 +116,11 @@ def test_the_version_stands_in_one_place_and_in_the_changelog():
     assert version not in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
-def test_ruff_is_pinned_alike():
-    (hooks,) = read(ROOT / ".pre-commit-config.yaml")["repos"]
-    pinned = re.search(r"^ruff==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)[1]
+@pytest.mark.parametrize("name", ["ruff", "codespell"])
+def test_hooks_are_pinned_alike(name):
+    repos = read(ROOT / ".pre-commit-config.yaml")["repos"]
+    (hooks,) = (repo for repo in repos if name in repo["repo"])
+    pinned = re.search(rf"^{name}==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)[1]
     assert hooks["rev"] == f"v{pinned}"
 
 

@@ -20,8 +20,8 @@ def pictures(seed, count=8, height=24, width=32):
     return images
 
 
-def write_video(path, codec, images, mux=None):
-    with av.open(str(path), "w", container_options=mux or {}) as container:
+def write_video(path, codec, images):
+    with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=8, options={"g": "4"})
         stream.height, stream.width = images.shape[1:3]
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"

@@ -91,7 +91,7 @@ def _remember(version: tuple | None, index: FrameIndex) -> None:
 def _of_header(container: av.container.InputContainer, stream: av.VideoStream) -> FrameIndex | None:
     """None: the header does not say which frames can be decoded."""
     if container.format.name != MP4:
-        if container.format.name == AVI and _num_in_index(stream) != stream.frames:
+        if container.format.name == AVI and _counts_empty_frames(stream):
             return None
         # One flipped bit can promise millions, whose indices would fill the memory. With the header
         # of its packet a frame takes eight bytes at least.
@@ -113,13 +113,13 @@ def _of_header(container: av.container.InputContainer, stream: av.VideoStream) -
     return FrameIndex(count, *np.array(places, np.int64).T)
 
 
-def _num_in_index(stream: av.VideoStream) -> int:
-    """Frames of an AVI file, by the index at its end, which one that is cut off has not.
+def _counts_empty_frames(stream: av.VideoStream) -> bool:
+    """Whether the header of an AVI file counts frames without bytes, too.
 
-    The header also counts frames without bytes: they keep the rate where the frame before them is
-    shown for longer, and are not decoded.
+    They keep the rate where the frame before them is shown for longer, and are not decoded.
     """
-    return sum(entry.size > 0 for entry in stream.index_entries)
+    times = [entry.timestamp for entry in stream.index_entries if entry.size > 0]
+    return bool(times) and times[-1] - times[0] >= len(times)
 
 
 def _begins_with_leading_frames(
