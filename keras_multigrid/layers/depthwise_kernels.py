@@ -3,7 +3,7 @@
 None has a fast one with its gradient: TensorFlow has no grouped 3-D convolution at all, PyTorch's
 has a fast forward operation only, and JAX's takes some forty times as long as sums of products. So
 TensorFlow convolves frames by each temporal tap and sums; JAX sums shifted products, which it
-compiles into one loop. Gradients are written here for each of them. docs/models.md has figures.
+compiles into one loop. JAX's and PyTorch's gradients are written here. docs/models.md has figures.
 """
 
 import keras
@@ -27,7 +27,7 @@ def depthwise_convolution(x, kernel, stride: int):
     if backend in ("tensorflow", "torch") and (*kernel.shape[1:3], stride) == (1, 1, 1):
         return _over_time(x, kernel)
     if backend == "tensorflow":
-        return _with_gradients(_tensorflow, _tensorflow_gradients, x, kernel, stride)
+        return _tensorflow(x, kernel, stride)
     if backend == "torch":
         if _is_torch_training_on_cpu(x, kernel):
             return _with_gradients(_torch, _torch_gradients, x, kernel, stride)
@@ -87,13 +87,15 @@ def _spread(x, height, width, stride):
 
 
 def _shifted(x, frames: int):
-    """The clip from `frames` later on, or earlier if negative; zeros where it has none."""
+    """The clip from `frames` later on, or earlier if negative; zeros where it has none.
+
+    Not by an index: the gradient of those takes TensorFlow three times as long.
+    """
     if frames == 0:
         return x
-    around, count = abs(frames), sizes_of(x)[1]
-    begin = around + frames
-    padded = ops.pad(x, [(0, 0), (around, around), (0, 0), (0, 0), (0, 0)])
-    return padded[:, begin : begin + count]
+    earlier, later = max(-frames, 0), max(frames, 0)
+    padded = ops.pad(x, [(0, 0), (earlier, later), (0, 0), (0, 0), (0, 0)])
+    return ops.slice(padded, (0, later, 0, 0, 0), sizes_of(x))
 
 
 def _frames(x):
@@ -115,34 +117,6 @@ def _tensorflow(x, kernel, stride):
         y = tf.reshape(y, (batch, count, *sizes_of(y)[1:3], x.shape[-1]))
         sums.append(_shifted(y, index - kernel.shape[0] // 2))
     return tf.add_n(sums)
-
-
-def _tensorflow_gradients(x, kernel, upstream, stride):
-    import tensorflow as tf
-
-    pictures, strides, padding = _tensorflow_pictures(x, kernel.shape, stride)
-    of_input, of_kernel = [], []
-    for index, tap in enumerate(_tensorflow_taps(kernel)):
-        # What the frames that a tap saw have become.
-        shifted = _frames(_shifted(upstream, kernel.shape[0] // 2 - index))
-        settings = {"out_backprop": shifted, "strides": strides, "padding": padding}
-        of_input.append(
-            tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
-                input_sizes=tf.shape(pictures), filter=tap, **settings
-            )
-        )
-        of_kernel.append(
-            tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
-                input=pictures, filter_sizes=tap.shape, **settings
-            )
-        )
-    of_input, around = tf.add_n(of_input), sizes_of(pictures)[1:3]
-    of_input = tf.reshape(of_input, (*sizes_of(x)[:2], *around, x.shape[-1]))
-    if stride > 1:
-        row, column = kernel.shape[1] // 2, kernel.shape[2] // 2
-        height, width = sizes_of(x)[2:4]
-        of_input = of_input[:, :, row : row + height, column : column + width]
-    return of_input, tf.reshape(tf.stack(of_kernel), kernel.shape)
 
 
 def _tensorflow_taps(kernel):

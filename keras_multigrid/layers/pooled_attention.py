@@ -124,14 +124,16 @@ class PooledAttention(keras.layers.Layer):
             query, key, value = self._by_head(token)
             inputs = map(_with_token, inputs, (query, key * scale, value))
         attended = _attention(*inputs)
-        patches = ops.reshape(attended if token is None else attended[:, :, 1:], shape)
+        if token is not None:
+            token, attended = _without_token(attended)
+        patches = ops.reshape(attended, shape)
         if self.residual:
             patches = patches + queries
         patches = ops.transpose(patches, (0, 2, 3, 4, 1, 5))
         patches = self.proj(ops.reshape(patches, (shape[0], *shape[2:5], self.units)))
         if token is None:
             return patches
-        return patches, self.proj(ops.reshape(attended[:, :, :1], (-1, 1, self.units)))
+        return patches, self.proj(ops.reshape(token, (-1, 1, self.units)))
 
     def compute_output_shape(self, features_shape, token_shape=None):
         batch, frames, *sizes, _ = features_shape
@@ -179,6 +181,16 @@ def _with_token(x: Any, token: Any) -> Any:
     """
     rest = ops.zeros_like(x[:, :, :1, token.shape[-1] :])
     return ops.concatenate([ops.concatenate([token, rest], axis=-1), x], axis=2)
+
+
+def _without_token(x: Any) -> tuple[Any, Any]:
+    """The token, which is the first position, and the others.
+
+    Not by an index: the gradient of those takes TensorFlow many times as long.
+    """
+    batch, heads, count, channels = sizes_of(x)
+    token = ops.slice(x, (0, 0, 0, 0), (batch, heads, 1, channels))
+    return token, ops.slice(x, (0, 0, 1, 0), (batch, heads, count - 1, channels))
 
 
 def _attention(queries: Any, keys: Any, values: Any) -> Any:

@@ -160,3 +160,13 @@ def test_wrong_stride_and_input():
         DepthwiseConv3D((3, 3, 3), spatial_stride=0)
     with pytest.raises(ValueError, match=r"channels must be known. Received: input_shape=\("):
         DepthwiseConv3D((3, 3, 3)).build((None, None, None, None, None))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of TensorFlow's graphs")
+def test_graphs_go_with_their_models():
+    """A gradient of one's own stays in TensorFlow's register, and its graph and weights with it."""
+    import tensorflow as tf
+
+    layer, _ = made((3, 3, 3), 2, 3)
+    kept = tf.function(layer).get_concrete_function(tf.zeros((1, 2, 6, 6, 3))).graph
+    assert "IdentityN" not in {operation.type for operation in kept.get_operations()}
