@@ -268,12 +268,15 @@ def test_the_network_takes_every_grid(name):
     assert network.get_config()["weight_decay"] == decay
 
 
-def test_a_small_x3d_in_place_of_the_quickstarts_network():
+@pytest.mark.parametrize(
+    "name, kind, parameters", [("x3d", models.X3D, 261_012), ("mvit", models.MViT, 999_372)]
+)
+def test_a_small_network_in_place_of_the_quickstarts(name, kind, parameters):
     gin.clear_config()
-    experiments.parse(["gin/quickstart.gin", "gin/models/x3d_small.gin"], [])
+    experiments.parse(["gin/quickstart.gin", f"gin/models/{name}_small.gin"], [])
     network = make_network(classes=12)
-    assert type(network) is models.X3D
-    assert network.parameter_count == 261_012
+    assert type(network) is kind
+    assert network.parameter_count == parameters
     assert network.get_config()["dropout"] == 0.0
 
 

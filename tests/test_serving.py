@@ -24,7 +24,7 @@ from keras_multigrid.data.videos.video import VideoRecord, VideoSet
 ROOT = pathlib.Path(__file__).parents[1]
 STEPS = 70
 # Seconds to wait for a service. Longer than a loaded machine takes to start a dispatcher.
-PATIENCE = 30
+PATIENCE = 120
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +82,11 @@ def start_worker(port):
     )
 
 
-def start_trainer(root, number, port, out, steps=STEPS):
+def start_trainer(root, number, port, out, steps=STEPS, patience=PATIENCE):
     settings = {"root": root, "number": number, "steps": steps, "out": out}
     settings["service"] = f"grpc://localhost:{port}"
-    return Process("tests/service_trainer.py", *(f"--{k}={v}" for k, v in settings.items()))
+    flags = [f"--{name}={value}" for name, value in settings.items()]
+    return Process("tests/service_trainer.py", *flags, patience=patience)
 
 
 def test_two_trainers_get_their_slices_of_each_batch_though_a_worker_is_killed(root, tmp_path):
@@ -128,7 +129,7 @@ def test_a_dispatcher_that_is_restarted_and_one_that_stays_away(root, tmp_path):
     dispatcher, port = start_dispatcher("--port=0")
     worker = start_worker(port)
     # More than are read ahead when the service is gone.
-    trainer = start_trainer(root, 0, port, tmp_path / "0.json", steps=150)
+    trainer = start_trainer(root, 0, port, tmp_path / "0.json", steps=150, patience=30)
     try:
         trainer.wait_for("^40$")
         dispatcher.kill()
