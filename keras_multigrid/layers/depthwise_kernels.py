@@ -89,7 +89,7 @@ def _spread(x, height, width, stride):
 def _shifted(x, frames: int):
     """The clip from `frames` later on, or earlier if negative; zeros where it has none.
 
-    Not by an index: the gradient of those takes TensorFlow three times as long.
+    Not by an index, whose gradient would take TensorFlow three times as long.
     """
     if frames == 0:
         return x

