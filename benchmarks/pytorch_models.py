@@ -1,4 +1,4 @@
-"""I3D R50, SlowFast R50 and X3D in plain PyTorch, for train_step.py to compare with."""
+"""I3D R50, SlowFast R50, X3D and MViT in PyTorch, for train_step.py to compare with."""
 
 import torch
 from torch import nn
@@ -6,11 +6,24 @@ from torch import nn
 _BLOCKS = (3, 4, 6, 3)
 
 
-def create(name: str, classes: int = 400) -> nn.Module:
-    """A network by its published name; clips are (batch, 3, frames, height, width)."""
+def create(name: str, frames: int, crop: int, classes: int = 400) -> nn.Module:
+    """A network by its published name, for clips of (batch, 3, frames, crop, crop)."""
+    if name == "mvitv2_s_16x4":
+        return mvit_v2(frames, crop, classes)
     if name.startswith("x3d"):
         return X3D(classes, (5, 10, 25, 15) if name == "x3d_l" else (3, 5, 11, 7))
     return {"i3d_8x8_r50": I3D, "slowfast_8x8_r50": SlowFast}[name](classes)
+
+
+def mvit_v2(frames, crop, classes):
+    """torchvision's, whose patches are counted for clips of this size."""
+    from torchvision.models import video
+
+    network = video.mvit_v2_s(num_classes=classes)
+    side = -(-crop // 4)
+    network.pos_encoding.temporal_size = frames // 2
+    network.pos_encoding.spatial_size = (side, side)
+    return network
 
 
 class ConvNorm(nn.Sequential):

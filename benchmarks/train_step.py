@@ -1,4 +1,4 @@
-"""Seconds of a training step by grid, model and Keras backend, beside the limit of the processor.
+"""Seconds and memory of a training step by grid, model and backend, beside the processor's limit.
 
     python benchmarks/train_step.py --out=results
     python benchmarks/train_step.py --python=tensorflow=.venv/bin/python \
@@ -6,11 +6,13 @@
 
 Each backend runs in a process of its own, with the Python given for it, in turn on this machine:
 tensorflow, jax, torch; and, beside Keras, native, native_channels_last and native_compiled (by
-torch.compile), the same network in plain PyTorch (pytorch_models.py has I3D, SlowFast and X3D). A
-step is forward, backward and update (SGD with momentum), float32 unless --dtype says otherwise, on
-clips of random numbers that are in the processor's memory. The limit is the rate of a large matrix
-product: a step at that rate would take 3 x 2 x multiply-adds / rate (each convolution is computed
-forward, for its input and for its kernel). Prints a table and writes `train_step.json`.
+torch.compile), the same network in plain PyTorch (pytorch_models.py has I3D, SlowFast and X3D;
+MViTv2 is that of torchvision, which must be installed for it). A step is forward, backward and update
+(SGD with momentum), float32 unless --dtype says otherwise, on clips of random numbers that are in
+the processor's memory. The limit is the rate of a large matrix product: a step at that rate would
+take 3 x 2 x multiply-adds / rate (each convolution is computed forward, for its input and for its
+kernel). Memory is the most that the steps of a grid used, of the GPU or else of the whole process.
+Prints a table and writes `train_step.json`.
 """
 
 import argparse
@@ -34,6 +36,7 @@ _SIZES = {
     "x3d_s": (13, 160),
     "x3d_m": (16, 224),
     "x3d_l": (16, 312),
+    "mvitv2_s_16x4": (16, 224),
 }
 
 
@@ -90,15 +93,15 @@ def _measure(settings: argparse.Namespace) -> list[dict]:
     import numpy as np
 
     from keras_multigrid import models
+    from keras_multigrid.runs.peak_memory import PeakMemory
     from keras_multigrid.schedule import Grid, MultigridSchedule
 
     limit = _matrix_product_rate("float32" if settings.dtype == "float32" else settings.dtype[6:])
-    rows = []
+    rows, memory = [], PeakMemory()
     for name in settings.models.split(","):
         keras.utils.set_random_seed(0)
         model = models.create(name, dtype=settings.dtype)
         make_step = _native_step if settings.backend.startswith("native") else _keras_step
-        step = make_step(model, name, settings)
         frames, crop = _SIZES.get(name, (32 if name.startswith("slowfast") else 8, 224))
         crop = crop if settings.crop_size is None else settings.crop_size
         base = Grid(batch_size=settings.batch_size, num_frames=frames, crop_size=crop)
@@ -107,6 +110,8 @@ def _measure(settings: argparse.Namespace) -> list[dict]:
             clips = np.random.default_rng(0).normal(size=grid.shape).astype("float32")
             clips = keras.ops.convert_to_tensor(clips)
             labels = keras.ops.zeros(grid.batch_size, "int32")
+            step = make_step(model, name, grid, settings)
+            memory.restart()
             seconds = []
             for _ in range(settings.steps + 2):
                 begun = time.perf_counter()
@@ -120,6 +125,7 @@ def _measure(settings: argparse.Namespace) -> list[dict]:
                 "seconds": statistics.median(seconds[2:]),
                 "first_seconds": seconds[0],
                 "limit_seconds": work / limit,
+                "peak_bytes": memory.bytes,
                 "dtype": settings.dtype,
                 "versions": _versions(_library(settings.backend)),
             }
@@ -128,19 +134,20 @@ def _measure(settings: argparse.Namespace) -> list[dict]:
     return rows
 
 
-def _keras_step(model, name: str, settings: argparse.Namespace) -> Callable:
+def _keras_step(model, name: str, grid, settings: argparse.Namespace) -> Callable:
     import keras
 
-    model.compile(
-        keras.optimizers.SGD(0.01, momentum=0.9),
-        loss="sparse_categorical_crossentropy",
-        # XLA is slower than TensorFlow's own convolutions; JAX has nothing else.
-        jit_compile=settings.backend == "jax",
-    )
+    if not model.compiled:
+        model.compile(
+            keras.optimizers.SGD(0.01, momentum=0.9),
+            loss="sparse_categorical_crossentropy",
+            # XLA is slower than TensorFlow's own convolutions; JAX has nothing else.
+            jit_compile=settings.backend == "jax",
+        )
     return model.train_on_batch
 
 
-def _native_step(model, name: str, settings: argparse.Namespace) -> Callable:
+def _native_step(model, name: str, grid, settings: argparse.Namespace) -> Callable:
     """The same step in plain PyTorch; `model` is the Keras model to agree with."""
     import pytorch_models
     import torch
@@ -148,12 +155,13 @@ def _native_step(model, name: str, settings: argparse.Namespace) -> Callable:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     channels_last = settings.backend == "native_channels_last"
     layout = torch.channels_last_3d if channels_last else torch.contiguous_format
-    network = pytorch_models.create(name).to(device, memory_format=layout)
+    network = pytorch_models.create(name, grid.num_frames, grid.crop_size)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     if parameters != model.parameter_count:
         raise SystemExit(
             f"{name}: {model.parameter_count} parameters in Keras, {parameters} in PyTorch."
         )
+    network = network.to(device, memory_format=layout)
     optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=1e-4)
     dtype = None if settings.dtype == "float32" else getattr(torch, settings.dtype[6:])
     if settings.backend == "native_compiled":
@@ -199,14 +207,14 @@ def _table(results: list[dict]) -> str:
     rows = {(row["model"], row["grid"], row["backend"]): row for row in results}
     lines = [
         f"{'model':<20}{'clips x frames x crop²':>24}"
-        + "".join(f"{backend + ' s':>14}{'of limit':>10}" for backend in backends)
+        + "".join(f"{backend + ' s':>24}{'of limit':>10}{'GB':>7}" for backend in backends)
     ]
     for model, grid in dict.fromkeys((row["model"], row["grid"]) for row in results):
         line = f"{model:<20}{grid:>24}"
         for backend in backends:
             row = rows[model, grid, backend]
             share = row["limit_seconds"] / row["seconds"]
-            line += f"{row['seconds']:>14.3f}{share:>10.0%}"
+            line += f"{row['seconds']:>24.3f}{share:>10.0%}{row['peak_bytes'] / 1e9:>7.2f}"
         lines.append(line)
     return "\n".join(lines)
 

@@ -70,6 +70,8 @@ def same_clips(local, remote):
     )
     assert [is_read for _, is_read, _, _ in clips.as_numpy_iterator()] == [True] * 40
     assert ours.train[5].path == recorded_videos(local).train[5].path
+    assert ours.train[5].is_remote
+    assert not recorded_videos(local).train[5].is_remote
     # Nothing stays in memory.
     assert tf.io.gfile.glob("ram://*") == []
 

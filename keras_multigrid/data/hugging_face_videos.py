@@ -96,13 +96,20 @@ class _HuggingFaceVideos(IndexedVideos):
         digest = hashlib.sha256(repr(self._labels).encode()).hexdigest()
         return f"{len(self)} videos of {self.name}, {digest[:16]}"
 
+    def is_remote(self, index):
+        path = self._path_in_row(index)
+        return bool(path) and files.is_remote(path)
+
     def path(self, index):
-        path = self._paths[index].column(self._video).chunk(0).field("path")[0].as_py()
+        path = self._path_in_row(index)
         if path and not files.is_remote(path) and files.is_file(path):
             return path
         # As it is no address any more, nothing later would find the secrets in it.
         path = files.redacted(path or "")
         return f"{super().path(index)}{f'/{path}' * bool(path)}".replace("://", ":/")
+
+    def _path_in_row(self, index):
+        return self._paths[index].column(self._video).chunk(0).field("path")[0].as_py()
 
     def label(self, index):
         return self._labels[index]

@@ -60,6 +60,10 @@ class IndexedVideos(Sequence[VideoRecord]):
         """What messages and results call a video."""
         return f"{self.name}/{index}"
 
+    def is_remote(self, index: int) -> bool:
+        """Whether reading a video waits for a server."""
+        return False
+
     def label(self, index: int) -> Any:
         """The label of a video, as in `VideoRecord.label`."""
         raise NotImplementedError(f"{type(self).__name__} must define `label`.")
@@ -88,6 +92,10 @@ class IndexedVideo(VideoRecord):
     @property
     def path(self) -> str:
         return self._videos.path(self._index)
+
+    @property
+    def is_remote(self) -> bool:
+        return self._videos.is_remote(self._index)
 
     @property
     def label(self) -> Any:

@@ -339,7 +339,7 @@ class ClipReader:
 
     def _in_time(self, index: int, path: str, read: Callable) -> Any:
         """The result of `read()`, which may take a limited time."""
-        seconds = limits.read_seconds(path)
+        seconds = limits.read_seconds(is_remote=self._videos[index].is_remote)
         # To hand a read to another thread costs a tenth of the clips per second.
         if type(self._videos[index]) is VideoRecord and self._is_on_a_disk(index):
             with limits.time_limit(seconds, path):
@@ -349,12 +349,12 @@ class ClipReader:
     def _is_on_a_disk(self, index: int) -> bool:
         """Whether a video is a file of this machine's, which does not keep its reader waiting."""
         video = self._videos[index]
-        path = video.frame_paths[0] if video.frame_paths else video.path
-        if files.is_remote(path):
+        if video.is_remote:
             return False
+        path = video.frame_paths[0] if video.frame_paths else video.path
         folder = os.path.dirname(path)
         if folder not in self._local_folders:
-            seconds = limits.read_seconds(path)
+            seconds = limits.read_seconds(is_remote=False)
             self._local_folders[folder] = within(seconds, lambda: is_local_folder(folder), path)
         return self._local_folders[folder] and not os.path.islink(path)
 

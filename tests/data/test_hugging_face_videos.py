@@ -81,6 +81,7 @@ def test_a_folder_of_videos(loaded, folder):
     assert sorted(paths) == sorted(map(str, (folder / "videos" / "train").rglob("*.mp4")))
     records = [VideoRecord(path=p, label=NAMES.index(p.split("/")[-2])) for p in paths]
     assert [video.label for video in videos] == [record.label for record in records]
+    assert not any(video.is_remote for video in videos)
     assert_same_clips(videos, records)
     both = VideoSet(train=videos, validation=from_hugging_face(loaded["test"]))
     assert both.class_names == NAMES
@@ -171,6 +172,7 @@ def test_remote_files_are_waited_for_and_named_without_secrets(folder, monkeypat
         found, missing, away = from_hugging_face(dataset)
         assert found.path.startswith("hf:dataset/all/0/http:/127.0.0.1:")
         assert "hidden-" in found.path
+        assert found.is_remote
         with opened(found) as file:
             assert file.num_frames == 8
         with pytest.raises(DecodeError, match="No such file") as raised, opened(missing):

@@ -216,6 +216,10 @@ class RecordedVideo(VideoRecord):
     shard: int
     row: int
 
+    @property
+    def is_remote(self) -> bool:
+        return files.is_remote(self.videos.root)
+
     def open(self, detail: int | None = None) -> "RecordedFrames":
         return RecordedFrames(RecordedImages(self, detail), self.path, self.label)
 

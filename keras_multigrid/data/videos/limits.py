@@ -33,11 +33,11 @@ def read_bytes() -> int:
     return int(_setting(*_READ_BYTES))
 
 
-def read_seconds(path: str) -> float:
+def read_seconds(*, is_remote: bool) -> float:
     """Seconds that one read from a video may take, from opening it on."""
     seconds = _setting(*_READ_SECONDS)
     # To wait for a server, with the last attempt, is no fault of the video.
-    return seconds + 2 * files.retry_seconds() if files.is_remote(path) else seconds
+    return seconds + 2 * files.retry_seconds() if is_remote else seconds
 
 
 def check_settings() -> None:

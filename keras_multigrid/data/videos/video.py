@@ -44,6 +44,11 @@ class VideoRecord:
     frame_labels: tuple[tuple[int, ...], ...] = ()
     span: Span | None = None
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether reading it waits for a server."""
+        return files.is_remote(self.frame_paths[0] if self.frame_paths else self.path)
+
     def open(self, detail: int | None = None) -> OpenVideo:
         """Open the video to read from it.
 
