@@ -19,21 +19,22 @@ if TYPE_CHECKING:
 # ---- Models and optimizers -----------------------------------------------------------------------
 
 
-def flatten_layers(model: "keras.Model") -> "list[keras.layers.Layer]":
-    """All layers of a model, those inside other layers and models included.
+def flatten_layers(
+    layer: "keras.layers.Layer", *, recursive: bool = True
+) -> "list[keras.layers.Layer]":
+    """A layer or model and all layers inside it, at any depth; or the outermost ones inside alone.
 
     `model.layers` holds the outermost ones only: a `SubBatchNormalization` inside a block of the
     user's would never get its groups.
     """
-    return list(model._flatten_layers())
+    return list(layer._flatten_layers(include_self=recursive, recursive=recursive))
 
 
 def learning_rate_of(optimizer: "keras.optimizers.Optimizer") -> Any:
     """The learning rate as the optimizer was given it: a `LearningRateSchedule` or a variable.
 
-    `optimizer.learning_rate` is the value at the current step, and `get_config()` only the
-    schedule's settings. Under mixed precision a `LossScaleOptimizer` wraps the optimizer that has
-    the schedule.
+    `optimizer.learning_rate` is the value at the current step, `get_config()` the schedule's
+    settings. Under mixed precision a `LossScaleOptimizer` wraps the optimizer with the schedule.
     """
     return getattr(getattr(optimizer, "inner_optimizer", optimizer), "_learning_rate", None)
 
@@ -49,8 +50,7 @@ def variable_index(optimizer: "keras.optimizers.Optimizer", variable: "keras.Var
 def step_counter(optimizer: "keras.optimizers.Optimizer") -> "keras.Variable":
     """The variable that a `LearningRateSchedule` is called with.
 
-    It counts mini-batches. `optimizer.iterations` counts updates: with
-    `gradient_accumulation_steps=4`, a quarter of them.
+    It counts mini-batches; `optimizer.iterations` updates, fewer where gradients accumulate.
     """
     return getattr(optimizer, "inner_optimizer", optimizer)._iterations
 

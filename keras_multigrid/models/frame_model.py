@@ -9,6 +9,7 @@ from keras_multigrid.checks import check_choice, check_integer
 from keras_multigrid.layers.conv_lstm import ConvLSTM
 from keras_multigrid.layers.folded_frames import FoldFrames, UnfoldFrames
 from keras_multigrid.layers.frame_positions import FramePositions
+from keras_multigrid.models.frozen_layers import freeze_layers, frozen_layers
 from keras_multigrid.models.precision import dtype_policy
 
 
@@ -94,7 +95,7 @@ class FrameModel(keras.Model):
         }
         return {
             **given,
-            "frozen_layers": [layer.name for layer in self.layers if not layer.trainable],
+            "frozen_layers": frozen_layers(self),
             **{
                 name: keras.saving.serialize_keras_object(given[name])
                 for name in ("backbone", "preprocess", "dtype")
@@ -110,8 +111,7 @@ class FrameModel(keras.Model):
         config = {**config, **objects}
         frozen = config.pop("frozen_layers", ())
         model = cls(**config)
-        for name in frozen:
-            model.get_layer(name).trainable = False
+        freeze_layers(model, frozen)
         return model
 
 

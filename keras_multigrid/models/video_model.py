@@ -8,6 +8,7 @@ import keras
 
 from keras_multigrid.layers.depthwise_conv3d import DepthwiseConv3D
 from keras_multigrid.models.architecture import Architecture
+from keras_multigrid.models.frozen_layers import freeze_layers, frozen_layers
 from keras_multigrid.models.non_local import NonLocalAttention
 from keras_multigrid.models.precision import dtype_policy
 from keras_multigrid.models.resnet3d import Blocks
@@ -195,7 +196,7 @@ class VideoModel(keras.Model):
         return {
             "name": self.name,
             "dtype": self.dtype_policy.name,
-            "frozen_layers": [layer.name for layer in self.layers if not layer.trainable],
+            "frozen_layers": frozen_layers(self),
             **self._config,
         }
 
@@ -204,8 +205,7 @@ class VideoModel(keras.Model):
         config = dict(config)
         frozen = config.pop("frozen_layers", ())
         model = cls(**config)
-        for name in frozen:
-            model.get_layer(name).trainable = False
+        freeze_layers(model, frozen)
         return model
 
     def _shapes(self, tensors: Sequence[Any], num_frames: int, crop_size: int) -> list[tuple]:

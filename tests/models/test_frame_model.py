@@ -66,9 +66,11 @@ def test_frozen_layers_and_the_precision_of_all_are_saved(tmp_path):
     finally:
         keras.config.set_dtype_policy(before)
     model.get_layer("temporal-gru").trainable = False
+    model.backbone.layers[0].trainable = False
     model.save(tmp_path / "model.keras")
     read = keras.models.load_model(tmp_path / "model.keras")
     assert [layer.name for layer in read.layers if not layer.trainable] == ["temporal-gru"]
+    assert not read.backbone.layers[0].trainable and read.backbone.trainable
     assert len(read.trainable_variables) == len(model.trainable_variables)
     ours, theirs = (
         {layer.name: layer.compute_dtype for layer in (*one.layers, *one.backbone.layers)}

@@ -318,12 +318,18 @@ def test_a_penalty_for_kernels():
 def test_saved_and_loaded(kind, dtype, tmp_path):
     network = make(kind, dtype=dtype)
     network.get_layer("s3-blocks-1").trainable = False
+    block = network.get_layer("s2-blocks-0")
+    # Inside of a layer, one of two with its name.
+    block.attn.proj.trainable = False
     network.save(tmp_path / "model.keras")
     copy = keras.models.load_model(tmp_path / "model.keras")
     assert type(copy) is models.MViT
     assert copy.get_config() == network.get_config()
     np.testing.assert_array_equal(run(copy), run(network))
     assert [layer.name for layer in copy.layers if not layer.trainable] == ["s3-blocks-1"]
+    read = copy.get_layer("s2-blocks-0")
+    assert not read.attn.proj.trainable and read.attn.qkv.trainable and read.trainable
+    assert len(copy.trainable_variables) == len(network.trainable_variables)
 
 
 def test_bfloat16():
