@@ -285,7 +285,7 @@ def _show(error: Exception, name: str) -> None:
 
     message = _message(error)
     if message is not None and name in commands.COMMANDS:
-        message = _as_typed(message, commands.COMMANDS[name].flags)
+        message = _with_settings(_as_typed(message, commands.COMMANDS[name].flags))
     if FLAGS.debug:
         text = "".join(traceback.format_exception(error))
     elif message is not None:
@@ -345,6 +345,15 @@ def _as_typed(message: str, names: Mapping[str, str]) -> str:
 
     message = re.sub(r"`(?P<name>\w+)(?P<value>=[^`]*|)`", replaced, message)
     return re.sub(r"(?<=Received: )(?P<name>\w+)(?P<value>=)", replaced, message)
+
+
+def _with_settings(message: str) -> str:
+    """A message on a value that NAME=VALUE set under another name, with that name before it."""
+    for setting in FLAGS.setting if "setting" in FLAGS else ():
+        name, _, value = setting.partition("=")
+        if value:
+            message = message.replace(f"Received: {value!r}", f"Received: {name}={value!r}")
+    return message
 
 
 def check_local(flag: str) -> None:

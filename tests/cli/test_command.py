@@ -236,6 +236,13 @@ def test_settings_and_flags_stand_in_any_order(tmp_path):
     assert json.loads(result.stdout)["totals"]["steps"] == 20 * 1800 // 16
 
 
+def test_an_error_names_the_setting_that_was_typed(tmp_path):
+    result = call("train", "--gin_file=i3d_weizmann", "data_dir=nothing", cwd=tmp_path)
+    assert result.returncode != 0
+    assert "`root` must be a folder" in result.stderr
+    assert "Received: data_dir='nothing', which is missing" in result.stderr
+
+
 @pytest.mark.parametrize("what", ["help", "main"])
 def test_output_that_nobody_reads_any_more(what):
     """As of `keras-multigrid ... | head`: no traceback."""
