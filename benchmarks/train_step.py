@@ -7,12 +7,12 @@
 Each backend runs in a process of its own, with the Python given for it, in turn on this machine:
 tensorflow, jax, torch; and, beside Keras, native, native_channels_last and native_compiled (by
 torch.compile), the same network in plain PyTorch (pytorch_models.py has I3D, SlowFast and X3D;
-MViTv2 is that of torchvision, which must be installed for it). A step is forward, backward and update
-(SGD with momentum), float32 unless --dtype says otherwise, on clips of random numbers that are in
-the processor's memory. The limit is the rate of a large matrix product: a step at that rate would
-take 3 x 2 x multiply-adds / rate (each convolution is computed forward, for its input and for its
-kernel). Memory is the most that the steps of a grid used, of the GPU or else of the whole process.
-Prints a table and writes `train_step.json`.
+MViTv2 is that of torchvision, which must be installed for it). A step is forward, backward and
+update (SGD with momentum), float32 unless --dtype says otherwise, on clips of random numbers that
+are in the processor's memory. The limit is the rate of a large matrix product: a step at that rate
+would take 3 x 2 x multiply-adds / rate (each convolution is computed forward, for its input and for
+its kernel). Memory is the most that the steps of a grid used, of the GPU or else of the whole
+process. Prints a table and writes `train_step.json`.
 """
 
 import argparse
