@@ -57,6 +57,10 @@ absl.logging.get_absl_handler().setFormatter(logging.Formatter("%(levelname)s: %
 absl.logging.get_absl_handler().addFilter(
     lambda record: record.levelno >= logging.WARNING or record.pathname.startswith(_PACKAGE)
 )
+# TensorFlow's advice to trace less. Each grid is traced.
+logging.getLogger("tensorflow").addFilter(
+    lambda record: "triggered tf.function retracing" not in str(record.msg)
+)
 # For terminals and files that do not take the signs of grids and units.
 _PLAIN = str.maketrans({"²": "^2", "³": "^3", "×": "x", "…": "...", "–": "-", "’": "'"})
 

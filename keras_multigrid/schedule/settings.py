@@ -128,7 +128,8 @@ def _check_cycles(settings: ScheduleSettings) -> None:
             "`long_cycle` must end with the base grid, (1.0, 1.0), which training ends with. "
             f"Received: long_cycle={settings.long_cycle}."
         )
-    if settings.phase_shares and len(settings.phase_shares) != len(settings.long_cycle):
+    # Without a long cycle, as in the baseline of a schedule, they say nothing.
+    if settings.long_cycle and len(settings.phase_shares) not in (0, len(settings.long_cycle)):
         raise ValueError(
             "`phase_shares` must name a share for each base grid of `long_cycle`. Received: "
             f"phase_shares={settings.phase_shares}, {len(settings.long_cycle)} base grids. Use () "

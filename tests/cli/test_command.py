@@ -18,7 +18,6 @@ WAITS = """
 import sys, time
 sys.path.insert(0, {root!r})
 from keras_multigrid.cli import command
-import tensorflow as tf
 
 def main():
     def read(number):
@@ -49,6 +48,7 @@ sys.argv = ["command"]
 command.run(lambda: deeper(50))
 """
 LOGS = """
+import logging
 import sys
 sys.path.insert(0, {root!r})
 import absl.logging
@@ -56,6 +56,7 @@ from keras_multigrid.cli import command
 
 def main():
     absl.logging.info("a note of another library")
+    logging.getLogger("tensorflow").warning("%s calls triggered tf.function retracing.", 5)
     absl.logging.warning("one video is damaged")
 
 sys.argv = ["command"]
