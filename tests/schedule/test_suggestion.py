@@ -39,6 +39,15 @@ def test_settings_win_over_the_rule():
     assert (schedule.batch_growth, schedule.epoch_factor, schedule.min_crop) == (0.0, 1.0, 45)
 
 
+@pytest.mark.parametrize(
+    ("frames", "crop", "least"), [(8, 64, 8), (4, 96, 4), (9, 64, 2), (8, 112, 2)]
+)
+def test_few_frames_of_a_small_crop_are_kept(frames, crop, least):
+    rule = suggest(Grid(batch_size=8, num_frames=frames, crop_size=crop), 1000, 10)
+    assert rule.settings["min_frames"] == least
+    assert ("all clips have" in str(rule)) == (least > 2)
+
+
 @pytest.mark.parametrize("optimizer, scaling", [("sgd", "linear"), ("adamw", "sqrt")])
 def test_each_choice_has_its_reason(optimizer, scaling):
     rule = suggest(BASE, 60, 40, optimizer)
