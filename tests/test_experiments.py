@@ -309,7 +309,8 @@ def tiny_bindings(name, data_bindings, folder):
     is_cosine = name.endswith("cosine") or name.startswith(("x3d", *TRANSFORMERS))
     bindings.append(f"BOUNDARIES={() if is_cosine else (2,)}")
     # The rule would give so few clips the length of the baseline.
-    bindings += [f"schedule.MultigridSchedule.{own}" for own in ("epoch_factor=1.5", "min_crop=1")]
+    own = ("epoch_factor=1.5", "min_crop=1", "min_frames=2")
+    bindings += [f"schedule.MultigridSchedule.{setting}" for setting in own]
     if name.startswith("videomae"):
         bindings.append("models.create.heads=2")
     if name.startswith(TRANSFORMERS):

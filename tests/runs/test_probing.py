@@ -18,7 +18,8 @@ from keras_multigrid.runs.report import Report
 from keras_multigrid.schedule import suggest
 from keras_multigrid.task import Task
 
-BASE = Grid(batch_size=4, num_frames=8, crop_size=32)
+# More than 8 frames: the rule would keep fewer, and growths of 0 and 0.5 would be the same.
+BASE = Grid(batch_size=4, num_frames=16, crop_size=32)
 SCHEDULE = MultigridSchedule(BASE, num_clips=24, epochs=40, boundaries=(20, 30))
 
 
