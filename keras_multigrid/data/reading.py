@@ -351,7 +351,7 @@ class ClipReader:
         video = self._videos[index]
         if video.is_remote:
             return False
-        path = video.frame_paths[0] if video.frame_paths else video.path
+        path = video.first_file
         folder = os.path.dirname(path)
         if folder not in self._local_folders:
             seconds = limits.read_seconds(is_remote=False)

@@ -18,6 +18,7 @@ WAITS = """
 import sys, time
 sys.path.insert(0, {root!r})
 from keras_multigrid.cli import command
+import tensorflow as tf
 
 def main():
     def read(number):

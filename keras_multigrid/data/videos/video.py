@@ -45,9 +45,14 @@ class VideoRecord:
     span: Span | None = None
 
     @property
+    def first_file(self) -> str:
+        """The first of the files that hold it."""
+        return self.frame_paths[0] if self.frame_paths else self.path
+
+    @property
     def is_remote(self) -> bool:
         """Whether reading it waits for a server."""
-        return files.is_remote(self.frame_paths[0] if self.frame_paths else self.path)
+        return files.is_remote(self.first_file)
 
     def open(self, detail: int | None = None) -> OpenVideo:
         """Open the video to read from it.
