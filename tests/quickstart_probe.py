@@ -29,7 +29,6 @@ def main() -> None:
     from keras_multigrid.models import I3D
     from keras_multigrid.runs import training
     from keras_multigrid.runs.settings import Settings
-    from keras_multigrid.schedule import MultigridSchedule
 
     shapes, memory, traces = [], [], []
 
@@ -61,7 +60,7 @@ def main() -> None:
         settings.model, model=lambda **settings: _with_class(configured(**settings), TracedI3D)
     )
     report = training.train(dataclasses.replace(settings, model=model))
-    schedule = experiments.configured(MultigridSchedule)()
+    schedule = settings.optimization.schedule
     result = {
         "shapes": shapes[: report.steps],
         "expected": [list(schedule.grid(step).shape) for step in range(report.steps)],

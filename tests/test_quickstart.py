@@ -17,6 +17,7 @@ from __gin__ import dynamic_registration
 
 from keras_multigrid import learning_rate
 from keras_multigrid import runs
+from keras_multigrid import schedule
 from keras_multigrid.data import clips
 from keras_multigrid.data import lists
 
@@ -30,6 +31,7 @@ NUM_FRAMES = 8
 CROP_SIZE = 32
 EPOCHS = 100
 learning_rate.MultigridLearningRate.warmup_epochs = 30
+schedule.MultigridSchedule.min_frames = 2
 clips.ClipSampling.min_scale = 34
 clips.ClipSampling.max_scale = 38
 runs.Optimization.precise_batches = 8
