@@ -63,7 +63,9 @@ def watched(folder, gin_file):
     result = processes.run(PROBE, f"--out={folder}/run.json", *flags, timeout=3000)
     assert result.returncode == 0, result.stderr[-3000:]
     run = json.loads((folder / "run.json").read_text())
-    assert run["shapes"] == run["expected"]
+    steps = enumerate(zip(run["shapes"], run["expected"], strict=True))
+    # Not the lists: of two this long that differ, pytest takes half an hour to draw a comparison.
+    assert [step for step, (shape, expected) in steps if shape != expected] == []
     assert run["traces"] <= 4
     return run
 
