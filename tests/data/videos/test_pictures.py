@@ -198,6 +198,7 @@ def test_a_picture_of_kilobytes_may_not_ask_for_gigabytes(tmp_path, suffix):
         ".png": (16, 4, "big"),
         ".bmp": (18, 4, "little"),
         ".gif": (6, 2, "little"),
+        ".webp": (26, 2, "little"),
     }.get(suffix, (None, 0, ""))
     if at is None:
         Image.new("L", sides).save(tmp_path / f"0{suffix}")
