@@ -318,7 +318,7 @@ def tiny_bindings(name, data_bindings, folder):
         bindings += ["BATCH_SIZE=4", "CROP_SIZE=64", "NUM_FRAMES=8", "WARMUP_EPOCHS=1"]
         bindings += ["clips.ClipSampling.min_scale=70", "clips.ClipSampling.max_scale=80"]
     if "nln" in name:
-        bindings.append("models.create.non_local=((), (0,), (0,), ())")
+        bindings.append("models.create.non_local=((), (0,), (), ())")
     if name.startswith("slowfast"):
         bindings.append("NUM_FRAMES=16")
     if name.endswith(("from_kinetics", "inflated", "fine_tuning")):

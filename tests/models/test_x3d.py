@@ -194,13 +194,14 @@ def test_weight_decay_leaves_normalization_alone_out():
 
 
 def test_any_size():
-    network = make()
+    network = make(blocks=(1, 1, 1, 1))
     network.compile("sgd", "sparse_categorical_crossentropy")
     for batch, frames, crop in ((1, 1, 45), (2, 2, 80), (1, 3, 113), (3, 4, 7)):
         network.check_clip_size(frames, crop)
         shape = (batch, frames, crop, crop, 3)
         clips = np.random.default_rng(0).normal(size=shape).astype("float32")
-        scores = network.predict_on_batch(clips)
+        # Graphs of predictions: test_sizes_of_the_stages, and test_export.py for many sizes.
+        scores = array(network(clips, training=False))
         np.testing.assert_allclose(scores.sum(axis=1), np.ones(batch), rtol=1e-5)
         assert np.isfinite(network.train_on_batch(clips, np.arange(batch) % 3))
 
