@@ -1,5 +1,7 @@
 """Small encoded videos in which every pixel tells the video and the frame that it comes from."""
 
+import gc
+
 import av
 import numpy as np
 import pytest
@@ -27,6 +29,14 @@ SIZES = [(20 + 2 * (n % 5), 20 + 2 * (n % 7), 4 + n) for n in range(NUM_VIDEOS)]
 def pytest_collection_modifyitems(items):
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+
+
+def pytest_collection_finish():
+    # What was imported stays: without this, a tenth of the time goes into looking through it, and
+    # through graphs that are being traced, for garbage.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def picture(number, frame):
