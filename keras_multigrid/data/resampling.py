@@ -19,6 +19,7 @@ from keras_multigrid.data.stream import (
     bucketed,
     check_num_videos,
     drawn_clips,
+    may_need_autograph,
     measured,
     untuned,
     without_autograph,
@@ -111,7 +112,7 @@ def resample(
             )
             return normalized(clips, sampling if is_uint8 else as_they_are), labels, *weights
 
-        finish = finished if augment else without_autograph(finished)
+        finish = finished if may_need_autograph(augment) else without_autograph(finished)
         stream = without_autograph(bucketed)(resampled)
         stream = stream.map(finish, num_parallel_calls=workers or os.cpu_count())
         return untuned(measured(stream.prefetch(2), start_step, share))

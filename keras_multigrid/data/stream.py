@@ -36,6 +36,14 @@ _NO_END = np.iinfo(np.int64).max
 without_autograph = tf.autograph.experimental.do_not_convert
 
 
+def may_need_autograph(augment: Callable | None) -> bool:
+    """Whether an augmentation is the user's, wholly or in part: it may branch on a tensor."""
+    if augment is None:
+        return False
+    is_ours = type(augment).__module__.startswith("keras_multigrid.")
+    return not is_ours or any(map(may_need_autograph, getattr(augment, "augmentations", ())))
+
+
 def training_stream(
     reader: ClipReader,
     schedule: MultigridSchedule,
@@ -68,8 +76,7 @@ def training_stream(
 
     drawn_of = _draws(schedule, sampling, seed=seed, share=share, balance=balance)
     stream = without_autograph(reader.training)(drawn_of, bucketed, numbers)
-    # An augmentation of the user's may need AutoGraph.
-    finish = finished if augment else without_autograph(finished)
+    finish = finished if may_need_autograph(augment) else without_autograph(finished)
     stream = stream.map(finish, num_parallel_calls=reader.workers)
     return untuned(measured(stream.prefetch(2), start_step, share))
 

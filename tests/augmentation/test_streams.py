@@ -22,7 +22,7 @@ from keras_multigrid.augmentation import (
 from keras_multigrid.data import recorded_videos
 from keras_multigrid.data.positions import Share
 from keras_multigrid.data.records import RecordFormat, prepare
-from keras_multigrid.data.stream import training_stream
+from keras_multigrid.data.stream import may_need_autograph, training_stream
 
 NAMES = tuple("abcdef")
 SCHEDULE = MultigridSchedule(
@@ -198,3 +198,24 @@ def test_several_labels_are_mixed(clip_videos):
     # All have class 5.
     np.testing.assert_allclose(labels[:, 5], 0.95, atol=1e-5)
     assert labels.min() > 0.049
+
+
+class BrightsTurned:
+    """An augmentation of one's own, which branches on a tensor."""
+
+    num_numbers = 0
+
+    def __call__(self, clips, labels, numbers, work):
+        if tf.reduce_mean(clips) > 0.9:
+            clips = 1 - clips
+        return clips, labels
+
+
+def test_one_of_ones_own_may_branch_on_a_tensor(videos):
+    own = BrightsTurned()
+    for augment in (own, Compose([LabelSmoothing(), own])):
+        assert may_need_autograph(augment)
+        clips, _ = take(videos, 1, augment=augment)[0]
+        assert clips.shape == SCHEDULE.grid(0).shape
+    # Those of the package do not: rewriting them would take seconds of each start.
+    assert not may_need_autograph(AUGMENT)
