@@ -129,7 +129,9 @@ def _published_model(text: str) -> str:
 
     if text not in models.names():
         close = difflib.get_close_matches(text, models.names(), n=3)
-        raise ValueError(f"one of {', '.join(close or models.names())}")
+        if close:
+            raise ValueError(f"a network's name, such as {' or '.join(close)}")
+        raise ValueError(f"one of {', '.join(models.names())}")
     return repr(text)
 
 

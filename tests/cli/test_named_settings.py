@@ -140,7 +140,13 @@ COUNTS = ("workers", "batch_size", "num_frames", "crop_size", "stride", "epochs"
         ("flip=maybe", ["must be one of true, false"]),
         ("optimizer=adam", ["must be one of sgd, adamw, lamb, lion, muon"]),
         ("dtype_policy=half", ["must be one of float32, mixed_bfloat16, mixed_float16"]),
-        ("model=slowfast_8x8", ["must be one of slowfast_8x8_r50", "Received: model=slowfast_8x8"]),
+        (
+            "model=slowfast_8x8",
+            [
+                "must be a network's name, such as slowfast_8x8_r50 or",
+                "Received: model=slowfast_8x8",
+            ],
+        ),
     ],
 )
 def test_what_cannot_be_meant(argument, parts):

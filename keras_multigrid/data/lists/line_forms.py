@@ -11,7 +11,16 @@ from keras_multigrid.data.videos.video import VIDEO_SUFFIXES
 # Names of the columns in the first line of a list.
 _COLUMNS = {
     "path": ("path", "video", "video_path", "file", "file_path", "filename", "file_name", "name"),
-    "label": ("label", "labels", "class", "class_id", "label_id", "class_name", "target"),
+    "label": (
+        "label",
+        "labels",
+        "class",
+        "class_id",
+        "label_id",
+        "class_name",
+        "category",
+        "target",
+    ),
     "frames": ("frames", "num_frames", "total_frames"),
     "start": ("start", "start_frame", "start_time", "start_seconds", "t_start", "time_start"),
     "end": ("end", "end_frame", "end_time", "end_seconds", "t_end", "time_end"),
@@ -86,14 +95,10 @@ class LineForms:
             names = _fields(line) if "," in line else line.split()
         except ValueError:
             return False
-        columns = [_COLUMN_OF.get(name.lower()) for name in names]
-        known = [column for column in columns if column is not None]
-        if len(set(known)) < len(known) or not {"path", "label"} <= set(known):
-            return False
-        if self._is_label(names[-1]):
+        if label_column(names) is None or self._is_label(names[-1]):
             return False
         if "," in line:
-            self._columns = columns
+            self._columns = _columns_in(names)
         return True
 
     def is_comment(self, line: str) -> bool:
@@ -227,7 +232,7 @@ class LineForms:
     def _reason(self, path: str, label: str) -> str:
         """What is wrong with a line that has no meaning."""
         if not label:
-            ways = "a path, a space and a label"
+            ways = "a path, a space or comma, and a label"
             if "," in path:
                 ways += ", or `path,start,end,label` with an end that lies behind the start"
             return f"it must be {ways}"
@@ -244,6 +249,19 @@ class LineForms:
                 "for several labels set multi_label=True"
             )
         return self._why_no_label(label)
+
+
+def label_column(names: Sequence[str]) -> int | None:
+    """The place of the labels among the names of columns; None if these are none."""
+    columns = _columns_in(names)
+    known = [column for column in columns if column is not None]
+    if len(set(known)) < len(known) or not {"path", "label"} <= set(known):
+        return None
+    return columns.index("label")
+
+
+def _columns_in(names: Sequence[str]) -> list[str | None]:
+    return [_COLUMN_OF.get(name.lower()) for name in names]
 
 
 def _fields(line: str) -> list[str]:

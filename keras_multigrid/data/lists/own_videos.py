@@ -1,6 +1,5 @@
 """A user's own videos: a folder or a list, split by a rule that is found and stated."""
 
-import csv
 import dataclasses
 import os
 import re
@@ -8,9 +7,9 @@ from collections.abc import Collection, Sequence
 
 from keras_multigrid import files
 from keras_multigrid.data.lists.balanced_split import balanced_split
+from keras_multigrid.data.lists.class_column import named_classes
 from keras_multigrid.data.lists.folders import class_folders
 from keras_multigrid.data.lists.groups import find_groups
-from keras_multigrid.data.lists.lines import encoding
 from keras_multigrid.data.lists.path_lists import path_label_lists
 from keras_multigrid.data.lists.split_rules import group_in
 from keras_multigrid.data.videos.video import VideoRecord, VideoSet
@@ -232,26 +231,9 @@ def _has_folders(folder: str) -> bool:
 
 def _read_list(path: str) -> OwnVideos:
     root = os.path.dirname(path)
-    videos = path_label_lists(path, validation=_first, root=root, class_names=_labels(path))
+    names = named_classes(path, root)
+    videos = path_label_lists(path, validation=_first, root=root, class_names=names)
     return _unsplit(root, videos)
-
-
-def _labels(path: str) -> list[str] | None:
-    """The names of the classes in the last column; None where labels are numbers."""
-    content = files.read(path)
-    if content is None:
-        # `path_label_lists` says so.
-        return None
-    lines = content.decode(encoding(content[:2]), "surrogateescape").splitlines()
-    lines = [line for line in lines if line.strip() and not line.startswith("#")]
-    delimiter = next((sign for sign in ",\t" if lines and sign in lines[0]), " ")
-    rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
-    labels = [row[-1].strip() for row in rows]
-    if labels and labels[0].lower() in ("label", "class", "category", "class_name"):
-        labels = labels[1:]
-    if not labels or all(label.isdecimal() for label in labels):
-        return None
-    return sorted(set(labels))
 
 
 def _first(paths: Sequence[str]) -> list[bool]:

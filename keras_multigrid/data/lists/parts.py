@@ -77,7 +77,15 @@ def _lines(notes: Sequence[str]) -> str:
 
 
 def check_class_names(class_names: Sequence[str]) -> None:
-    """Refuse names that stand for several classes."""
+    """Refuse names that stand for several classes, or that no text in UTF-8 can hold."""
+    for name in class_names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"`class_names` must be text in UTF-8. Received: {name!r}. Rename the folder of "
+                "the class, or save the list as UTF-8."
+            ) from None
     if len(set(class_names)) == len(class_names):
         return
     counts = collections.Counter(class_names)

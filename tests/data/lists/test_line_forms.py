@@ -154,7 +154,7 @@ def test_bad_lines_below_named_columns(line, reason):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("a.mp4", "it must be a path, a space and a label"),
+        ("a.mp4", "it must be a path, a space or comma, and a label"),
         ("a.mp4,1.5,1.0,7", "with an end that lies behind the start"),
         ("a.mp4 walk", "no label: walk"),
         ("a.mp4 -1", "no label: -1"),

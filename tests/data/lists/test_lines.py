@@ -3,6 +3,8 @@ import pytest
 from keras_multigrid.data.lists.lines import BadLine, BadLinesError, collect_bad_lines
 from keras_multigrid.data.lists.path_lists import path_label_lists
 
+NO_LABEL = "it must be a path, a space or comma, and a label"
+
 
 def write(path, text):
     path.write_text(text)
@@ -15,7 +17,7 @@ def test_all_bad_lines_of_both_lists_are_told_at_once(tmp_path):
     with pytest.raises(BadLinesError) as error:
         path_label_lists(train, validation=validation)
     assert str(error.value).splitlines() == [
-        f"{train}, line 2: it must be a path, a space and a label. Received: 'b.mp4'",
+        f"{train}, line 2: {NO_LABEL}. Received: 'b.mp4'",
         f"{train}, line 3: the label 'x' must be a number. Received: 'c.mp4 x'",
         f"{validation}, line 1: the label '-1' must be a number. Received: 'd.mp4 -1'. "
         "Correct these lines.",
@@ -36,8 +38,7 @@ def test_readers_go_on_past_bad_lines_that_are_collected(tmp_path):
     with collect_bad_lines() as bad_lines:
         videos = path_label_lists(train, validation=train)
     assert [record.path for record in videos.train] == ["a.mp4", "c.mp4"]
-    reason = "it must be a path, a space and a label"
-    bad = BadLine(file=str(train), place="line 2", text="b.mp4", reason=reason)
+    bad = BadLine(file=str(train), place="line 2", text="b.mp4", reason=NO_LABEL)
     assert bad_lines == [bad, bad]
     # Only there.
     with pytest.raises(BadLinesError):

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from small_videos import pictures, write_video
 
@@ -93,6 +95,45 @@ def test_lists_with_numbers_for_labels(tmp_path):
     (tmp_path / "bad.csv").write_text("1.mp4,3\n2.mp4\n3.mp4,0\n")
     with pytest.raises(BadLinesError, match=r"bad.csv, line 2"):
         read_own(str(tmp_path / "bad.csv"))
+
+
+def test_columns_are_known_by_their_names(tmp_path):
+    text = "label,path,note\nrun,1.mp4,good\nwalk,2.mp4,\nrun,3.mp4,dark\n"
+    (tmp_path / "mine.csv").write_text(text)
+    own = read_own(str(tmp_path / "mine.csv"))
+    assert (own.class_names, own.names) == (("run", "walk"), ("1.mp4", "2.mp4", "3.mp4"))
+
+
+def test_a_path_with_a_comma_needs_no_quotes_if_it_is_there(tmp_path):
+    (tmp_path / "1, slow.mp4").touch()
+    (tmp_path / "mine.csv").write_text("1, slow.mp4,walk\n2.mp4,run\n")
+    assert read_own(str(tmp_path / "mine.csv")).names == ("1, slow.mp4", "2.mp4")
+
+
+@pytest.mark.parametrize(
+    "line, reason",
+    [
+        ("2.mp4,", "line 2: it must be path,label"),
+        ("2.mp4,walk,dark", "line 2: it has 3 fields, and no first line says which is the label"),
+        ("2.mp4;walk", "line 2: a comma must divide its path and its label, and no semicolon"),
+        ("2.mp4,g\u00e4hnen", "line 2: its label is not in UTF-8: save the list as UTF-8"),
+    ],
+)
+def test_lines_that_do_not_say_their_label_are_refused(tmp_path, line, reason):
+    text = f"1.mp4,run\n{line}\n3.mp4,walk\n"
+    (tmp_path / "mine.csv").write_text(text, "latin-1")
+    with pytest.raises(BadLinesError, match=reason):
+        read_own(str(tmp_path / "mine.csv"))
+
+
+def test_a_class_folder_that_is_not_named_in_utf_8_is_refused(tmp_path):
+    for folder in (b"run", b"g\xe4hnen"):
+        path = tmp_path / os.fsdecode(folder)
+        path.mkdir()
+        for number in range(2):
+            (path / f"{number}.mp4").touch()
+    with pytest.raises(ValueError, match=r"must be text in UTF-8\. Received: 'g.udce4hnen'"):
+        read_own(str(tmp_path))
 
 
 def test_parts_of_one_file_stay_together(tmp_path):

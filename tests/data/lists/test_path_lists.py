@@ -219,7 +219,7 @@ def test_path_label_lists_with_class_names(tmp_path):
 @pytest.mark.parametrize(
     ("line", "class_names", "reason"),
     [
-        ("1.mp4", None, "it must be a path, a space and a label"),
+        ("1.mp4", None, "it must be a path, a space or comma, and a label"),
         ("1.mp4 walk", None, "the label 'walk' must be a number"),
         ("1.mp4 -1", None, "the label '-1' must be a number"),
         ("1.mp4 1.5", None, "the label '1.5' must be a number"),

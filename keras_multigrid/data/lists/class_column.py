@@ -1,0 +1,78 @@
+"""The classes that the labels of a user's own list name."""
+
+import csv
+import re
+
+from keras_multigrid import files
+from keras_multigrid.data.lists.line_forms import label_column
+from keras_multigrid.data.lists.lines import numbered_lines, parsed, refuse_bad_lines
+from keras_multigrid.data.lists.parts import paths_below
+
+_LAYOUT = "Expected: a text file with lines like walk/denis_walk.avi,walk."
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+
+
+def named_classes(file: str, root: str) -> list[str] | None:
+    """The classes by name, sorted; None where labels are numbers.
+
+    Args:
+        file: the list. What its first line has divides all lines: commas, tabs or else blanks.
+        root: folder that its paths are relative to.
+
+    Raises:
+        BadLinesError: lines have no label, one that is no text, or fields that no line names.
+        FileNotFoundError: there is no such list.
+    """
+    setting = {"setting": "train", "layout": _LAYOUT}
+    lines = list(numbered_lines(file, is_comment=lambda line: True, **setting))
+    first = lines[0][1] if lines else ""
+    delimiter = next((sign for sign in ",\t" if sign in first), " ")
+    header = _fields(first, delimiter)
+    column, full_path = label_column(header), paths_below(root)
+
+    def label_of(line: str) -> str:
+        fields = _fields(line, delimiter)
+        if len(fields) < 2 or not fields[-1 if column is None else min(column, len(fields) - 1)]:
+            raise ValueError(_why_no_label(line))
+        if delimiter == "," and column is not None:
+            if len(fields) != len(header):
+                raise ValueError(f"expected {len(header)} fields, found {len(fields)}")
+            return _as_text(fields[column])
+        others = [] if delimiter == " " else fields[1:-1]
+        # Or are the commas those of the path?
+        if not all(map(_NUMBER.fullmatch, others)) and not files.exists(
+            full_path(line.rsplit(delimiter, 1)[0])
+        ):
+            raise ValueError(
+                f"it has {len(fields)} fields, and no first line says which is the label: begin "
+                "the list with the names of its columns, such as path,label,note"
+            )
+        return _as_text(fields[-1])
+
+    with refuse_bad_lines():
+        labels = list(parsed(file, lines if column is None else lines[1:], label_of))
+    if all(label.isdecimal() for label in labels):
+        return None
+    return sorted(set(labels))
+
+
+def _fields(line: str, delimiter: str) -> list[str]:
+    try:
+        fields = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [""])
+    except csv.Error as error:
+        raise ValueError(f"its quotes are wrong: {error}") from None
+    return [field.strip() for field in fields]
+
+
+def _why_no_label(line: str) -> str:
+    if ";" in line:
+        return "a comma must divide its path and its label, and no semicolon"
+    return "it must be path,label"
+
+
+def _as_text(label: str) -> str:
+    try:
+        label.encode()
+    except UnicodeEncodeError:
+        raise ValueError("its label is not in UTF-8: save the list as UTF-8") from None
+    return label
