@@ -39,9 +39,9 @@ def file_system(path: str) -> FileSystem:
     raise UnknownSchemeError(
         f"There is no file system for {name}:// here: TensorFlow {version} has none, and fsspec "
         f"neither ({reason}). Received: {redacted(path)!r}. s3, http and https come with fsspec, "
-        "on every TensorFlow: pip install '.[remote]'; for other schemes, install what fsspec "
-        "needs for them, too. Or with tensorflow-io 0.37.1, on TensorFlow up to 2.17: pip install "
-        "-c constraints.txt '.[cpu,io]'."
+        "on every TensorFlow: pip install 'keras-multigrid[remote]'; for other schemes, install "
+        "what fsspec needs for them, too. Or with tensorflow-io, on TensorFlow up to 2.17: pip "
+        "install tensorflow-io==0.37.1."
     )
 
 

@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 import keras
+from absl import logging
 
 from keras_multigrid import files
 from keras_multigrid.data.clips.views import Views
@@ -78,6 +79,7 @@ def settings_of_test(
         videos = _kept(test.run_dir)
     else:
         videos = _given(test.run_dir, source)
+        _warn_of_seen(test.run_dir, videos)
         name = os.path.splitext(os.path.basename(source.rstrip("/")))[0]
         test = dataclasses.replace(test, run_dir=os.path.join(test.run_dir, "tests", name))
     data = Data(videos=videos, sampling=found["sampling"])
@@ -104,3 +106,18 @@ def _given(run_dir: str, source: str) -> VideoSet:
             "lists them, --gin_file=NAME, instead of a folder."
         )
     return labelled_videos(source, task.class_names)
+
+
+def _warn_of_seen(run_dir: str, videos: VideoSet) -> None:
+    """On the videos that it was trained on, a network is better than on any others."""
+    if not files.exists(os.path.join(run_dir, run_folder.LISTS, "train.txt")):
+        return
+    seen = {os.path.realpath(record.path) for record in _kept(run_dir).train}
+    count = sum(os.path.realpath(record.path) in seen for record in videos.validation)
+    if count:
+        logging.warning(
+            "The run was trained on %d of these %d videos, so the result is too good. Without a "
+            "folder, those that it was not trained on are tested.",
+            count,
+            len(videos.validation),
+        )
