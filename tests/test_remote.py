@@ -539,7 +539,7 @@ def test_a_server_that_stays_away_ends_the_run(experiment, data, tmp_path):
 
 # ---- Where a file system is missing --------------------------------------------------------------
 
-BOTH_WAYS = r"pip install '\.\[remote\]'.*tensorflow-io 0\.37\.1, on TensorFlow up to 2\.17"
+BOTH_WAYS = r"pip install 'keras-multigrid\[remote\]'.*up to 2\.17: pip install tensorflow-io==0"
 
 
 @pytest.mark.parametrize(
