@@ -32,11 +32,9 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    # What was imported stays: without this, a tenth of the time goes into looking through it, and
-    # through graphs that are being traced, for garbage.
+    # What was imported stays: without this, it is looked through for garbage again and again.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 def picture(number, frame):
