@@ -1,15 +1,13 @@
 """The classes that the labels of a user's own list name."""
 
-import csv
-import re
+import contextlib
 
 from keras_multigrid import files
-from keras_multigrid.data.lists.line_forms import label_column
+from keras_multigrid.data.lists.line_forms import NUMBER, fields_of, label_column
 from keras_multigrid.data.lists.lines import numbered_lines, parsed, refuse_bad_lines
 from keras_multigrid.data.lists.parts import paths_below
 
 _LAYOUT = "Expected: a text file with lines like walk/denis_walk.avi,walk."
-_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 def named_classes(file: str, root: str) -> list[str] | None:
@@ -27,11 +25,14 @@ def named_classes(file: str, root: str) -> list[str] | None:
     lines = list(numbered_lines(file, is_comment=lambda line: True, **setting))
     first = lines[0][1] if lines else ""
     delimiter = next((sign for sign in ",\t" if sign in first), " ")
-    header = _fields(first, delimiter)
+    header = []
+    with contextlib.suppress(ValueError):
+        # Where its quotes are wrong, it is a bad line as any other.
+        header = fields_of(first, delimiter)
     column, full_path = label_column(header), paths_below(root)
 
     def label_of(line: str) -> str:
-        fields = _fields(line, delimiter)
+        fields = fields_of(line, delimiter)
         if len(fields) < 2 or not fields[-1 if column is None else min(column, len(fields) - 1)]:
             raise ValueError(_why_no_label(line))
         if delimiter == "," and column is not None:
@@ -40,7 +41,7 @@ def named_classes(file: str, root: str) -> list[str] | None:
             return _as_text(fields[column])
         others = [] if delimiter == " " else fields[1:-1]
         # Or are the commas those of the path?
-        if not all(map(_NUMBER.fullmatch, others)) and not files.exists(
+        if not all(map(NUMBER.fullmatch, others)) and not files.exists(
             full_path(line.rsplit(delimiter, 1)[0])
         ):
             raise ValueError(
@@ -54,14 +55,6 @@ def named_classes(file: str, root: str) -> list[str] | None:
     if all(label.isdecimal() for label in labels):
         return None
     return sorted(set(labels))
-
-
-def _fields(line: str, delimiter: str) -> list[str]:
-    try:
-        fields = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [""])
-    except csv.Error as error:
-        raise ValueError(f"its quotes are wrong: {error}") from None
-    return [field.strip() for field in fields]
 
 
 def _why_no_label(line: str) -> str:

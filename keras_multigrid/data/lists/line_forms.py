@@ -28,7 +28,8 @@ _COLUMNS = {
 # Names of columns that hold paths.
 PATH_COLUMNS = _COLUMNS["path"]
 _COLUMN_OF = {name: column for column, names in _COLUMNS.items() for name in names}
-_NUMBER = re.compile(r"\d+(\.\d+)?")
+# The number of a class, of frames, or a time.
+NUMBER = re.compile(r"\d+(\.\d+)?")
 _NUMBERS_BEHIND = re.compile(r"(.*?)([\s,]+\d+(\.\d+)?)+", re.DOTALL)
 _QUOTED = re.compile(r"""(["'])(.+)\1\s*[,\s]\s*(.+)""", re.DOTALL)
 # Lines of a list for which the disk is asked what they mean.
@@ -92,7 +93,7 @@ class LineForms:
         """Whether the first line of a list names its columns, which hold for the lines behind."""
         self._columns, self._chosen_form, self._num_asked = None, None, 0
         try:
-            names = _fields(line) if "," in line else line.split()
+            names = fields_of(line) if "," in line else line.split()
         except ValueError:
             return False
         if label_column(names) is None or self._is_label(names[-1]):
@@ -123,7 +124,7 @@ class LineForms:
         return entry
 
     def _by_columns(self, line: str) -> Entry:
-        fields = _fields(line)
+        fields = fields_of(line)
         if len(fields) != len(self._columns):
             raise ValueError(f"expected {len(self._columns)} fields, found {len(fields)}")
         row = dict(zip(self._columns, fields, strict=True))
@@ -176,7 +177,7 @@ class LineForms:
         return entries
 
     def _is_value(self, text: str) -> bool:
-        return _NUMBER.fullmatch(text) is not None or self._is_label(text)
+        return NUMBER.fullmatch(text) is not None or self._is_label(text)
 
     def _entry(self, path: str, tail: Sequence[str]) -> Entry | None:
         """The meaning of a path with these values behind it, if they have one."""
@@ -264,10 +265,16 @@ def _columns_in(names: Sequence[str]) -> list[str | None]:
     return [_COLUMN_OF.get(name.lower()) for name in names]
 
 
-def _fields(line: str) -> list[str]:
-    """The fields between commas, some of them perhaps in quotes."""
+def fields_of(line: str, delimiter: str = ",") -> list[str]:
+    """The fields between commas or another delimiter, some of them perhaps in quotes.
+
+    Raises:
+        ValueError: its quotes are wrong.
+    """
+    # Between blanks, quotes are part of a name.
+    form = {"delimiter": delimiter, "strict": delimiter != " ", "skipinitialspace": True}
     try:
-        fields = next(csv.reader([line], strict=True, skipinitialspace=True), [""])
+        fields = next(csv.reader([line], **form), [""])
     except csv.Error as error:
         raise ValueError(f"its quotes are wrong: {error}") from None
     return [field.strip() for field in fields]

@@ -116,6 +116,7 @@ def test_a_path_with_a_comma_needs_no_quotes_if_it_is_there(tmp_path):
         ("2.mp4,", "line 2: it must be path,label"),
         ("2.mp4,walk,dark", "line 2: it has 3 fields, and no first line says which is the label"),
         ("2.mp4;walk", "line 2: a comma must divide its path and its label, and no semicolon"),
+        ('"2.mp4,walk', "line 2: its quotes are wrong"),
         ("2.mp4,g\u00e4hnen", "line 2: its label is not in UTF-8: save the list as UTF-8"),
     ],
 )
@@ -123,6 +124,10 @@ def test_lines_that_do_not_say_their_label_are_refused(tmp_path, line, reason):
     text = f"1.mp4,run\n{line}\n3.mp4,walk\n"
     (tmp_path / "mine.csv").write_text(text, "latin-1")
     with pytest.raises(BadLinesError, match=reason):
+        read_own(str(tmp_path / "mine.csv"))
+    # The first line may be such a line, too.
+    (tmp_path / "mine.csv").write_text(f"{line}\n3.mp4,walk\n", "latin-1")
+    with pytest.raises(BadLinesError, match=reason.replace("line 2", "line 1")):
         read_own(str(tmp_path / "mine.csv"))
 
 
