@@ -29,29 +29,31 @@ def named_classes(file: str, root: str) -> list[str] | None:
     with contextlib.suppress(ValueError):
         # Where its quotes are wrong, it is a bad line as any other.
         header = fields_of(first, delimiter)
-    column, full_path = label_column(header), paths_below(root)
+    has_names = label_column(header) is not None
+    # Names hold for fields between commas; else the label is the last field.
+    by_name = has_names and delimiter == ","
+    column, full_path = label_column(header) if by_name else -1, paths_below(root)
 
     def label_of(line: str) -> str:
         fields = fields_of(line, delimiter)
-        if len(fields) < 2 or not fields[-1 if column is None else min(column, len(fields) - 1)]:
+        if by_name and 1 < len(fields) != len(header):
+            raise ValueError(f"expected {len(header)} fields, found {len(fields)}")
+        if len(fields) < 2 or not fields[column]:
             raise ValueError(_why_no_label(line))
-        if delimiter == "," and column is not None:
-            if len(fields) != len(header):
-                raise ValueError(f"expected {len(header)} fields, found {len(fields)}")
-            return _as_text(fields[column])
-        others = [] if delimiter == " " else fields[1:-1]
+        others = [] if by_name or delimiter == " " else fields[1:-1]
         # Or are the commas those of the path?
         if not all(map(NUMBER.fullmatch, others)) and not files.exists(
             full_path(line.rsplit(delimiter, 1)[0])
         ):
             raise ValueError(
                 f"it has {len(fields)} fields, and no first line says which is the label: begin "
-                "the list with the names of its columns, such as path,label,note"
+                "the list with the names of its columns and commas between, such as "
+                "path,label,note"
             )
-        return _as_text(fields[-1])
+        return _as_text(fields[column])
 
     with refuse_bad_lines():
-        labels = list(parsed(file, lines if column is None else lines[1:], label_of))
+        labels = list(parsed(file, lines[1:] if has_names else lines, label_of))
     if all(label.isdecimal() for label in labels):
         return None
     return sorted(set(labels))
