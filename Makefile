@@ -15,9 +15,12 @@ export TF_CPP_MIN_LOG_LEVEL TF_ENABLE_ONEDNN_OPTS
 TEST_PROCESSES ?= 3
 PYTEST_ENV := TF_NUM_INTRAOP_THREADS=1 OMP_NUM_THREADS=1
 PYTEST := python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+QUICK := -m 'not slow and not every'
 
-# Of 10,000 files, tests import a third: Python compiles them when it does.
+# Of 10,000 files, tests import a third: Python compiles them when it does, and keeps that, whatever
+# the shell says. Otherwise each process of a test would compile them again.
 PIP_FLAGS := --disable-pip-version-check --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 BACKENDS_VENV := .venv-backends
@@ -26,7 +29,7 @@ DOCS_VENV := .venv-docs
 PICTURES_VENV := .venv-pictures
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-backends install-beam test test-fast test-latest test-latest-fast \
+.PHONY: help install install-backends install-beam test test-slow test-latest test-latest-fast \
 	test-every test-backends test-beam fuzz lint types format docs quickstart plan clean
 
 help: ## Show this list
@@ -71,15 +74,15 @@ types: install ## Check what type checkers of users see of the public names
 	$(VENV)/bin/mypy
 
 test: lint ## Check style and run the tests
-	$(PYTEST_ENV) $(VENV)/bin/$(PYTEST) -m 'not every'
+	$(PYTEST_ENV) $(VENV)/bin/$(PYTEST) $(QUICK)
 
-test-fast: lint ## The same without the long end-to-end runs
-	$(PYTEST_ENV) $(VENV)/bin/$(PYTEST) -m 'not slow and not every'
+test-slow: install ## Run the long end-to-end runs that `make test` leaves out
+	$(PYTEST_ENV) $(VENV)/bin/$(PYTEST) -m 'slow and not every'
 
 test-latest: install-backends ## Run the tests on the newest TensorFlow
 	$(PYTEST_ENV) $(BACKENDS_VENV)/bin/$(PYTEST) -m 'not every'
 
-test-every: install ## Run the long runs that `make test` leaves out: hours
+test-every: install ## Run the longest, the whole quickstart among them: hours
 	$(PYTEST_ENV) $(VENV)/bin/$(PYTEST) -m every
 
 # What a new TensorFlow or Keras can change: private names, fit, graphs, tf.data, strategies, files,
@@ -94,7 +97,7 @@ VERSION_TESTS := $(addprefix tests/,test_compat.py test_learning_rate.py test_re
 	runs/test_exporting.py $(addprefix models/test_,export.py replicas.py sub_batch_normalization.py))
 
 test-latest-fast: install-backends ## Test on the newest TensorFlow what depends on its version
-	$(PYTEST_ENV) $(BACKENDS_VENV)/bin/$(PYTEST) -m 'not slow and not every' $(VERSION_TESTS)
+	$(PYTEST_ENV) $(BACKENDS_VENV)/bin/$(PYTEST) $(QUICK) $(VERSION_TESTS)
 
 # The networks, their weights and what trains them; and whole runs. A network whose output is right
 # has right stages, and two of them have every layer of the others. PyTorch computes more of them: JAX
@@ -105,9 +108,9 @@ BACKEND_TESTS := $(addprefix tests/,test_compat.py augmentation/test_on_every_ba
 BACKEND_KINDS := "not parameters and not stages and not i3d_8x8 and not slow_8x8"
 
 test-backends: install-backends ## Run the tests of networks and runs on JAX and on PyTorch
-	$(PYTEST_ENV) KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/$(PYTEST) -k $(BACKEND_KINDS) $(BACKEND_TESTS) \
+	$(PYTEST_ENV) KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/$(PYTEST) $(QUICK) -k $(BACKEND_KINDS) $(BACKEND_TESTS) \
 		"tests/models/test_x3d.py::test_logits_and_blocks_of_the_reference[t3_s80]"
-	$(PYTEST_ENV) KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/$(PYTEST) -k $(BACKEND_KINDS) $(BACKEND_TESTS) \
+	$(PYTEST_ENV) KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/$(PYTEST) $(QUICK) -k $(BACKEND_KINDS) $(BACKEND_TESTS) \
 		$(addprefix tests/models/test_,mvit.py preset.py saving.py transformer_layers.py videomae.py weights.py x3d.py)
 
 docs: $(DOCS_VENV)/.installed ## Build the site of docs/ into build/site; links that lead nowhere are errors

@@ -102,7 +102,9 @@ def assert_same_run(single, workers, devices):
             np.testing.assert_allclose(another, one, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("devices", [2, pytest.param(4, marks=pytest.mark.every)])
+@pytest.mark.parametrize(
+    "devices", [pytest.param(2, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.every)]
+)
 def test_several_devices(data, single, tmp_path, devices):
     run = start(data, tmp_path, strategy="mirrored", logical_cpus=devices, views=2)
     assert_same_run(single, finish(run, tmp_path), devices)
@@ -159,7 +161,11 @@ def test_a_lost_worker_ends_the_others_and_all_go_on(data, single, two_workers, 
 
 # Of layers of Keras, it is in the example of docs/scaling.md: test_readme.py.
 @pytest.mark.parametrize(
-    "kind", ["subclassed", pytest.param("functional", marks=pytest.mark.every)]
+    "kind",
+    [
+        pytest.param("subclassed", marks=pytest.mark.slow),
+        pytest.param("functional", marks=pytest.mark.every),
+    ],
 )
 def test_a_model_and_data_of_ones_own(tmp_path, kind):
     """Trained by stock `fit` on one device, two devices and two workers."""

@@ -346,20 +346,20 @@ def write_weights(name, bindings, folder):
     return folder / "pictures.pyth"
 
 
-# Each kind of network, of weights and of task once; the others by `make test-every`.
-TRAINED = (
+# Each kind of task once; each kind of network and of weights by `make test-slow`, all the others by
+# `make test-every`.
+TRAINED = ("slowfast_something_something", "i3d_nln_charades_from_kinetics")
+TRAINED_SLOWLY = (
     "x3d_s_kinetics",
     "i3d_nln_kinetics_inflated",
-    "slowfast_something_something",
-    "i3d_nln_charades_from_kinetics",
     "mvit_b_kinetics_adamw",
     "videomae_s_kinetics_fine_tuning",
 )
 
 
 def trained(name):
-    mark = pytest.mark.slow if name in TRAINED else pytest.mark.every
-    return pytest.param(name, marks=mark)
+    mark = pytest.mark.slow if name in TRAINED_SLOWLY else pytest.mark.every
+    return name if name in TRAINED else pytest.param(name, marks=mark)
 
 
 @pytest.mark.parametrize("name", [trained(name) for name in PUBLISHED])

@@ -64,7 +64,14 @@ def test_names_for_pytorch_users_are_there():
             assert argument in known or is_open, (name, argument)
 
 
-@pytest.mark.parametrize("name", ["stock_model", "several_devices", "custom_task"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "stock_model",
+        pytest.param("several_devices", marks=pytest.mark.slow),
+        pytest.param("custom_task", marks=pytest.mark.slow),
+    ],
+)
 def test_examples_run(name, tmp_path):
     result = subprocess.run(
         [sys.executable, str(ROOT / "examples" / f"{name}.py")],

@@ -448,7 +448,9 @@ def points(server, run, folder):
     return found
 
 
-@pytest.mark.parametrize("seconds", [3, pytest.param(20, marks=pytest.mark.every)])
+@pytest.mark.parametrize(
+    "seconds", [pytest.param(3, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.every)]
+)
 def test_a_killed_run_and_a_server_that_pauses(
     seconds, server, experiment, data, undisturbed, tmp_path
 ):
@@ -498,6 +500,7 @@ def use(server, experiment, place):
     assert f"s3://{BUCKET}/{video}\n  " in log.read_text()
 
 
+@pytest.mark.slow
 def test_records_on_s3_from_the_command_line(server, experiment, data, tmp_path):
     records, run_dir, log = f"s3://{BUCKET}/records", f"s3://{BUCKET}/of_records", tmp_path / "log"
     files = [f"--gin_file={records}/{name}.gin" for name in ("none", "records")]
@@ -513,6 +516,7 @@ def test_records_on_s3_from_the_command_line(server, experiment, data, tmp_path)
     assert [name for name in server.names("of_records/") if name.endswith("index.json")]
 
 
+@pytest.mark.slow
 def test_a_server_that_stays_away_ends_the_run(experiment, data, tmp_path):
     server, log = S3Server(), tmp_path / "log"
     env = {**server.env, "KERAS_MULTIGRID_RETRY_SECONDS": "2"}

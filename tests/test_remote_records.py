@@ -94,6 +94,7 @@ def damaged_clips(local, remote):
     assert all("the record is damaged" in text for text in bad_videos[1].errors.values())
 
 
+@pytest.mark.slow
 def test_videos_of_damaged_records_are_replaced_as_on_the_local_disk(server, records, tmp_path):
     local = tmp_path / "damaged"
     shutil.copytree(records, local)

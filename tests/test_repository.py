@@ -74,7 +74,9 @@ def test_workflows_test_both_lanes_of_tensorflow_on_both_versions_of_python():
     (job,) = read(ROOT / ".github" / "workflows" / "tests.yml")["jobs"].values()
     matrix = job["strategy"]["matrix"]
     assert matrix["python"] == ["3.11", "3.12"]
-    assert {"test", "test-latest", "test-backends", "test-beam"} == set(values_of(matrix, "target"))
+    assert {"test", "test-slow", "test-latest", "test-backends", "test-beam"} == set(
+        values_of(matrix, "target")
+    )
 
 
 def test_targets_of_make_in_the_documents_exist():

@@ -125,6 +125,7 @@ def test_two_trainers_get_their_slices_of_each_batch_though_a_worker_is_killed(r
     assert sorted(labels[:24]) == list(range(24)) == sorted(labels[24:48])
 
 
+@pytest.mark.slow
 def test_a_dispatcher_that_is_restarted_and_one_that_stays_away(root, tmp_path):
     dispatcher, port = start_dispatcher("--port=0")
     worker = start_worker(port)

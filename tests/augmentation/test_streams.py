@@ -109,7 +109,7 @@ def test_clips_of_two_videos_are_mixed_where_a_video_gives_several(videos):
         np.testing.assert_allclose(clip, expected[number], atol=1e-5)
 
 
-@pytest.mark.parametrize("replicas", [2, 4])
+@pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_all_workers_together_get_the_same_clips(videos, whole, replicas):
     source = Input(videos=videos, sampling=SAMPLING, augment=AUGMENT, workers=1)
     parts = []

@@ -168,6 +168,7 @@ def test_kept_videos_come_in_the_same_order(videos, whole):
     assert_same([[labels] for _, labels in kept], [[labels] for _, labels in whole])
 
 
+@pytest.mark.slow
 def test_an_input_service_gives_the_same_clips(records, whole, monkeypatch):
     monkeypatch.setattr(serving, "_IDLE", 0.5)
     dispatcher = tf.data.experimental.service.DispatchServer()

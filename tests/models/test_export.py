@@ -14,7 +14,7 @@ from keras_multigrid.schedule import Grid, MultigridSchedule
 PATHWAYS = ("i3d", "slowfast", "x3d")
 
 
-@pytest.mark.parametrize("kind", PATHWAYS)
+@pytest.mark.parametrize("kind", ["i3d", pytest.param("slowfast", marks=pytest.mark.slow), "x3d"])
 def test_exported_to_a_saved_model(kind, tmp_path):
     network = make(kind)
     network.export(str(tmp_path / "exported"), verbose=False)
@@ -24,7 +24,7 @@ def test_exported_to_a_saved_model(kind, tmp_path):
         np.testing.assert_allclose(served.serve(clip), run(network, clip), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["slowfast", "x3d"])
+@pytest.mark.parametrize("kind", ["slowfast", pytest.param("x3d", marks=pytest.mark.slow)])
 def test_exported_to_onnx(kind, tmp_path):
     network = make(kind)
     path = str(tmp_path / "exported.onnx")
@@ -38,6 +38,7 @@ def test_exported_to_onnx(kind, tmp_path):
         np.testing.assert_allclose(scores, run(network, clip), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [pytest.param("i3d", marks=pytest.mark.every), "slowfast"])
 def test_all_grids_without_a_trace_for_each(kind):
     """Kinetics' schedule in small, every phase of it, training and prediction."""

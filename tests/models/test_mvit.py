@@ -264,6 +264,7 @@ def train(network, steps=2):
     return [float(network.train_on_batch(clips, labels)) for _ in range(steps)]
 
 
+@pytest.mark.slow
 def test_activations_that_are_computed_twice():
     """The same steps, also where random numbers are drawn."""
     networks = [make(remat=remat, drop_path=0.5, dropout=0.0) for remat in (False, True)]

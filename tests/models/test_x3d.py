@@ -58,7 +58,9 @@ def assert_close(actual, expected):
 # Against the reference.
 
 
-@pytest.mark.parametrize("size", ["train_size", "t6_s113", "t3_s80"])
+@pytest.mark.parametrize(
+    "size", ["train_size", pytest.param("t6_s113", marks=pytest.mark.slow), "t3_s80"]
+)
 def test_logits_and_blocks_of_the_reference(published, size):
     blocks = [layer for layer in published.layers if layer.name.endswith("-relu")]
     blocks = [layer.output for layer in blocks if "_res" in layer.name]
@@ -193,6 +195,7 @@ def test_weight_decay_leaves_normalization_alone_out():
 # Sizes and groups. tests/models/test_saving.py has precisions and files.
 
 
+@pytest.mark.slow
 def test_any_size():
     network = make(blocks=(1, 1, 1, 1))
     network.compile("sgd", "sparse_categorical_crossentropy")

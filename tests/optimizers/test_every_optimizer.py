@@ -40,9 +40,9 @@ PAIRS = ("float16+accumulation", "EMA+accumulation", "clipping+accumulation")
 # Each optimizer and each way at least once.
 FEW = [
     ("SGD", "float16+accumulation"),
-    ("AdamW", "EMA+accumulation"),
-    ("Lion", "clipping+accumulation"),
-    ("Muon", "float16+EMA"),
+    pytest.param("AdamW", "EMA+accumulation", marks=pytest.mark.slow),
+    pytest.param("Lion", "clipping+accumulation", marks=pytest.mark.slow),
+    pytest.param("Muon", "float16+EMA", marks=pytest.mark.slow),
     ("LAMB", "plain"),
 ]
 ALL = [

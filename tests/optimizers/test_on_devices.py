@@ -3,11 +3,13 @@
 import pathlib
 
 import numpy as np
+import pytest
 from processes import Process
 
 SCRIPT = pathlib.Path(__file__).parent / "device_run.py"
 
 
+@pytest.mark.slow
 def test_two_devices_train_as_one(tmp_path):
     # One replica of a strategy, too: TensorFlow lets it meet itself.
     runs = {devices: Process(SCRIPT, tmp_path / f"{devices}.npz", devices) for devices in (1, 2)}

@@ -113,7 +113,9 @@ def test_several_classes_are_weighed_in_the_loss(few, tmp_path):
 @pytest.mark.parametrize(
     ("sampled", "otherwise"),
     [
-        ({"balance": "inverse"}, {"balance": "inverse_square_root"}),
+        pytest.param(
+            {"balance": "inverse"}, {"balance": "inverse_square_root"}, marks=pytest.mark.slow
+        ),
         ({"repeats": 2}, {"repeats": 4}),
     ],
     ids=["balance", "repeats"],

@@ -235,7 +235,7 @@ def test_the_example_of_the_page(video, tmp_path, monkeypatch, capsys):
     np.testing.assert_allclose(names["scores"].max(), found[0][1], atol=5e-4)
 
 
-@pytest.mark.parametrize("kind", ["x3d", "i3d"])
+@pytest.mark.parametrize("kind", [pytest.param("x3d", marks=pytest.mark.slow), "i3d"])
 def test_to_lite_as_on_the_page(kind, tmp_path, monkeypatch):
     network = i3d()
     if kind == "x3d":

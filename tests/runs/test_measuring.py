@@ -87,6 +87,7 @@ def hungry(classes, classifier_activation):
     return keras.Model(clips, keras.layers.Dense(classes, activation=classifier_activation)(pooled))
 
 
+@pytest.mark.slow
 def test_a_batch_that_fits_is_found(settings):
     schedule = MultigridSchedule(BASE, 24, 4, long_cycle=(), short_cycle=())
     costs = measure(of_network(settings, hungry, schedule))

@@ -76,6 +76,7 @@ def test_a_probe_that_pays_for_no_warmup_trains_nothing(settings):
     assert json.loads(read(settings, "probe.json"))["answer"] == "cannot tell"
 
 
+@pytest.mark.slow
 def test_halving_at_equal_work(settings):
     result = probe(settings, work=80, least_work=10)
     rounds = [[run for run in result.runs if run["round"] == number] for number in (1, 2)]

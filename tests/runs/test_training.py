@@ -135,6 +135,7 @@ def killed(videos, run_dir, *, step, **settings):
         run(videos, run_dir, checkpoint_every=2, **settings)
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_goes_on_as_it_began(videos, tmp_path, caplog):
     published = ClipSampling(flip=False, keep_view=False, keep_span=False)
     run(videos, tmp_path / "whole", sampling=published)
@@ -151,7 +152,7 @@ def test_a_run_of_an_earlier_version_goes_on_as_it_began(videos, tmp_path, caplo
 
 
 # In the middle of the training, and at its end.
-@pytest.mark.parametrize("validation", [1, 2])
+@pytest.mark.parametrize("validation", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_that_is_asked_to_end_in_a_validation(videos, finished, tmp_path, validation):
     seen = []
 

@@ -263,6 +263,7 @@ def test_what_is_no_finished_folder_of_records_is_refused(tmp_path, content):
         recorded_videos(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_what_others_cannot_see_is_read_here_with_a_warning(records, caplog):
     theirs = training_batches(records.train, schedule(), seed=0, sampling=SAMPLING, num_classes=4)
     theirs = list(theirs.take(2).as_numpy_iterator())

@@ -176,6 +176,7 @@ def test_a_finished_run_is_left_as_it_is(run, folder):
     assert "--minutes was 30.0, is now 9.0; `epochs` was 4, is now 5. Give" in result.stderr
 
 
+@pytest.mark.slow
 def test_other_settings_begin_a_run_anew_until_it_has_trained(run, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     shutil.copytree(folder / "run" / "videos", folder / "anew" / "videos")
