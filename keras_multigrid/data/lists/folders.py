@@ -60,7 +60,7 @@ def class_folders(root: Path, *, validation: SplitRule | Path) -> VideoSet:
     class_names = _class_names(root, setting="root", left_out=left_out)
     if callable(validation):
         parts = split(_scan_classes(root, class_names, left_out), validation)
-        return video_set(*parts, class_names, notes=left_out.notes())
+        return video_set(*parts, class_names, notes=left_out.notes(), layout=_FOLDER_LAYOUT)
     others = _class_names(validation, setting="validation", left_out=left_out)
     if class_names != others:
         raise ValueError(
@@ -70,7 +70,9 @@ def class_folders(root: Path, *, validation: SplitRule | Path) -> VideoSet:
             "Add or remove these folders (an empty one counts)."
         )
     listed, others = (_scan_classes(part, class_names, left_out) for part in (root, validation))
-    return video_set(*videos_of(listed, others), class_names, notes=left_out.notes())
+    return video_set(
+        *videos_of(listed, others), class_names, notes=left_out.notes(), layout=_FOLDER_LAYOUT
+    )
 
 
 class _LeftOut:

@@ -48,20 +48,23 @@ def video_set(
     *,
     multi_label: bool = False,
     notes: Sequence[str] = (),
+    layout: str = "Check the data's layout.",
 ) -> VideoSet:
     """The set, if neither part is empty and no class name doubled.
 
     Args:
         train, validation, class_names, multi_label, notes: same as for `VideoSet`.
+        layout: what is expected, told where there is no video at all.
     """
     check_class_names(class_names)
     if not train or not validation:
         # Without any, no rule of a split has anything to choose from.
-        chosen = " and what `validation` chooses" if train or validation else ""
+        if train or validation:
+            layout = "Check the data's layout and what `validation` chooses."
         raise ValueError(
             "There must be videos to train and to validate on. "
             f"Received: {len(train)} training and {len(validation)} validation videos. "
-            f"Check the data's layout{chosen}.{_lines(notes)}"
+            f"{layout}{_lines(notes)}"
         )
     return VideoSet(
         train=tuple(train),

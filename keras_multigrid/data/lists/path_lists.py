@@ -92,7 +92,8 @@ def path_label_lists(
         listed = lists.finished(listed)
     parts = split(*listed, validation) if callable(validation) else videos_of(*listed)
     names = lists.class_names(parts) if class_names is None else tuple(class_names)
-    return video_set(*parts, names, multi_label=multi_label, notes=lists.notes())
+    notes = lists.notes()
+    return video_set(*parts, names, multi_label=multi_label, notes=notes, layout=_LIST_LAYOUT)
 
 
 class _Lists:

@@ -157,7 +157,7 @@ def test_what_cannot_be_trained_on(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no folders"):
         read_own(str(tmp_path))
     (tmp_path / "run").mkdir()
-    with pytest.raises(ValueError, match=r"0 validation videos. Check the data's layout\."):
+    with pytest.raises(ValueError, match=r"0 validation videos\. Expected layout:\n    root/\n"):
         read_own(str(tmp_path))
     touch(tmp_path, "run/1.mp4", "run/2.mp4", "walk/note.doc")
     message = r"two classes at least. Received: 'run'[^ß]*\nFiles with the suffix .doc left out: 1"

@@ -125,7 +125,13 @@ def test_folders_one_level_too_deep_are_told(weizmann, tmp_path):
         class_folders(tmp_path, validation=by_pattern("/denis_"))
     assert str(error.value).splitlines() == [
         "There must be videos to train and to validate on. Received: 0 training and 0 validation "
-        "videos. Check the data's layout.",
+        "videos. Expected layout:",
+        "    root/",
+        "      run/                 one folder for each class",
+        "        denis_run.avi      a video file,",
+        "        eli_run/           or a folder of frames: 000001.jpg, 000002.jpg, ...",
+        "      walk/",
+        "        ...",
         "Folders that hold no pictures, but videos or folders, left out: 2, such as "
         f"'{weizmann}/run'.",
         f"Files with the suffix .txt left out: 1, such as '{weizmann}/labels.txt'.",
@@ -375,7 +381,9 @@ def test_an_empty_list_is_an_error(tmp_path):
         path_label_lists(good, validation=empty)
     with pytest.raises(ValueError, match="0 training and 1 validation"):
         path_label_lists(empty, validation=good)
-    with pytest.raises(ValueError, match="0 training and 0 validation"):
+    with pytest.raises(
+        ValueError, match=r"0 training and 0 validation videos\. Expected: a text file"
+    ):
         path_label_lists(empty, validation=by_fraction(0.5))
 
 
