@@ -116,7 +116,14 @@ def test_the_wheel(wheel):
     assert {name.partition("/")[0] for name in names} == {"keras_multigrid", info}
 
 
-@pytest.mark.parametrize("kind", ["wheel", "sdist", "editable"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "wheel",
+        pytest.param("sdist", marks=pytest.mark.slow),
+        pytest.param("editable", marks=pytest.mark.slow),
+    ],
+)
 def test_the_commands_work_in_an_empty_folder(kind, installed, tmp_path):
     commands = installed(kind)
     (tmp_path / "empty").mkdir()

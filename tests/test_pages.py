@@ -84,6 +84,7 @@ def test_examples_run(name, tmp_path):
     assert list((tmp_path / "runs" / name).iterdir())
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     matplotlib.use("Agg")

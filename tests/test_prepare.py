@@ -33,6 +33,7 @@ def whole(videos, tmp_path_factory):
     return files
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_three_times(videos, whole, tmp_path):
     root, log = tmp_path / "records", tmp_path / "log"
     root.mkdir()

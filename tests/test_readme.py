@@ -37,6 +37,7 @@ def test_the_rule_says_why(capsys):
     assert names["rate"].warmup_epochs > 0.1 * names["schedule"].phases[-1].end_epoch
 
 
+@pytest.mark.slow
 def test_the_example_of_a_set_of_ones_own_resumes(tmp_path, monkeypatch):
     text = (ROOT / "docs" / "guide.md").read_text()
     (example,) = re.findall(r"```python\n(import keras\n.*?)```", text, flags=re.DOTALL)

@@ -27,7 +27,7 @@ from keras_multigrid.data.synthetic.videos import write_videos
 ROOT = pathlib.Path(__file__).parents[1]
 # Else s3:// and http:// are fsspec's. s3a:// always is: TensorFlow does not know this name of s3://.
 HAS_TENSORFLOW_IO = importlib.util.find_spec("tensorflow_io") is not None
-SCHEMES = ("s3", "s3a") if HAS_TENSORFLOW_IO else ("s3",)
+SCHEMES = ("s3", pytest.param("s3a", marks=pytest.mark.slow)) if HAS_TENSORFLOW_IO else ("s3",)
 
 
 @pytest.fixture(scope="module")

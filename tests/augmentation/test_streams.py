@@ -62,6 +62,7 @@ def take(videos, count, *, augment=AUGMENT, start_step=0, workers=None):
     return list(stream.take(count).as_numpy_iterator())
 
 
+@pytest.mark.slow
 def test_batches_are_augmented_and_their_labels_soft(videos, whole):
     plain = take(videos, SCHEDULE.total_steps, augment=None)
     for step, ((clips, labels), (unchanged, classes)) in enumerate(zip(whole, plain, strict=True)):
@@ -130,6 +131,7 @@ def test_all_workers_together_get_the_same_clips(videos, whole, replicas):
         np.testing.assert_array_equal(own_clips, clips)
 
 
+@pytest.mark.slow
 def test_a_later_start_gets_the_same_clips(videos):
     augment = Compose([RandAugment(), AUGMENT])
     expected = take(videos, 9, augment=augment, workers=1)[5:]

@@ -120,6 +120,7 @@ def test_tensorboard_tells_which_weights_a_validation_saw(run, tmp_path):
     assert points(tmp_path) == [0.0] * -(-STEPS // 2)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_in_a_validation_saves_what_it_trains(run, tmp_path):
     class Killed(MultigridCheckpoint):
         def on_test_batch_end(self, batch, logs=None):

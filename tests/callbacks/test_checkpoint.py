@@ -190,6 +190,7 @@ def stopped(killed, tmp_path):
     return MultigridCheckpoint(str(tmp_path)).saved()
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(whole, stopped, tmp_path):
     assert [entry.step for entry in stopped] == [3, 6]
     path = tmp_path / stopped[-1].file
@@ -375,6 +376,7 @@ def test_other_frozen_layers_are_refused(stopped, tmp_path):
         MultigridCheckpoint(str(tmp_path)).restore(model)
 
 
+@pytest.mark.slow
 def test_settings_that_were_not_saved_stay_what_they_stood_for(stopped, tmp_path):
     settings = {"settings": {"data": {"crop": "new"}}, "former_settings": {"data.crop": "old"}}
     for _ in range(2):

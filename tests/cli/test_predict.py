@@ -97,6 +97,7 @@ def test_features(place):
         np.testing.assert_allclose(arrays["end_seconds"][-1], 2.4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_lists(place):
     (place / "list.txt").write_text("videos/a.mp4\n\nnone.mp4\nvideos/deep\n")
     result = call(place, "--list=list.txt", "--out=of_list.json")

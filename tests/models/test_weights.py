@@ -361,6 +361,7 @@ def image_model():
     return network
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind, saved", [(models.C2D, False), (models.I3D, False), (models.Slow, True)]
 )

@@ -43,7 +43,7 @@ FEW = [
     pytest.param("AdamW", "EMA+accumulation", marks=pytest.mark.slow),
     pytest.param("Lion", "clipping+accumulation", marks=pytest.mark.slow),
     pytest.param("Muon", "float16+EMA", marks=pytest.mark.slow),
-    ("LAMB", "plain"),
+    pytest.param("LAMB", "plain", marks=pytest.mark.slow),
 ]
 ALL = [
     *itertools.product(OPTIMIZERS, (*WAYS, *PAIRS)),

@@ -190,6 +190,7 @@ def test_a_finished_run_is_left_as_it_is(videos, finished):
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_a_published_checkpoint(videos, tmp_path):
     published = I3D(classes=5, blocks=(1, 1, 1, 1), width=4)
     random = np.random.default_rng(0)

@@ -166,6 +166,7 @@ def test_pixels_show_the_same_region_and_time(folders, source):
 # As published.
 
 
+@pytest.mark.slow
 def test_a_published_coarse_clip_shows_less():
     """Half the crop of the longest scale: a quarter of what the fine clip shows at least."""
     sampling = ClipSampling(min_scale=256, max_scale=320, keep_view=False, keep_span=False)

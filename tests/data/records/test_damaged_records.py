@@ -226,6 +226,7 @@ def test_what_can_be_true(library):
     assert not is_sound(places=(0, 10, 20))
 
 
+@pytest.mark.slow
 def test_damaged_files_of_every_kind():
     outcomes = [outcome for _, outcome in fuzz.fuzz({"records": 8}, workers=1)]
     assert {outcome.name for outcome in outcomes} == {"read", "named"}

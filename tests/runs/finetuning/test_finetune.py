@@ -231,6 +231,7 @@ def test_a_dry_run_writes_nothing(folder):
     assert not (folder / "dry").exists() or not list((folder / "dry").iterdir())
 
 
+@pytest.mark.slow
 def test_the_example_of_the_documents(folder, tmp_path, monkeypatch, capsys):
     text = (ROOT / "docs" / "own_videos.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
