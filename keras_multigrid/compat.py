@@ -4,7 +4,9 @@ A new release may change any of it. tests/test_compat.py holds one test per func
 fails there and nowhere else. Needs neither Keras nor TensorFlow until a function is called.
 """
 
+import contextlib
 import functools
+import re
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -111,9 +113,7 @@ _watched: "weakref.WeakKeyDictionary[keras.Model, LastBatch]" = weakref.WeakKeyD
 
 def batches_counted(model: "keras.Model") -> int:
     """Mini-batches that a model was trained on, also between two steps of `fit`."""
-    import keras
-
-    return int(keras.ops.convert_to_numpy(_now(model, step_counter(model.optimizer))))
+    return int(_now(model, step_counter(model.optimizer)))
 
 
 def loss_scale(model: "keras.Model") -> float | None:
@@ -121,10 +121,8 @@ def loss_scale(model: "keras.Model") -> float | None:
 
     None if the optimizer is none, or has not made its variables yet.
     """
-    import keras
-
     variable = getattr(model.optimizer, "dynamic_scale", None)
-    return None if variable is None else float(keras.ops.convert_to_numpy(_now(model, variable)))
+    return None if variable is None else float(_now(model, variable))
 
 
 def _now(model: "keras.Model", variable: "keras.Variable") -> Any:
@@ -224,9 +222,8 @@ def _backend() -> str:
 def sync_state(model: "keras.Model") -> None:
     """Make `fit` write the variables it holds to the model, and read them again after.
 
-    On JAX, `fit` carries the state from step to step in arrays of its own. A callback that reads or
-    assigns variables between two steps must call this first. On other backends, and outside of
-    `fit`, nothing happens.
+    On JAX, `fit` carries the state from step to step in arrays of its own: a callback that reads or
+    assigns variables between two steps calls this first. Elsewhere nothing happens.
     """
     sync = getattr(model, "jax_state_sync", None)
     if sync is not None:
@@ -234,9 +231,9 @@ def sync_state(model: "keras.Model") -> None:
 
 
 def set_initial_epoch(model: "keras.Model", epoch: int | None) -> None:
-    """Let the `fit` that is under way begin at another Keras epoch; None takes `fit`'s argument.
+    """Let the `fit` that begins (`on_train_begin`) do so at another Keras epoch.
 
-    For `on_train_begin` alone: `keras.callbacks.BackupAndRestore` resumes in the same way.
+    None takes `fit`'s argument. `keras.callbacks.BackupAndRestore` resumes in the same way.
     """
     model._initial_epoch = epoch
 
@@ -247,9 +244,8 @@ def set_initial_epoch(model: "keras.Model", epoch: int | None) -> None:
 def build_from_first_replica(model: "keras.Model") -> None:
     """Let `fit` and `evaluate` build a model from the batch of this process's first replica.
 
-    Keras builds from the mean of all replicas' batches, which fails where other workers have some
-    of them, or where two replicas have unequal batches (seen with Keras 3.15). And it reads a batch
-    even if everything is built.
+    Keras builds from the mean of all replicas' batches, even if all is built, and fails where other
+    workers have some of them, or where two replicas have unequal batches.
     """
     strategy, symbolic_build = model.distribute_strategy, model._symbolic_build
 
@@ -273,16 +269,9 @@ def _is_built(model: "keras.Model") -> bool:
 
 
 def predict_on_replicas(model: "keras.Model", clips: Any) -> Any:
-    """Predict one batch of a distributed data set, each replica its own clips.
+    """Predict an element of a distributed data set, each replica its clips; the outputs joined.
 
     `predict_on_batch` would give every replica the clips of all, and `predict` needs a data set.
-
-    Args:
-        model: a model made in a strategy's scope.
-        clips: an element of the data set, with one tensor per replica.
-
-    Returns:
-        The outputs of all replicas, concatenated.
     """
     model.make_predict_function()
     return model.predict_function([(clips,)])
@@ -356,6 +345,24 @@ def _accumulate(optimizer: Any, apply: Callable, grads: list, variables: list) -
         optimizer._update_model_variables_moving_average(optimizer._trainable_variables)
 
 
+@contextlib.contextmanager
+def forgotten_traces() -> Iterator[None]:
+    """Let go of the steps that are traced inside: TensorFlow would keep them, and their videos.
+
+    Keras adds gradients up by an operation whose own gradient TensorFlow registers for good, anew
+    for each trace, and with it the step's graph.
+    """
+    from tensorflow.python.framework import ops
+
+    registered = ops.gradient_registry._registry
+    before = set(registered)
+    try:
+        yield
+    finally:
+        for name in filter(re.compile("CustomGradient-").match, set(registered) - before):
+            del registered[name]
+
+
 # ---- tf.data -------------------------------------------------------------------------------------
 
 
@@ -370,17 +377,10 @@ def cancellation() -> Any:
 
 
 def next_element(iterator: "tf.data.Iterator", cancellation: Any) -> "tuple[np.ndarray, ...]":
-    """The next element of an iterator over tuples of tensors; `CancelledError` once cancelled.
+    """The next tuple of arrays, which share the tensors' memory; `CancelledError` once cancelled.
 
     `next(iterator)` cannot be interrupted. A thread that still waited in it when the process ends
     would hold the process up, or end it with a signal.
-
-    Args:
-        iterator: of a `tf.data.Dataset`.
-        cancellation: what `cancellation()` returned.
-
-    Returns:
-        Arrays that share the tensors' memory.
     """
     import numpy as np
     from tensorflow.python.eager import context, execute

@@ -4,11 +4,14 @@ A new release that changes one of them fails here. Runs on every backend.
 """
 
 import ast
+import contextlib
+import gc
 import importlib.util
 import pathlib
 import sys
 import threading
 import time
+import weakref
 
 import keras
 import numpy as np
@@ -44,7 +47,9 @@ PRIVATE = {
     "_symbolic_build",
     "_trainable_variables",
     "_update_model_variables_moving_average",
+    "_registry",
     "tensorflow.python.eager",
+    "tensorflow.python.framework",
 }
 # Documented, in spite of their underscore: the standard library's.
 DOCUMENTED = {"_asdict", "_current_frames", "_exit", "_fields", "_make", "_replace"}
@@ -298,6 +303,34 @@ def test_a_replica_predicts_its_own_clips():
     )
     outputs = compat.predict_on_replicas(model, next(iter(batches)))
     np.testing.assert_array_equal(outputs, [[3.0], [7.0]])
+
+
+@tensorflow_only
+@pytest.mark.parametrize("is_let_go", [True, False])
+def test_what_a_training_read_is_let_go(is_let_go):
+    """Otherwise it stays. Should that fail, TensorFlow has mended it: remove the function."""
+    import tensorflow as tf
+
+    class Videos:
+        def read(self, number):
+            return np.ones((2, 1), np.float32)
+
+    def train():
+        videos = Videos()
+        data = tf.data.Dataset.range(2).map(
+            lambda number: (tf.numpy_function(videos.read, [number], tf.float32),) * 2
+        )
+        data = data.map(lambda *batch: tuple(tf.ensure_shape(part, (2, 1)) for part in batch))
+        make_model().fit(data, verbose=0)
+        return weakref.ref(videos)
+
+    # What other tests traced holds on to the default graph, and that to what Python reads for it.
+    keras.backend.clear_session()
+    with compat.forgotten_traces() if is_let_go else contextlib.nullcontext():
+        videos = train()
+    keras.backend.clear_session()
+    gc.collect()
+    assert (videos() is None) == is_let_go
 
 
 # tf.data.

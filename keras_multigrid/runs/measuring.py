@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_multigrid import distribute
+from keras_multigrid import compat, distribute
 from keras_multigrid.callbacks import MultigridCallback, PreciseBatchStatistics
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.input import Input
@@ -39,6 +39,7 @@ _BATCHES = 8
 _RATE = 1e-6
 
 
+@compat.forgotten_traces()
 def measure(settings: Settings, *, turns: int = TURNS) -> RunCost:
     """Train briefly at every grid of a run, and say what the whole will take.
 

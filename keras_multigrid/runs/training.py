@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from keras_multigrid import distribute, files, progress, replicas
+from keras_multigrid import compat, distribute, files, progress, replicas
 from keras_multigrid.augmentation import Augmentation
 from keras_multigrid.callbacks import (
     AveragedWeights,
@@ -49,6 +49,7 @@ __all__ = ["Report", "train"]
 _FORMER_SAMPLING = {"keep_view": False, "keep_span": False}
 
 
+@compat.forgotten_traces()
 def train(settings: Settings) -> Report | None:
     """Train a model by a multigrid schedule.
 

@@ -6,6 +6,7 @@ import time
 import keras
 import numpy as np
 
+from keras_multigrid import compat
 from keras_multigrid.runs.building import compiled_network
 from keras_multigrid.runs.settings import Settings
 from keras_multigrid.schedule import MultigridSchedule
@@ -41,6 +42,7 @@ class Speed:
         return steps * schedule.base.voxels / self.voxels_per_second
 
 
+@compat.forgotten_traces()
 def measured_speed(settings: Settings, *, devices: int = 1) -> Speed:
     """Train the network of a run on noise for a few steps; nothing of it stays.
 
