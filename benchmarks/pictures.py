@@ -87,7 +87,7 @@ def report(path: pathlib.Path) -> None:
     out = ROOT / "runs" / "finetuned"
     if not (out / "report.html").exists():
         videos = ROOT / "data" / "motion" / "train"
-        run_command("finetune", str(videos), f"--out={out}", "--minutes=10")
+        run_command("finetune", str(videos), f"--out={out}", "--minutes=5")
     save(screenshot(str(out / "report.html"), 1000, 1250, 3), path)
 
 
