@@ -1,5 +1,6 @@
 """Which grids of a schedule a Keras model cannot take, in which layer, and what to put there."""
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from types import TracebackType
@@ -74,9 +75,9 @@ def check_grids(model: keras.Model, schedule: MultigridSchedule) -> tuple[GridPr
             f"`model` must be a Keras model. Received: {model!r}. Give what it makes, if it makes "
             "one."
         )
-    if not model.built:
-        base = schedule.base
-        model(keras.ops.zeros((1, base.num_frames, base.crop_size, base.crop_size, 3)))
+    problem = None if model.built else _build(model, schedule.base)
+    if problem is not None:
+        return (problem,)
     found = {}
     for grid in dict.fromkeys([*schedule.grids, schedule.base]):
         problem = _try_grid(model, grid)
@@ -104,28 +105,66 @@ def refuse_grids(model: keras.Model, schedule: MultigridSchedule) -> None:
         )
 
 
+@contextlib.contextmanager
+def _whole_tracebacks() -> Iterator[None]:
+    """Let Keras leave the stack whole, in which the layer is found."""
+    filters = keras.config.is_traceback_filtering_enabled()
+    keras.config.disable_traceback_filtering()
+    try:
+        yield
+    finally:
+        if filters:
+            keras.config.enable_traceback_filtering()
+
+
+def _build(model: keras.Model, base: Grid) -> GridProblem | None:
+    try:
+        with _whole_tracebacks():
+            model(keras.ops.zeros((1, base.num_frames, base.crop_size, base.crop_size, 3)))
+    except Exception as error:
+        return _problem(error, _Trial(), model, base)
+    return None
+
+
 def _try_grid(model: keras.Model, grid: Grid) -> GridProblem | None:
     trial = _Trial()
     # One clip: a layer may be traced once for each (`TimeDistributed` is).
     shape = (1, grid.num_frames, grid.crop_size, grid.crop_size, 3)
-    filters = keras.config.is_traceback_filtering_enabled()
-    # The stack must be whole to find the layer in it.
-    keras.config.disable_traceback_filtering()
     try:
-        trial.run(model, keras.Input(batch_shape=shape))
+        with _whole_tracebacks():
+            trial.run(model, keras.Input(batch_shape=shape))
     except Exception as error:
-        layer = _innermost_layer(error.__traceback__) or model
+        # Networks of this package say themselves what they take.
+        return _refused_size(model, grid) or _problem(error, trial, model, grid)
+    return _refused_size(model, grid) or _fixed_input(model, grid)
+
+
+def _problem(error: Exception, trial: "_Trial", model: keras.Model, grid: Grid) -> GridProblem:
+    """What an error says that came up in some layer of a model."""
+    layer = _innermost_layer(error.__traceback__) or model
+    return GridProblem(
+        grids=(grid,),
+        layer=layer.name,
+        layer_type=type(layer).__name__,
+        error=_sentence(error),
+        remedy=trial.remedy(layer, model, str(error)),
+    )
+
+
+def _refused_size(model: keras.Model, grid: Grid) -> GridProblem | None:
+    """What `check_clip_size` of the model, if it has one, says of a grid."""
+    try:
+        getattr(model, "check_clip_size", lambda *size: None)(grid.num_frames, grid.crop_size)
+    except ValueError as error:
+        said, use, remedy = str(error).partition(" Use ")
         return GridProblem(
             grids=(grid,),
-            layer=layer.name,
-            layer_type=type(layer).__name__,
-            error=_sentence(error),
-            remedy=trial.remedy(layer, model, str(error)),
+            layer=model.name,
+            layer_type=type(model).__name__,
+            error=said,
+            remedy=(use + remedy).strip(),
         )
-    finally:
-        if filters:
-            keras.config.enable_traceback_filtering()
-    return _fixed_input(model, grid)
+    return None
 
 
 class _Trial:

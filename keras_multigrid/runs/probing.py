@@ -131,8 +131,8 @@ def probe(
         least_work: of each run. Networks that begin with trained weights need less.
 
     Raises:
-        ValueError: if a setting is not positive, if the task's result is no share, such as an error
-            to minimize, or what `train` raises.
+        ValueError: if a setting is not positive, if all candidates are the baseline, if the task's
+            result is no share, such as an error to minimize, or what `train` raises.
 
     Example:
 
@@ -145,6 +145,11 @@ def probe(
     check_positive("work", work)
     rule = suggest(schedule.base, schedule.num_clips, schedule.epochs, optimizer)
     named = candidates(schedule, rule)
+    if len(named) == 1:
+        raise ValueError(
+            f"A probe compares schedules. With the base grid {schedule.base}, all of them are the "
+            "baseline. Use more frames or a larger crop, and leave multigrid=false out."
+        )
     rounds, left = [], list(named)
     while len(left) > 1:
         rounds.append(len(left))

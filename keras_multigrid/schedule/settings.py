@@ -119,10 +119,10 @@ def _check_cycles(settings: ScheduleSettings) -> None:
                 "`long_cycle` must hold pairs (share of frames, share of crop). "
                 f"Received: {shape!r}."
             )
-        _check_share("long_cycle", shape[0], settings.base.num_frames)
-        _check_share("long_cycle", shape[1], settings.base.crop_size)
+        _check_share("long_cycle", shape[0], settings.base.num_frames, settings.min_frames)
+        _check_share("long_cycle", shape[1], settings.base.crop_size, settings.min_crop)
     for share in settings.short_cycle:
-        _check_share("short_cycle", share, settings.base.crop_size)
+        _check_share("short_cycle", share, settings.base.crop_size, settings.min_crop)
     if settings.long_cycle and tuple(settings.long_cycle[-1]) != (1.0, 1.0):
         raise ValueError(
             "`long_cycle` must end with the base grid, (1.0, 1.0), which training ends with. "
@@ -144,9 +144,10 @@ def _check_cycles(settings: ScheduleSettings) -> None:
         )
 
 
-def _check_share(name: str, share: object, size: int) -> None:
+def _check_share(name: str, share: object, size: int, floor: int) -> None:
     check_positive(name, share)
-    if share > 1 or round(size * share) < 1:
+    # A floor of 1 is none: nobody asked for clips of one frame.
+    if share > 1 or (round(size * share) < 1 and floor == 1):
         raise ValueError(
             f"`{name}` must hold shares of the baseline's size, at most 1 and large enough to "
             f"leave one frame and one pixel. Received: {share!r} of {size}. "

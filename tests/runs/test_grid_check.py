@@ -7,7 +7,7 @@ from keras import layers
 
 from keras_multigrid import Grid, MultigridSchedule
 from keras_multigrid.layers import FoldFrames
-from keras_multigrid.models import I3D, FrameModel
+from keras_multigrid.models import I3D, FrameModel, MViT
 from keras_multigrid.runs import check_grids, refuse_grids
 
 SCHEDULE = MultigridSchedule(
@@ -206,3 +206,21 @@ def test_a_model_that_is_not_built_is_built_at_the_baseline():
     model = Subclassed()
     (problem,) = check_grids(model, SCHEDULE)
     assert model.built and problem.layer == "scores"
+
+
+def test_a_network_says_itself_what_it_takes():
+    """Its layers would take a frame."""
+    network = MViT(classes=2, blocks=(1, 1, 1, 1), width=32, base=(8, 64), name="mine")
+    schedule = MultigridSchedule(Grid(batch_size=8, num_frames=4, crop_size=64), 64, 6)
+    (problem,) = check_grids(network, schedule)
+    assert (problem.layer, problem.layer_type) == ("mine", "MViT")
+    assert {grid.num_frames for grid in problem.grids} == {1}
+    assert problem.error == "MViT takes clips of at least 2 frames. Received: 1 frames."
+    assert problem.remedy.startswith("Use a base grid of more frames")
+
+
+def test_a_model_that_is_not_built_and_cannot_take_the_base_grid():
+    model = keras.Sequential([layers.Conv3D(4, 16, name="wide"), layers.GlobalAveragePooling3D()])
+    (problem,) = check_grids(model, SCHEDULE)
+    assert (problem.layer, problem.grids) == ("wide", (FINE,))
+    assert "padding='same'" in problem.remedy

@@ -98,6 +98,13 @@ def test_halving_at_equal_work(settings):
     assert "warmup_epochs = 'auto'" in bindings
 
 
+def test_candidates_that_are_all_the_baseline_are_refused(settings):
+    optimization = dataclasses.replace(settings.optimization, schedule=SCHEDULE.baseline())
+    small = dataclasses.replace(settings, optimization=optimization)
+    with pytest.raises(ValueError, match=r"all of them are the baseline\. Use more frames"):
+        probe(small, work=10)
+
+
 def test_equal_candidates_are_tried_once():
     large = MultigridSchedule(
         Grid(batch_size=8, num_frames=32, crop_size=224), num_clips=10_000, epochs=10

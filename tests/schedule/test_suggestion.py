@@ -54,7 +54,19 @@ def test_each_choice_has_its_reason(optimizer, scaling):
     assert rule.scaling == scaling
     for words in ("one pass", "epoch_factor=4.25", "no crop below 45", scaling):
         assert words in str(rule)
-    assert ("not measured here" in rule.reasons[-1]) == (optimizer != "sgd")
+    assert ("measured with a small MViT alone" in rule.reasons[-1]) == (optimizer == "adamw")
+    assert "not measured here" in str(suggest(BASE, 60, 40, "lion"))
+
+
+def test_a_baseline_of_few_steps_is_as_long():
+    rule = suggest(Grid(batch_size=64, num_frames=8, crop_size=64), 100, 100)
+    assert "156 steps, as many as the baseline's, as shorter" in str(rule)
+
+
+def test_two_frames_are_kept():
+    base = Grid(batch_size=8, num_frames=2, crop_size=64)
+    schedule = MultigridSchedule.suggest(base, num_clips=500, epochs=40)
+    assert {grid.num_frames for grid in schedule.grids} == {2}
 
 
 @given(
