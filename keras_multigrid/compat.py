@@ -60,7 +60,7 @@ def step_counter(optimizer: "keras.optimizers.Optimizer") -> "keras.Variable":
 def averages_of(optimizer: "keras.optimizers.Optimizer") -> "list[keras.Variable | None]":
     """The moving average of each trainable variable (`use_ema=True`), in their order.
 
-    None for a variable that has none. Keras has no other way to them than to overwrite the weights.
+    None for one that has none. Keras has no other way to them than to overwrite the weights.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     return optimizer._model_variables_moving_average if optimizer.use_ema else []
@@ -125,12 +125,14 @@ def loss_scale(model: "keras.Model") -> float | None:
     return None if variable is None else float(_now(model, variable))
 
 
-def _now(model: "keras.Model", variable: "keras.Variable") -> Any:
-    """A variable of the optimizer, or its value: on JAX `fit` carries it in an array of its own."""
+def _now(model: "keras.Model", variable: Any) -> "np.ndarray":
+    """The value of an optimizer's variable: on JAX `fit` carries it in an array of its own."""
+    import keras
+
     state = getattr(model, "_jax_state", None) or {}
     if "optimizer_variables" in state and not model._jax_state_synced:
-        return state["optimizer_variables"][_position(model, variable)]
-    return variable
+        variable = state["optimizer_variables"][_position(model, variable)]
+    return keras.ops.convert_to_numpy(variable)
 
 
 def _counted(model: "keras.Model", train_step: Callable, last: "LastBatch") -> Callable:
@@ -367,10 +369,7 @@ def forgotten_traces() -> Iterator[None]:
 
 
 def cancellation() -> Any:
-    """An object whose `start_cancel()` ends `next_element` in another thread.
-
-    TensorFlow has public cancellation for whole functions only, and then for all their threads.
-    """
+    """Its `start_cancel()` ends `next_element` in another thread; in public, all of a function."""
     from tensorflow.python.eager import cancellation
 
     return cancellation.CancellationManager()

@@ -27,7 +27,8 @@ from keras_multigrid.data.synthetic.videos import write_videos
 ROOT = pathlib.Path(__file__).parents[1]
 # Else s3:// and http:// are fsspec's. s3a:// always is: TensorFlow does not know this name of s3://.
 HAS_TENSORFLOW_IO = importlib.util.find_spec("tensorflow_io") is not None
-SCHEMES = ("s3", pytest.param("s3a", marks=pytest.mark.slow)) if HAS_TENSORFLOW_IO else ("s3",)
+SCHEMES = ("s3", "s3a") if HAS_TENSORFLOW_IO else ("s3",)
+SLOWLY = [pytest.param(scheme, marks=pytest.mark.slow) for scheme in SCHEMES[1:]]
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +261,7 @@ def on_s3(data, large, remote):
     folders(data, f"{remote}/data")
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", [SCHEMES[0], *SLOWLY])
 def test_files_and_data_on_s3(scheme, server, data, tmp_path):
     server.upload(data, f"some_{scheme}/data")
     # More than a block; no part of it like another.
@@ -319,7 +320,7 @@ def nothing_answers(folder, remote):
     clips_away(f"{remote}/video.mp4", folder)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", [SCHEMES[0], *SLOWLY])
 def test_a_server_that_is_away_has_neither_missing_files_nor_bad_videos(scheme, absent, tmp_path):
     env = {**absent, "KERAS_MULTIGRID_RETRY_SECONDS": "0.5"}
     result = call(nothing_answers, tmp_path, f"{scheme}://{BUCKET}", **env)
