@@ -6,7 +6,6 @@ fails there and nowhere else. Needs neither Keras nor TensorFlow until a functio
 
 import contextlib
 import functools
-import re
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -361,8 +360,9 @@ def forgotten_traces() -> Iterator[None]:
     try:
         yield
     finally:
-        for name in filter(re.compile("CustomGradient-").match, set(registered) - before):
-            del registered[name]
+        for name in set(registered) - before:
+            if name.startswith("CustomGradient-"):
+                del registered[name]
 
 
 # ---- tf.data -------------------------------------------------------------------------------------
