@@ -3,6 +3,7 @@
 `remedy` is a last sentence for the message: what to do about it.
 """
 
+import difflib
 import math
 from collections.abc import Collection
 
@@ -61,6 +62,22 @@ def check_choice(name: str, value: object, choices: Collection, remedy: str = ""
     """
     if value not in choices:
         raise _error(name, value, f"one of {', '.join(map(repr, choices))}", remedy)
+
+
+def check_arguments(owner: str, given: Collection[str], known: Collection[str]) -> None:
+    """Refuse names of arguments that are not known.
+
+    >>> check_arguments("I3D", ["clases"], ["depth", "classes"])
+    Traceback (most recent call last):
+        ...
+    TypeError: I3D has no argument 'clases'; did you mean 'classes'? Its arguments: depth, classes.
+    """
+    for name in sorted(set(given) - set(known)):
+        alike = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {alike[0]!r}?" if alike else "."
+        raise TypeError(
+            f"{owner} has no argument {name!r}{hint} Its arguments: {', '.join(known)}."
+        )
 
 
 def is_number(value: object) -> bool:

@@ -5,7 +5,12 @@ from typing import Any
 
 import keras
 
-from keras_multigrid.checks import check_choice, check_integer
+from keras_multigrid.checks import (
+    check_arguments,
+    check_choice,
+    check_integer,
+    check_probability,
+)
 from keras_multigrid.layers.conv_lstm import ConvLSTM
 from keras_multigrid.layers.folded_frames import FoldFrames, UnfoldFrames
 from keras_multigrid.layers.frame_positions import FramePositions
@@ -47,7 +52,9 @@ class FrameModel(keras.Model):
     Input: (batch, frames, height, width, 3). Output: (batch, classes).
 
     Raises:
-        ValueError: for another `temporal`, or "convlstm" of a backbone without feature maps.
+        TypeError: for an argument that there is not.
+        ValueError: for a backbone that is no model of one output, another `temporal`, "convlstm"
+            of a backbone without feature maps, or "attention" of an odd number of units.
 
     Example:
 
@@ -59,15 +66,12 @@ class FrameModel(keras.Model):
 
     def __init__(self, backbone: keras.Model, **options):
         config = {**_DEFAULTS, **options}
-        unknown = sorted(set(config) - set(_DEFAULTS))
-        if unknown:
-            raise TypeError(
-                f"FrameModel has no argument {unknown[0]!r}. "
-                f"Its arguments: backbone, {', '.join(_DEFAULTS)}."
-            )
+        check_arguments("FrameModel", options, ("backbone", *_DEFAULTS))
         check_choice("temporal", config["temporal"], tuple(_JOINED))
-        check_integer("units", config["units"])
-        check_integer("classes", config["classes"])
+        for count in ("units", "heads", "classes"):
+            check_integer(count, config[count])
+        check_probability("dropout", config["dropout"])
+        _check_backbone(backbone)
         with dtype_policy(config["dtype"]):
             clips = keras.Input((None, None, None, 3), name="clips")
             settings = {name: config[name] for name in ("mean", "std", "preprocess")}
@@ -113,6 +117,22 @@ class FrameModel(keras.Model):
         model = cls(**config)
         freeze_layers(model, frozen)
         return model
+
+
+def _check_backbone(backbone: keras.Model) -> None:
+    if not isinstance(backbone, keras.Model):
+        raise ValueError(
+            "`backbone` must be a Keras model of pictures. "
+            f"Received: backbone={backbone!r}. Make it first: "
+            "keras.applications.EfficientNetV2B0(include_top=False)."
+        )
+    outputs = getattr(backbone, "outputs", None) or ()
+    if len(outputs) > 1:
+        shapes = ", ".join(str(tuple(output.shape)) for output in outputs)
+        raise ValueError(
+            f"`backbone` must have one output. Received: {backbone.name} with {len(outputs)}, of "
+            f"shapes {shapes}. Take one: keras.Model(backbone.input, backbone.outputs[-1])."
+        )
 
 
 _DEFAULTS = {
@@ -193,6 +213,11 @@ def _gru(maps, clips, config):
 
 def _attention(maps, clips, config):
     units, heads = config["units"], config["heads"]
+    if units % 2:
+        raise ValueError(
+            "temporal='attention' takes an even number of units, for the sines and cosines of "
+            f"places. Received: units={units}."
+        )
     x = keras.layers.Dense(units, name="temporal-reduce")(_pooled_frames(maps, clips))
     x = FramePositions(name="temporal-positions")(x)
     y = keras.layers.LayerNormalization(epsilon=1e-6, name="temporal-norm")(x)

@@ -17,7 +17,8 @@ class Preprocessing:
         num_frames: frames of a clip.
         stride: source frames from one of them to the next.
         crop_size: height and width in training, in pixels.
-        test_crop_size: the same in tests; None for 256 / 224 of `crop_size`.
+        test_crop_size: the same in tests; None takes 256 / 224 of `crop_size`, or `crop_size`
+            itself if that is less than 112.
         segments: one frame is taken from each segment of the video, instead of at the stride.
         mean, std: of colours in [0, 1].
         subtract_clip_mean: each clip's mean picture is subtracted, same as for `ClipSampling`.

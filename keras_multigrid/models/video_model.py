@@ -1,17 +1,22 @@
 """What all video networks share: their arguments, head, sizes, costs and saved form."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
+from keras_multigrid.checks import check_arguments
 from keras_multigrid.layers.depthwise_conv3d import DepthwiseConv3D
 from keras_multigrid.models.architecture import Architecture
 from keras_multigrid.models.frozen_layers import freeze_layers, frozen_layers
 from keras_multigrid.models.non_local import NonLocalAttention
 from keras_multigrid.models.precision import dtype_policy
 from keras_multigrid.models.resnet3d import Blocks
+
+# What every network takes beside the fields of its architecture.
+_ARGUMENTS = ("include_top", "weights", "input_shape", "classes", "classifier_activation", "name")
 
 
 class VideoModel(keras.Model):
@@ -54,6 +59,8 @@ class VideoModel(keras.Model):
         name: str | None = None,
         **options,
     ):
+        fields = [field.name for field in dataclasses.fields(self._architecture_type)]
+        check_arguments(type(self).__name__, options, (*_ARGUMENTS, *fields))
         architecture = self._architecture_type(**options)
         with dtype_policy(architecture.dtype):
             inputs = keras.Input(tuple(input_shape), name="clips")

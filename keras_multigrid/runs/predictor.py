@@ -25,7 +25,7 @@ def tested_network(network: keras.Model, test: MultiViewTest) -> tuple[keras.Mod
         ValueError: the network does not take them.
     """
     frames, side = test.grid.num_frames, test.grid.crop_size
-    crop_size = round(side * 256 / 224) if test.crop_size is None else test.crop_size
+    crop_size = test.view_size
     if hasattr(network, "check_clip_size"):
         network.check_clip_size(frames, crop_size)
     if crop_size > side and hasattr(network, "fully_convolutional"):

@@ -61,9 +61,8 @@ class ProbeResult:
     learning: Mapping[str, Sequence[Mapping[str, Any]]]
 
     def __str__(self) -> str:
-        lines = [
-            f"{'round':>5}  {'candidate':<16}{'work':>8}{'result':>9}{'± error':>9}{'loss':>8}"
-        ]
+        head = f"{'round':>5}  {'candidate':<16}{'work':>8}{'result':>9}{'± error':>9}{'loss':>8}"
+        lines = [head] if self.runs else []
         for run in self.runs:
             lines.append(
                 f"{run['round']:>5}  {run['candidate']:<16}{run['work']:>8,.0f}"
@@ -148,7 +147,8 @@ def probe(
     if len(named) == 1:
         raise ValueError(
             f"A probe compares schedules. With the base grid {schedule.base}, all of them are the "
-            "baseline. Use more frames or a larger crop, and leave multigrid=false out."
+            "baseline. Use more frames or a larger crop, and a schedule with cycles, which "
+            "multigrid=false turns off."
         )
     rounds, left = [], list(named)
     while len(left) > 1:

@@ -18,6 +18,7 @@ from keras_multigrid.data.input import Input
 from keras_multigrid.data.videos.video import VideoSet
 from keras_multigrid.learning_rate import MultigridLearningRate
 from keras_multigrid.schedule import Grid, MultigridSchedule
+from keras_multigrid.schedule.suggestion import SMALL_CROP
 
 _DTYPE_POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -205,8 +206,10 @@ class MultiViewTest:
             None for the run's last checkpoint, "best" for that of its best validation.
         views: clips and crops of each video: 10 x 3 by default, 1 x 1 for the centre alone.
         combine: "mean" or "max" of the views' scores (Charades: max).
-        crop_size: height and width of the views; None for 256 / 224 of the training's. Where they
-            are larger than the training's, the network works fully convolutionally.
+        crop_size: height and width of the views, in pixels. None takes 256 / 224 of the training
+            crop, as published; the training crop itself if that is less than 112, where larger
+            views cost a small network most of its accuracy. Where views are larger than the
+            training crop, the network works fully convolutionally.
         batch_size: views at a time on each device.
 
     Raises:
@@ -224,6 +227,14 @@ class MultiViewTest:
     def __post_init__(self):
         check_choice("combine", self.combine, ("mean", "max"))
         _expand(self, "run_dir", "weights")
+
+    @property
+    def view_size(self) -> int:
+        """Height and width of the views, in pixels."""
+        side = self.grid.crop_size
+        if self.crop_size is not None:
+            return self.crop_size
+        return side if side < SMALL_CROP else round(side * 256 / 224)
 
     def of_predictor(self) -> dict[str, Any]:
         """What a `Predictor` takes of these settings."""

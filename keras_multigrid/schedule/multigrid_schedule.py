@@ -125,13 +125,15 @@ class MultigridSchedule(ScheduleSettings):
     ) -> "MultigridSchedule":
         """Once from coarse to fine, for a rate without stages, such as half a cosine.
 
+        The settings are those of the class but for `boundaries` and `long_cycles`.
+
         >>> schedule = MultigridSchedule.one_pass(
         ...     Grid(batch_size=8, num_frames=16, crop_size=112), num_clips=500, epochs=50,
         ...     phase_shares=(1, 1, 1, 2))
         >>> [phase.base.crop_size for phase in schedule.phases]
         [79, 79, 112, 112]
         """
-        return cls(base, num_clips, epochs, **settings)
+        return cls(base, num_clips, epochs, boundaries=(), long_cycles=1, **settings)
 
     @classmethod
     def short_only(

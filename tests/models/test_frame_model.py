@@ -107,8 +107,20 @@ def test_bad_arguments():
         FrameModel(make_tiny(), temporal="lstm")
     with pytest.raises(ValueError, match="feature maps"):
         FrameModel(make_tiny(maps=False), temporal="convlstm")
-    with pytest.raises(TypeError, match="no argument 'heights'"):
-        FrameModel(make_tiny(), heights=3)
+    with pytest.raises(TypeError, match="no argument 'head'; did you mean 'heads'"):
+        FrameModel(make_tiny(), head=3)
+    with pytest.raises(ValueError, match="`heads` must be a positive integer"):
+        FrameModel(make_tiny(), temporal="attention", heads=0)
+    with pytest.raises(ValueError, match=r"even number of units.*units=7"):
+        FrameModel(make_tiny(), temporal="attention", units=7)
+    for backbone in ("resnet", keras.applications.MobileNetV3Small):
+        with pytest.raises(ValueError, match="`backbone` must be a Keras model of pictures"):
+            FrameModel(backbone)
+    tiny = make_tiny()
+    maps = tiny.outputs[0]
+    both = keras.Model(tiny.inputs, [maps, keras.ops.mean(maps, axis=(1, 2))])
+    with pytest.raises(ValueError, match=r"one output. Received: .* with 2, of shapes \(None"):
+        FrameModel(both)
 
 
 def test_a_convolutional_lstm_is_that_of_keras():

@@ -127,7 +127,7 @@ def test_parameters_with_other_classes():
 
 @pytest.mark.parametrize("name", ["i3d_8x8_r50", "slowfast_8x8_r50"])
 def test_misspelt_arguments(name):
-    with pytest.raises(TypeError, match="widht"):
+    with pytest.raises(TypeError, match="no argument 'widht'; did you mean 'width'"):
         models.create(name, classes=3, blocks=(1, 1, 1, 1), widht=8)
 
 

@@ -7,7 +7,9 @@ from keras_multigrid.data.clips.views import Views
 from keras_multigrid.data.input import view_batches
 from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.models import I3D
+from keras_multigrid.runs import predictor as of_views
 from keras_multigrid.runs.predictor import Predictor
+from keras_multigrid.runs.settings import MultiViewTest
 from keras_multigrid.schedule import Grid
 
 
@@ -100,6 +102,20 @@ def test_larger_views_are_classified_at_each_position(tmp_path):
     clip, _ = next(iter(batches))
     expected = network.fully_convolutional(4, 32)(clip)
     np.testing.assert_allclose(scores, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "crop_size, given, expected", [(224, None, 256), (112, None, 128), (96, None, 96), (64, 73, 73)]
+)
+def test_the_size_of_views(crop_size, given, expected):
+    grid = Grid(batch_size=1, num_frames=4, crop_size=crop_size)
+    test = MultiViewTest(run_dir="", grid=grid, crop_size=given)
+    assert test.view_size == expected
+    network = I3D(classes=2, blocks=(1, 1, 1, 1), width=4)
+    tested, size = of_views.tested_network(network, test)
+    assert size == expected
+    # Views of the training crop are seen whole.
+    assert (tested is network) == (expected == crop_size)
 
 
 def test_a_grid_of_too_few_frames_is_refused():

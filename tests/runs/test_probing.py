@@ -73,6 +73,7 @@ def test_a_probe_that_pays_for_no_warmup_trains_nothing(settings):
     # 240 steps of the baseline. Two rounds of four candidates need 200 each in the first.
     assert result.needed_work == 1600
     assert "--work=1600" in str(result)
+    assert "candidate" not in str(result)  # No table without rows.
     assert json.loads(read(settings, "probe.json"))["answer"] == "cannot tell"
 
 

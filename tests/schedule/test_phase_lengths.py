@@ -312,6 +312,13 @@ def test_each_base_grid_gets_its_share_of_the_steps():
     assert schedule.baseline().phases == plain.phases
 
 
+@pytest.mark.parametrize("more", [{"boundaries": (3,)}, {"long_cycles": 2}])
+def test_one_pass_takes_nothing_that_makes_it_several(more):
+    base = Grid(batch_size=8, num_frames=16, crop_size=112)
+    with pytest.raises(TypeError, match=next(iter(more))):
+        MultigridSchedule.one_pass(base, num_clips=500, epochs=10, **more)
+
+
 def test_shares_within_the_stages_of_a_stepwise_rate():
     base = Grid(batch_size=8, num_frames=16, crop_size=112)
     settings = {"num_clips": 9600, "epochs": 64, "boundaries": (32, 48), "short_cycle": ()}
