@@ -67,10 +67,10 @@ def check_choice(name: str, value: object, choices: Collection, remedy: str = ""
 def check_arguments(owner: str, given: Collection[str], known: Collection[str]) -> None:
     """Refuse names of arguments that are not known.
 
-    >>> check_arguments("I3D", ["clases"], ["depth", "classes"])
+    >>> check_arguments("I3D", ["widht"], ["depth", "width"])
     Traceback (most recent call last):
         ...
-    TypeError: I3D has no argument 'clases'; did you mean 'classes'? Its arguments: depth, classes.
+    TypeError: I3D has no argument 'widht'; did you mean 'width'? Its arguments: depth, width.
     """
     for name in sorted(set(given) - set(known)):
         alike = difflib.get_close_matches(name, known, n=1)
