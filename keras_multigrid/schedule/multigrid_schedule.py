@@ -20,7 +20,9 @@ from keras_multigrid.schedule.phase_table import PhaseTable
 from keras_multigrid.schedule.settings import ScheduleSettings
 from keras_multigrid.schedule.suggestion import suggest
 
-_LATER_SETTINGS = ("clips_per_group", "batch_growth", "min_frames", "min_crop", "phase_shares")
+_LATER_SETTINGS = (
+    *("clips_per_group", "batch_growth", "min_frames", "min_crop", "phase_shares", "base_share"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +64,8 @@ class MultigridSchedule(ScheduleSettings):
         phase_shares: of the steps of each stage, the share of each base grid of `long_cycle`, in
             any unit: (2, 1, 1, 4). `()`, as published, gives all of them as many steps (paper,
             section 3.3).
+        base_share: the share of all steps, at the end, that train at the base grid alone, without
+            short crops, as the model is tested. 0, as published, keeps the short cycle to the end.
 
     Raises:
         ValueError: for any setting that makes no schedule.

@@ -16,7 +16,7 @@ from keras_multigrid.schedule.settings import ScheduleSettings
 def make_phases(settings: ScheduleSettings) -> tuple[Phase, ...]:
     """All phases of a schedule, in order; those too short for a single step are left out."""
     lengths = _phase_lengths(settings)
-    cycles = [_short_cycle(settings, length.shape) for length in lengths]
+    cycles = [_short_cycle(settings, length.shape, length.has_short_crops) for length in lengths]
     round_ends = _whole_epochs if settings.round_to_epochs else _nearest_steps
     phases, end, clips, progress = [], (0, 0), 0, 0.0
     for length, grids, next_end in zip(
@@ -54,10 +54,41 @@ class _Length:
     shape: tuple[float, float]
     lr_stage: int
     end_progress: float
+    has_short_crops: bool = True
 
 
 def _phase_lengths(settings: ScheduleSettings) -> list[_Length]:
     """Real-valued phases; both ways of rounding start from this list."""
+    lengths = _cycle_lengths(settings)
+    return _ending_at_base(settings, lengths) if settings.ends_at_base else lengths
+
+
+def _ending_at_base(settings: ScheduleSettings, lengths: Sequence[_Length]) -> list[_Length]:
+    """The same epochs, in which the last steps, `base_share` of all, have the base grid alone."""
+    share = settings.base_share
+    steps = sum(length.epochs / _mean_relative_batch(settings, length.shape) for length in lengths)
+    epochs = sum(length.epochs for length in lengths)
+    scale = epochs / ((1 - share) * epochs + share * steps)
+    before = [
+        dataclasses.replace(
+            length,
+            epochs=(1 - share) * scale * length.epochs,
+            end_progress=(1 - share) * length.end_progress,
+        )
+        for length in lengths
+    ]
+    alone = _Length(
+        epochs=share * scale * steps,
+        shape=(1.0, 1.0),
+        lr_stage=lengths[-1].lr_stage,
+        end_progress=1.0,
+        has_short_crops=False,
+    )
+    return [*before, alone]
+
+
+def _cycle_lengths(settings: ScheduleSettings) -> list[_Length]:
+    """Those of the cycles, which may end with the base grid alone."""
     if settings.long_cycle:
         return _long_cycle_lengths(settings)
     factor = settings.epoch_factor if settings.short_cycle else 1.0
@@ -140,15 +171,19 @@ def _frames_and_crop(settings: ScheduleSettings, shape: tuple[float, float]) -> 
     return max(frames, settings.min_frames), max(crop, settings.min_crop)
 
 
-def _short_cycle(settings: ScheduleSettings, shape: tuple[float, float]) -> tuple[Grid, ...]:
+def _short_cycle(
+    settings: ScheduleSettings, shape: tuple[float, float], has_short_crops: bool = True
+) -> tuple[Grid, ...]:
     """The grids of a phase, that of the long cycle last.
 
-    Paper, section 3.2: small crops with more clips, never larger than the base grid's crop.
+    Paper, section 3.2: small crops with more clips, never larger than the base grid's crop. Without
+    them, all are that of the long cycle: the turns of all phases have as many steps.
     """
     base = settings.baseline_grid
     frames, base_crop = _frames_and_crop(settings, shape)
     small = [round(base.crop_size * share) for share in settings.short_cycle]
-    small = [min(max(crop, settings.min_crop), base_crop) for crop in small]
+    least = settings.min_crop if has_short_crops else base_crop
+    small = [min(max(crop, least), base_crop) for crop in small]
     times_less_work = base.num_frames * base.crop_size**2 / (frames * base_crop**2)
     clips = base.batch_size * _times_more_clips(settings, times_less_work)
     return tuple(
@@ -207,5 +242,6 @@ def _rounded_ends(settings: ScheduleSettings, lengths: Sequence[_Length]) -> lis
     ends = [round(end) for end in ends]
     if settings.boundaries:
         # Fine-tuning is rounded as one phase, then halved downwards.
-        ends[-2] = (ends[-3] + ends[-1]) // 2
+        last = -2 if settings.ends_at_base else -1
+        ends[last - 1] = (ends[last - 2] + ends[last]) // 2
     return ends

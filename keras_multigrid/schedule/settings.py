@@ -37,6 +37,7 @@ class ScheduleSettings:
     min_frames: int = 1
     min_crop: int = 1
     phase_shares: tuple[float, ...] = ()
+    base_share: float = 0.0
 
     def __post_init__(self):
         _check_values(self)
@@ -53,6 +54,11 @@ class ScheduleSettings:
         """`base`, with its clips rounded to the nearest multiple of `replicas` (half: upwards)."""
         share = (2 * self.base.batch_size + self.replicas) // (2 * self.replicas)
         return dataclasses.replace(self.base, batch_size=max(1, share) * self.replicas)
+
+    @property
+    def ends_at_base(self) -> bool:
+        """Whether the last steps train at the base grid alone, which a baseline always does."""
+        return self.base_share > 0 and bool(self.long_cycle or self.short_cycle)
 
     @property
     def has_published_batches(self) -> bool:
@@ -82,6 +88,12 @@ def _check_values(settings: ScheduleSettings) -> None:
         raise ValueError(
             "`batch_growth` must be at most 1: above, coarse grids would be more work than the "
             f"baseline's. Received: batch_growth={settings.batch_growth!r}. {_GROWTHS}"
+        )
+    check_not_negative("base_share", settings.base_share)
+    if settings.base_share >= 1:
+        raise ValueError(
+            "`base_share` must be below 1: all steps at the base grid are the baseline's. "
+            f"Received: base_share={settings.base_share!r}. Use 0.25, or 0 as published."
         )
     base = settings.base
     for name, most in (("min_frames", base.num_frames), ("min_crop", base.crop_size)):

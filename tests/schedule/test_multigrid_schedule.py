@@ -137,7 +137,12 @@ def test_checkpoints_of_the_first_version_hold_the_same_config():
 def test_growth_and_floors_are_saved_where_they_are_set():
     old = MultigridSchedule(**SMALL).get_config()
     assert not {"batch_growth", "min_frames", "min_crop"} & set(old)
-    for name, value in (("batch_growth", 0.5), ("min_frames", 4), ("min_crop", 23)):
+    for name, value in (
+        ("batch_growth", 0.5),
+        ("min_frames", 4),
+        ("min_crop", 23),
+        ("base_share", 0.25),
+    ):
         changed = MultigridSchedule(**SMALL, **{name: value})
         assert changed.get_config() == {**old, name: value}
         assert MultigridSchedule.from_config(changed.get_config()) == changed

@@ -343,6 +343,48 @@ def test_wrong_shares_are_refused(shares, message):
         MultigridSchedule.one_pass(base, num_clips=500, epochs=10, phase_shares=shares)
 
 
+def test_the_last_steps_at_the_base_grid_alone():
+    base = Grid(batch_size=8, num_frames=16, crop_size=112)
+    settings = {"base": base, "num_clips": 9600, "epochs": 64, "short_cycle": ()}
+    schedule = MultigridSchedule.one_pass(**settings, base_share=0.2)
+    # The long cycle has 64, 32, 16 and 8 clips, a fifth of the steps each, and so has the end:
+    # 128 clips for 5 steps. 96 epochs of 9,600 clips are 36,000 steps.
+    assert [phase.end_step for phase in schedule.phases] == [7200, 14_400, 21_600, 28_800, 36_000]
+    assert [phase.end_progress for phase in schedule.phases] == pytest.approx(
+        [0.2, 0.4, 0.6, 0.8, 1]
+    )
+    assert schedule.phases[-1].base == base
+
+    both = MultigridSchedule.one_pass(**{**settings, "short_cycle": SHORT_CYCLE}, base_share=0.2)
+    assert set(both.phases[-1].short_cycle) == {base}
+    assert len(set(both.phases[-2].short_cycle)) == 3
+    last = both.phases[-1]
+    assert last.num_steps == pytest.approx(0.2 * both.total_steps, abs=1)
+    assert both.steps_by_grid()[base] == pytest.approx(
+        last.num_steps + both.phases[-2].num_steps / 3, abs=1
+    )
+    assert both.total_clips == pytest.approx(96 * 9600, rel=1e-3)
+    # Training without cycles is at the base grid anyway.
+    assert both.baseline().phases == MultigridSchedule(**settings).baseline().phases
+
+
+@pytest.mark.parametrize("rounds", [False, True])
+def test_the_end_at_the_base_grid_of_a_stepwise_rate(rounds):
+    schedule = MultigridSchedule(**KINETICS, round_to_epochs=rounds, base_share=0.1)
+    *_, before, cut, last = schedule.phases
+    assert [phase.lr_stage for phase in (before, cut, last)] == [2, 3, 3]
+    assert before.num_steps == pytest.approx(cut.num_steps, rel=0.1)
+    assert set(last.short_cycle) == {last.base} == {KINETICS["base"]}
+    assert last.num_steps == pytest.approx(0.1 * schedule.total_steps, rel=0.1)
+    assert last.relative_learning_rate == cut.relative_learning_rate
+
+
+@pytest.mark.parametrize("share, message", [(1, "must be below 1"), (-0.1, "not negative")])
+def test_wrong_shares_of_the_base_grid(share, message):
+    with pytest.raises(ValueError, match=f"`base_share` .*{message}|{message}"):
+        MultigridSchedule(**TOY, base_share=share)
+
+
 def test_the_short_cycle_alone():
     base = Grid(batch_size=8, num_frames=16, crop_size=112)
     schedule = MultigridSchedule.short_only(base, num_clips=500, epochs=10)
