@@ -110,7 +110,7 @@ def _phase_table(plan: Mapping[str, Any]) -> list[str]:
                 epoch,
                 f"{phase['work']:,.0f}",
                 str(Grid(**phase["base"])),
-                ", ".join(adds[:-1]) or "-",
+                ", ".join(adds[:-1]) if set(adds) != {adds[-1]} else "-",
                 first if first == last else f"{first} to {last}",
                 str(phase["groups"]),
                 f"{phase['clips_per_replica']:,}",

@@ -221,9 +221,15 @@ def _halve(
 def _of_work(
     schedule: MultigridSchedule, settings: Mapping[str, Any], work: float
 ) -> MultigridSchedule:
-    """The schedule whose length in whole epochs comes nearest to this work."""
+    """The schedule of this work, to a step: an epoch of a large set may be more."""
+    if not settings.get("long_cycle", True):
+        # The baseline as a cycle of its own grid alone, whose length `epoch_factor` sets, too.
+        own = {"long_cycle": ((1.0, 1.0),), "phase_shares": (), "epoch_factor": 1.0}
+        settings = {**settings, **own}
     whole = _one_pass(schedule, settings, 1000)
-    return _one_pass(schedule, settings, max(1, round(1000 * work / whole.total_work)))
+    near = _one_pass(schedule, settings, max(1, round(1000 * work / whole.total_work)))
+    factor = near.epoch_factor * work / near.total_work
+    return dataclasses.replace(near, epoch_factor=factor)
 
 
 def _run(
