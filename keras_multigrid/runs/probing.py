@@ -224,7 +224,8 @@ def _of_work(
     """The schedule of this work, to a step: an epoch of a large set may be more."""
     if not settings.get("long_cycle", True):
         # The baseline as a cycle of its own grid alone, whose length `epoch_factor` sets, too.
-        own = {"long_cycle": ((1.0, 1.0),), "phase_shares": (), "epoch_factor": 1.0}
+        own = {"long_cycle": ((1.0, 1.0),), "phase_shares": (), "base_share": 0.0}
+        own["epoch_factor"] = 1.0
         settings = {**settings, **own}
     whole = _one_pass(schedule, settings, 1000)
     near = _one_pass(schedule, settings, max(1, round(1000 * work / whole.total_work)))
