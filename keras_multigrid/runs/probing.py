@@ -363,7 +363,10 @@ def _save(result: ProbeResult, folder: str) -> None:
 
 def in_gin(result: ProbeResult) -> str:
     """Bindings that let an experiment train with the chosen schedule."""
-    names = ("long_cycle", "short_cycle", "batch_growth", "min_frames", "min_crop", "epoch_factor")
+    names = (
+        *("long_cycle", "short_cycle", "batch_growth", "min_frames", "min_crop", "base_share"),
+        "epoch_factor",
+    )
     values = {f"schedule.MultigridSchedule.{n}": getattr(result.schedule, n) for n in names}
     values["learning_rate.MultigridLearningRate.warmup_epochs"] = "auto"
     values["learning_rate.MultigridLearningRate.scaling"] = result.scaling

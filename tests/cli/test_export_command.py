@@ -64,8 +64,8 @@ def test_a_run_as_saved_model(place):
     assert json.loads((extra / "classes.json").read_text())["names"] == ["left", "right"]
     clips = json.loads((extra / "preprocessing.json").read_text())
     assert (clips["num_frames"], clips["stride"], clips["crop_size"]) == (4, 3, 28)
-    # 256 / 224 of the training's.
-    assert clips["test_crop_size"] == 32
+    # Below 112 pixels, that of the training.
+    assert clips["test_crop_size"] == 28
     result = call(place, "--run=run", "--out=exported/run")
     assert result.returncode == 2
     assert "there already" in result.stderr
