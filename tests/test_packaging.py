@@ -77,7 +77,9 @@ def installed(source, sdist, wheel, tmp_path_factory):
         # The packages that it needs are those of the tests; `.pth` files there are not read again,
         # so that an editable install of this clone is not among them.
         path = sysconfig.get_path("purelib")
-        (pathlib.Path(site.strip()) / "of_tests.pth").write_text(path + "\n")
+        # But for that of setuptools: TensorFlow imports distutils, which Python 3.12 has no more.
+        shim = pathlib.Path(path, "distutils-precedence.pth").read_text()
+        (pathlib.Path(site.strip()) / "of_tests.pth").write_text(f"{path}\n{shim}\n")
         pip = (sys.executable, "-m", "pip", f"--python={python}", "install", "--no-index")
         flags = ("--no-deps", "--no-build-isolation", "--ignore-installed", "--no-compile")
         call(*pip, *flags, *what[kind], cwd=folder)
