@@ -140,5 +140,5 @@ def _base_share(crop: int) -> tuple[float, str]:
         return 0.0, "the short cycle goes on to the end, as published"
     return BASE_SHARE, (
         f"the last quarter of the steps has the baseline's {crop} pixels alone, as the model is "
-        "tested: better on actions and lips at 64 pixels, alike on generated videos"
+        "tested: better on actions at 64 pixels; on lips and generated videos within the noise"
     )
