@@ -224,9 +224,13 @@ def _of_work(
     """The schedule of this work, to a step: an epoch of a large set may be more."""
     if not settings.get("long_cycle", True):
         # The baseline as a cycle of its own grid alone, whose length `epoch_factor` sets, too.
-        own = {"long_cycle": ((1.0, 1.0),), "phase_shares": (), "base_share": 0.0}
-        own["epoch_factor"] = 1.0
-        settings = {**settings, **own}
+        settings = {
+            **settings,
+            "long_cycle": ((1.0, 1.0),),
+            "phase_shares": (),
+            "base_share": 0.0,
+            "epoch_factor": 1.0,
+        }
     whole = _one_pass(schedule, settings, 1000)
     near = _one_pass(schedule, settings, max(1, round(1000 * work / whole.total_work)))
     factor = near.epoch_factor * work / near.total_work
@@ -364,7 +368,12 @@ def _save(result: ProbeResult, folder: str) -> None:
 def in_gin(result: ProbeResult) -> str:
     """Bindings that let an experiment train with the chosen schedule."""
     names = (
-        *("long_cycle", "short_cycle", "batch_growth", "min_frames", "min_crop", "base_share"),
+        "long_cycle",
+        "short_cycle",
+        "batch_growth",
+        "min_frames",
+        "min_crop",
+        "base_share",
         "epoch_factor",
     )
     values = {f"schedule.MultigridSchedule.{n}": getattr(result.schedule, n) for n in names}

@@ -21,7 +21,12 @@ from keras_multigrid.schedule.settings import ScheduleSettings
 from keras_multigrid.schedule.suggestion import suggest
 
 _LATER_SETTINGS = (
-    *("clips_per_group", "batch_growth", "min_frames", "min_crop", "phase_shares", "base_share"),
+    "clips_per_group",
+    "batch_growth",
+    "min_frames",
+    "min_crop",
+    "phase_shares",
+    "base_share",
 )
 
 

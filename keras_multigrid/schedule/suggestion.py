@@ -22,7 +22,8 @@ _MEASURED = dict.fromkeys(SCALINGS, "not measured here")
 _MEASURED["adamw"] = "measured with a small MViT alone"
 # A precaution: one of 235 steps never learned, with a warm-up shorter than "auto".
 LEAST_STEPS = 300
-# Crop below which a halved one may no longer show what moves.
+# Crop below which a halved one may no longer show what moves, and networks are better at the very
+# size that they were trained at.
 SMALL_CROP = 112
 # So few frames of a small crop are kept.
 FEW_FRAMES = 8
