@@ -273,7 +273,7 @@ def _draw_clips(axis: Axes, schedule: MultigridSchedule) -> None:
     band = _fill(axis, schedule, base, most, colour=BLUE, alpha=BAND)
     axis.set_ylim(bottom, max(most) * 1.25)
     _tick_at(axis, sorted({*base, *most}))
-    if any(set(phase.short_cycle) != {phase.base} for phase in schedule.phases):
+    if any(phase.has_short_crops for phase in schedule.phases):
         names = ["base grid", "range of the short cycle"]
         above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0, "ncols": 2}
         axis.legend([line, band], names, **above, fontsize=9, frameon=False, labelcolor=INK)

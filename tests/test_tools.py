@@ -74,8 +74,8 @@ def test_a_probe_that_cannot_tell_leaves_a_schedule_to_train_with(tmp_path):
     # 0.71 of 32 pixels, a quarter of the steps at 32, though the experiment has none; the work of
     # the baseline's few steps; batches at most twice as large.
     names = ("min_crop", "base_share", "epoch_factor")
-    assert [settings["schedule"][name] for name in names] == [23, 0.25, 1.62]
-    assert settings["warmup_epochs"] == pytest.approx(4 * 1.62 * 0.1 * 2 ** (1 / 3))
+    assert [settings["schedule"][name] for name in names] == [23, 0.25, 1.59]
+    assert settings["warmup_epochs"] == pytest.approx(4 * 1.59 * 0.1 * 2 ** (1 / 3))
     measured = plan["measured"]
     steps = {tuple(cost["grid"].values()): cost["steps"] for cost in measured["grids"]}
     assert steps == {

@@ -2,7 +2,6 @@
 
 import copy
 import csv
-import dataclasses
 import difflib
 import importlib.util  # noqa: F401  gin uses it for files of other folders without importing it
 import io
@@ -222,14 +221,9 @@ def multigrid_schedule():
     """The experiment's `MultigridSchedule`; without boundaries what `suggest` says, unless set."""
     from keras_multigrid.schedule import MultigridSchedule, suggest
 
-    schedule = configured(MultigridSchedule)()
-    if schedule.boundaries:
-        return schedule
-    rule = suggest(schedule.base, schedule.num_clips, schedule.epochs).settings
-    own = {name for name in rule if _is_bound(f"MultigridSchedule.{name}")}
-    ruled = dataclasses.replace(schedule, **{name: rule[name] for name in rule.keys() - own})
-    # Settings that change nothing here, such as a floor below all grids, would only be in the way.
-    return schedule if ruled.phases == schedule.phases else ruled
+    make = configured(MultigridSchedule)
+    given = gin.get_bindings(MultigridSchedule)
+    return make() if given.get("boundaries") else make(**suggest(**given).settings)
 
 
 def _expand_home() -> None:

@@ -323,7 +323,8 @@ def parse(arguments: Iterable[str], taken: Collection[str] = ()) -> dict[str, st
             close = difflib.get_close_matches(name.lower(), SETTINGS, n=3)
             hint = f"Do you mean {' or '.join(close)}?" if close else f"There are {_NAMES}."
             raise app.UsageError(
-                f'There is no setting {name!r}. {hint} For all others use --gin_param="{argument}".'
+                f"There is no setting {name!r}. {hint} For all others use --gin_param="
+                f'"{_full_name(name)}={text}".'
             )
         try:
             values[name] = SETTINGS[name].kind(text.strip())
@@ -333,6 +334,14 @@ def parse(arguments: Iterable[str], taken: Collection[str] = ()) -> dict[str, st
                 f"Use for example {name}={SETTINGS[name].example}."
             ) from None
     return values
+
+
+def _full_name(name: str) -> str:
+    """What gin calls a setting of the schedule; others may be anything."""
+    from keras_multigrid.schedule import MultigridSchedule
+
+    known = {field.name for field in dataclasses.fields(MultigridSchedule)}
+    return f"schedule.MultigridSchedule.{name}" if name in known else name
 
 
 def in_gin(values: Mapping[str, str], config: str) -> str:

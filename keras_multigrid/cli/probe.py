@@ -9,6 +9,10 @@ cannot tell at this cost. Afterwards train with what it chose:
     keras-multigrid train --gin_file=quickstart --gin_file=runs/quickstart/probe/schedule.gin
 """
 
+import os
+import re
+from collections.abc import Sequence
+
 from absl import flags
 
 from keras_multigrid.cli import experiments
@@ -23,8 +27,8 @@ flags.DEFINE_enum(
     "optimizer",
     None,
     ["sgd", "adam", "adamw", "lamb", "lion", "muon"],
-    "Kind of the experiment's optimizer, for the rule of the schedule. By default that of "
-    "optimizer=..., else sgd.",
+    "Kind of the experiment's optimizer, which says how the learning rate grows with the batch. By "
+    "default that of optimizer=..., else it grows as in the experiment.",
 )
 FLAGS = flags.FLAGS
 
@@ -33,15 +37,34 @@ def main() -> None:
     """Run the command."""
     experiments.load()
     experiments.check_schemes()
-    from keras_multigrid.runs.probing import probe
+    from keras_multigrid.runs.probing import in_gin, probe
     from keras_multigrid.runs.settings import Settings
 
     settings = experiments.configured(Settings)()
     optimizer = FLAGS.optimizer or kind_of_optimizer(FLAGS.setting)
-    print(f"\n{probe(settings, work=FLAGS.work, optimizer=optimizer)}")
+    result = probe(settings, work=FLAGS.work, optimizer=optimizer)
+    print(f"\n{result}")
+    if result.answer == "cannot tell":
+        return
+    print(f"Add --gin_file={os.path.join(settings.run_dir, 'probe', 'schedule.gin')}")
+    over = set_over(in_gin(result), FLAGS.setting, FLAGS.gin_param or [])
+    if over:
+        print(f"and leave out {' '.join(over)}, which would go over it.")
 
 
-def kind_of_optimizer(given: list[str]) -> str:
-    """The kind that is set as optimizer=KIND, the last one; "sgd" where none is."""
+def kind_of_optimizer(given: Sequence[str]) -> str | None:
+    """The kind that is set as optimizer=KIND, the last one."""
     kinds = [text for name, _, text in (one.partition("=") for one in given) if name == "optimizer"]
-    return kinds[-1].strip().lower() if kinds else "sgd"
+    return kinds[-1].strip().lower() if kinds else None
+
+
+def set_over(bindings: str, given: Sequence[str], params: Sequence[str]) -> list[str]:
+    """Arguments that set what a gin file does: they go over any file."""
+    names = set(re.findall(r"(\w+\.\w+) = ", bindings))
+    named = {"boundaries"} | {name.partition(".")[2] for name in names}
+    settings = [one for one in given if one.partition("=")[0] in named]
+    return settings + [one for one in params if _last_two(one.partition("=")[0]) in names]
+
+
+def _last_two(name: str) -> str:
+    return ".".join(name.strip().split(".")[-2:])

@@ -110,7 +110,8 @@ def _phase_table(plan: Mapping[str, Any]) -> list[str]:
                 epoch,
                 f"{phase['work']:,.0f}",
                 str(Grid(**phase["base"])),
-                ", ".join(adds[:-1]) if set(adds) != {adds[-1]} else "-",
+                # A floor may make them equal.
+                ", ".join(dict.fromkeys(adds[:-1])) if set(adds) != {adds[-1]} else "-",
                 first if first == last else f"{first} to {last}",
                 str(phase["groups"]),
                 f"{phase['clips_per_replica']:,}",
@@ -203,6 +204,8 @@ def _versus(name: str, ours: int, baseline: int) -> str:
     """A total in words, set against the baseline's."""
     if ours == baseline:
         return "as many as the baseline"
+    if 0.995 < ours / baseline < 1.005:
+        return f"about as many as the baseline's {_count(baseline)}"
     if ours < baseline:
         return f"{baseline / ours:.2f} times fewer {name} than the baseline's {_count(baseline)}"
     return f"{ours / baseline:.2f} times the baseline's {_count(baseline)}"
@@ -214,6 +217,8 @@ def _versus_work(totals: Mapping[str, Any]) -> str:
     unit, steps = "in steps of the baseline", _count(baseline)
     if round(ours) == baseline:
         return f"{unit}, as much as its {steps}"
+    if 0.995 < ours / baseline < 1.005:
+        return f"{unit}, about as much as its {steps}"
     if ours < baseline:
         return f"{unit}: {baseline / ours:.2f} times less than its {steps}"
     return f"{unit}: {ours / baseline:.2f} times its {steps}"

@@ -18,6 +18,7 @@ from keras_multigrid import files
 from keras_multigrid.checks import check_positive
 from keras_multigrid.data.class_balance import class_counts
 from keras_multigrid.learning_rate import MultigridLearningRate, half_cosine
+from keras_multigrid.runs.learned_by_phase import learned_by_phase
 from keras_multigrid.runs.report import Report
 from keras_multigrid.runs.settings import Settings
 from keras_multigrid.runs.training import train
@@ -46,9 +47,9 @@ class ProbeResult:
         needed_work: the work at which a probe would probably tell; None if this one did.
         runs: of each run its round, candidate, work, result, standard error of the result, and
             loss.
-        learning: in the last round, name of a candidate to what its phases learned: grid, fall of
-            the validation loss for 100 steps of the baseline's work, and its standard error, None
-            where there are too few validations.
+        learning: in the last round, name of a candidate to what its phases learned: grid, whether
+            some steps have shorter crops, fall of the validation loss for 100 steps of the
+            baseline's work, and its standard error, None where there are too few validations.
     """
 
     answer: str
@@ -74,7 +75,8 @@ class ProbeResult:
             )
             for phase in phases:
                 error = "" if phase["error"] is None else f" ± {phase['error']:.3f}"
-                lines.append(f"  {phase['grid']:>20}  {phase['fall']:+.3f}{error}")
+                crops = " and smaller crops" if phase["short_crops"] else ""
+                lines.append(f"  {phase['grid'] + crops:<34}  {phase['fall']:+.3f}{error}")
         return "\n".join([*lines, self._in_words()])
 
     def _in_words(self) -> str:
@@ -85,8 +87,8 @@ class ProbeResult:
             return f"The baseline is the better choice here. {cost}"
         return (
             f"Cannot tell at this cost; {self.needed_work:,.0f} steps would probably do "
-            f"(--work={self.needed_work:.0f}). Until then the rule's schedule, "
-            f"'{self.choice}', stands. {cost}"
+            f"(--work={self.needed_work:.0f}), or more validation videos. Until then the rule's "
+            f"schedule, '{self.choice}', stands. {cost}"
         )
 
 
@@ -112,26 +114,29 @@ def probe(
     settings: Settings,
     *,
     work: float | None = None,
-    optimizer: str = "sgd",
+    optimizer: str | None = None,
     least_work: float = LEAST_WORK,
 ) -> ProbeResult:
     """Try schedules on the model and data of a run, before it.
 
-    The runs are ordinary ones, in folders of their own below `run_dir`/probe: each resumes if it
-    was killed, is repeated exactly by the same seed, and shows in TensorBoard beside the others.
-    The result is written there as `probe.json`, and the chosen schedule as `schedule.gin`.
+    The runs are ordinary ones, in folders of their own below `run_dir`/probe/work_WORK: each
+    resumes if it was killed, is repeated exactly by the same seed, and shows in TensorBoard beside
+    the others. The result is written to `run_dir`/probe as `probe.json`, and the chosen schedule as
+    `schedule.gin`.
 
     Args:
         settings: of the run that is probed.
         work: of all runs together, in steps of the baseline; None for a tenth of the baseline's. If
             it does not pay for `least_work` of each candidate, nothing is trained and the answer is
             that the probe cannot tell.
-        optimizer: its kind, for the rule: see `schedule.suggest`.
+        optimizer: its kind, whose `scaling` of the learning rate is that of the rule, see
+            `schedule.suggest`; None keeps that of the run.
         least_work: of each run. Networks that begin with trained weights need less.
 
     Raises:
         ValueError: if a setting is not positive, if all candidates are the baseline, if the task's
-            result is no share, such as an error to minimize, or what `train` raises.
+            result is no share, such as an error to minimize, if no difference could be certain on
+            so few validation videos, or what `train` raises.
 
     Example:
 
@@ -139,10 +144,13 @@ def probe(
     >>> settings.optimization.schedule.total_work, result.schedule.total_work
     """
     _check_task(settings.data.videos.task)
+    _check_validation(settings)
     schedule = settings.optimization.schedule
     work = 0.1 * schedule.baseline_steps if work is None else work
     check_positive("work", work)
-    rule = suggest(schedule.base, schedule.num_clips, schedule.epochs, optimizer)
+    rule = suggest(schedule.base, schedule.num_clips, schedule.epochs, optimizer or "sgd")
+    policy = settings.optimization.learning_rate(schedule)
+    scaling = policy.scaling if optimizer is None else rule.scaling
     named = candidates(schedule, rule)
     if len(named) == 1:
         raise ValueError(
@@ -158,7 +166,7 @@ def probe(
     least = least_work * rounds[0] * len(rounds)
     runs, learning = [], {}
     if work >= least:
-        runs, learning = _halve(settings, named, rounds, work / len(rounds), rule.scaling)
+        runs, learning = _halve(settings, named, rounds, work, scaling)
     answer, choice, needed = _decide(runs, settings, max(work, least))
     # Where the base grid leaves nothing to make coarser, the rule's schedule is the baseline.
     choice = choice if choice in named else "baseline"
@@ -166,7 +174,7 @@ def probe(
         answer=answer,
         choice=choice,
         schedule=_one_pass(schedule, named[choice], schedule.epochs),
-        scaling=rule.scaling,
+        scaling=scaling,
         work=sum(run["work"] for run in runs),
         needed_work=needed,
         runs=runs,
@@ -185,6 +193,17 @@ def _check_task(task: Task) -> None:
         )
 
 
+def _check_validation(settings: Settings) -> None:
+    count, chance = len(settings.data.videos.validation), _chance(settings)
+    if count and 1 - chance >= _CERTAIN * math.hypot(_error(1.0, count), _error(chance, count)):
+        return
+    raise ValueError(
+        "`probe` needs enough validation videos to tell a network that is always right from one "
+        f"that guesses. Received: {count} validation videos, of which guesses get {chance:.0%} "
+        "right. Use more of them, or train by the rule, without a probe."
+    )
+
+
 def _one_pass(
     schedule: MultigridSchedule, settings: Mapping[str, Any], epochs: int
 ) -> MultigridSchedule:
@@ -196,7 +215,7 @@ def _halve(
     settings: Settings,
     named: Mapping[str, Mapping[str, Any]],
     rounds: Sequence[int],
-    round_work: float,
+    work: float,
     scaling: str,
 ) -> tuple[list[dict], dict]:
     """All runs, and what the grids of the last ones learned."""
@@ -205,11 +224,12 @@ def _halve(
         is_last = number == len(rounds)
         own = []
         for name in left:
-            short = _of_work(settings.optimization.schedule, named[name], round_work / count)
-            folder = f"round_{number}_{name.replace(' ', '_')}"
+            schedule = settings.optimization.schedule
+            short = _of_work(schedule, named[name], work / len(rounds) / count)
+            folder = f"work_{work:g}/round_{number}_{name.replace(' ', '_')}"
             report = _run(settings, short, folder, scaling, _VALIDATIONS if is_last else 1)
             if is_last:
-                learning[name] = _learning(short, report)
+                learning[name] = learned_by_phase(short, report)
             own.append({"round": number, "candidate": name, **_outcome(report, settings)})
         runs += own
         # Of equal results, the lower loss.
@@ -280,15 +300,18 @@ def _highest_rate(policy: MultigridLearningRate, schedule: MultigridSchedule) ->
 def _outcome(report: Report, settings: Settings) -> dict[str, float]:
     task = settings.data.videos.task
     result = report.metrics[task.result]
-    count = len(settings.data.videos.validation)
-    # Of a share of right answers; for other results in [0, 1] an upper bound.
-    share = min(max(result, 0.5 / count), 1 - 0.5 / count)
     return {
         "work": report.work,
         "result": result,
-        "error": math.sqrt(share * (1 - share) / count),
+        "error": _error(result, len(settings.data.videos.validation)),
         "loss": report.metrics["loss"],
     }
+
+
+def _error(result: float, count: int) -> float:
+    """Standard error of a share of right answers; for other results in [0, 1] an upper bound."""
+    share = min(max(result, 0.5 / count), 1 - 0.5 / count)
+    return math.sqrt(share * (1 - share) / count)
 
 
 def _decide(
@@ -299,7 +322,7 @@ def _decide(
         return "cannot tell", "rule", work
     last = [run for run in runs if run["round"] == runs[-1]["round"]]
     best = max(last, key=lambda run: (run["result"], -run["loss"]))
-    chance = _most_frequent_share(settings)
+    chance = _chance(settings)
     if best["result"] - chance < _CERTAIN * best["error"]:
         return "cannot tell", "rule", 4 * work
     # At equal work: the baseline's last run, and the best of the others in that round.
@@ -316,47 +339,14 @@ def _decide(
     return "multigrid", best["candidate"], None
 
 
-def _most_frequent_share(settings: Settings) -> float:
-    """What naming the most frequent class gets; 0 where labels are no classes."""
-    videos = settings.data.videos
-    if not isinstance(videos.task, (SingleLabel, MultiLabel)):
+def _chance(settings: Settings) -> float:
+    """What guesses get; 0 where labels are no classes."""
+    task, videos = settings.data.videos.task, settings.data.videos.validation
+    if not videos or not isinstance(task, (SingleLabel, MultiLabel)):
         return 0.0
-    return class_counts(videos.validation, videos.task.num_outputs).max() / len(videos.validation)
-
-
-def _learning(schedule: MultigridSchedule, report: Report) -> list[dict[str, Any]]:
-    """Of each phase the slope of the validation loss over work, by least squares."""
-    points = [(schedule.work_before(p["step"]), p["val_loss"]) for p in report.curve]
-    rows = []
-    for phase in schedule.phases:
-        first, last = map(schedule.work_before, (phase.first_step, phase.end_step))
-        inside = [index for index, (work, _) in enumerate(points) if first < work <= last]
-        if not inside:
-            continue
-        # From the validation before the phase on.
-        own = points[max(0, inside[0] - 1) : inside[-1] + 1]
-        if len(own) > 1:
-            slope, error = _slope(own)
-            rows.append(
-                {
-                    "grid": str(phase.base),
-                    "fall": -100 * slope,
-                    "error": None if error is None else 100 * error,
-                }
-            )
-    return rows
-
-
-def _slope(points: Sequence[tuple[float, float]]) -> tuple[float, float | None]:
-    """Slope of the line through points, and its standard error; None for two points."""
-    count = len(points)
-    mean_x, mean_y = (sum(values) / count for values in zip(*points, strict=True))
-    spread = sum((x - mean_x) ** 2 for x, _ in points)
-    slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
-    if count < 3:
-        return slope, None
-    rest = sum((y - mean_y - slope * (x - mean_x)) ** 2 for x, y in points)
-    return slope, math.sqrt(rest / (count - 2) / spread)
+    shares = class_counts(videos, task.num_outputs) / len(videos)
+    # The precision of guesses is the share of a class.
+    return float(shares.mean() if isinstance(task, MultiLabel) else shares.max())
 
 
 def _save(result: ProbeResult, folder: str) -> None:
@@ -375,6 +365,7 @@ def in_gin(result: ProbeResult) -> str:
         "min_crop",
         "base_share",
         "epoch_factor",
+        "round_to_epochs",
     )
     values = {f"schedule.MultigridSchedule.{n}": getattr(result.schedule, n) for n in names}
     values["learning_rate.MultigridLearningRate.warmup_epochs"] = "auto"

@@ -71,6 +71,7 @@ class MultigridSchedule(ScheduleSettings):
             section 3.3).
         base_share: the share of all steps, at the end, that train at the base grid alone, without
             short crops, as the model is tested. 0, as published, keeps the short cycle to the end.
+            For training without `boundaries`.
 
     Raises:
         ValueError: for any setting that makes no schedule.
@@ -108,7 +109,7 @@ class MultigridSchedule(ScheduleSettings):
                 "The schedule has no steps: no phase lasts "
                 f"{'half an epoch' if self.round_to_epochs else 'half a step'}. "
                 f"Received: num_clips={self.num_clips}, epochs={self.epochs}, "
-                f"epoch_factor={self.epoch_factor}. Use more epochs."
+                f"epoch_factor={self.epoch_factor}. Use more epochs or a larger factor."
             )
 
     @classmethod
@@ -163,14 +164,15 @@ class MultigridSchedule(ScheduleSettings):
         Args:
             base, num_clips, epochs: those of the baseline, same as for the class.
             optimizer: "sgd", "adam", "adamw", "lamb", "lion" or "muon".
-            **settings: of the class, instead of what the rule says.
+            **settings: of the class, instead of what the rule says. It chooses the others to go
+                with them.
 
         >>> MultigridSchedule.suggest(
         ...     Grid(batch_size=8, num_frames=16, crop_size=64), num_clips=60, epochs=40).min_crop
         45
         """
-        rule = suggest(base, num_clips, epochs, optimizer)
-        return cls(base, num_clips, epochs, **{**rule.settings, **settings})
+        rule = suggest(base, num_clips, epochs, optimizer, **settings)
+        return cls(base, num_clips, epochs, **rule.settings, **settings)
 
     @functools.cached_property
     def phases(self) -> tuple[Phase, ...]:

@@ -96,6 +96,11 @@ class Phase(PhaseArithmetic):
         """Steps of one turn of the short cycle."""
         return len(self.short_cycle)
 
+    @property
+    def has_short_crops(self) -> bool:
+        """Whether some steps have smaller crops than the base grid."""
+        return any(grid != self.base for grid in self.short_cycle)
+
     @functools.cached_property
     def clips_per_cycle(self) -> int:
         """Clips of one turn of the short cycle."""

@@ -80,7 +80,7 @@ def _ending_at_base(settings: ScheduleSettings, lengths: Sequence[_Length]) -> l
     alone = _Length(
         epochs=share * scale * steps,
         shape=(1.0, 1.0),
-        lr_stage=lengths[-1].lr_stage,
+        lr_stage=0,
         end_progress=1.0,
         has_short_crops=False,
     )
@@ -237,11 +237,13 @@ def _whole_epochs(
 def _rounded_ends(settings: ScheduleSettings, lengths: Sequence[_Length]) -> list[int]:
     """Whole epochs at which the phases end, by the published rules."""
     ends = list(itertools.accumulate(length.epochs for length in lengths))
-    if not settings.long_cycle:
-        return [int(end) for end in ends]
-    ends = [round(end) for end in ends]
-    if settings.boundaries:
+    # Sums may be a little below the whole number that they stand for.
+    ends = [round(end) if settings.long_cycle else int(end + 1e-6) for end in ends]
+    if settings.long_cycle and settings.boundaries:
         # Fine-tuning is rounded as one phase, then halved downwards.
-        last = -2 if settings.ends_at_base else -1
-        ends[last - 1] = (ends[last - 2] + ends[last]) // 2
+        ends[-2] = (ends[-3] + ends[-1]) // 2
+    if settings.ends_at_base:
+        # Who asks for it gets at least one epoch.
+        most = max(ends[-1] - 1, 0)
+        ends = [*(min(end, most) for end in ends[:-1]), ends[-1]]
     return ends

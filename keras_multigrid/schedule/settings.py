@@ -14,6 +14,7 @@ LONG_CYCLE = ((0.25, SQRT_HALF), (0.5, SQRT_HALF), (0.5, 1.0), (1.0, 1.0))
 # Paper, section 3.2: the two small crops of the short cycle; the third is the base grid's own.
 SHORT_CYCLE = (0.5, SQRT_HALF)
 
+_SHARES = "Use 0.25, or 0 as published."
 _GROWTHS = "Use 1 for constant work of a step, 0 for the baseline's batch, or a number between."
 
 
@@ -89,11 +90,11 @@ def _check_values(settings: ScheduleSettings) -> None:
             "`batch_growth` must be at most 1: above, coarse grids would be more work than the "
             f"baseline's. Received: batch_growth={settings.batch_growth!r}. {_GROWTHS}"
         )
-    check_not_negative("base_share", settings.base_share)
+    check_not_negative("base_share", settings.base_share, _SHARES)
     if settings.base_share >= 1:
         raise ValueError(
             "`base_share` must be below 1: all steps at the base grid are the baseline's. "
-            f"Received: base_share={settings.base_share!r}. Use 0.25, or 0 as published."
+            f"Received: base_share={settings.base_share!r}. {_SHARES}"
         )
     base = settings.base
     for name, most in (("min_frames", base.num_frames), ("min_crop", base.crop_size)):
@@ -119,6 +120,12 @@ def _check_boundaries(settings: ScheduleSettings) -> None:
         raise ValueError(
             "`long_cycles` is for training without `boundaries`: with them the long cycle runs "
             f"once in each learning-rate stage. Received: long_cycles={settings.long_cycles}, "
+            f"boundaries={tuple(settings.boundaries)}. Leave one of them out."
+        )
+    if settings.boundaries and settings.base_share > 0:
+        raise ValueError(
+            "`base_share` is for training without `boundaries`: what follows the last of them is "
+            f"fine-tuning already. Received: base_share={settings.base_share}, "
             f"boundaries={tuple(settings.boundaries)}. Leave one of them out."
         )
 

@@ -5,13 +5,13 @@ schedule"). Where it goes beyond that, its reasons say so.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras_multigrid.checks import check_choice, check_integer
 from keras_multigrid.schedule.grid import Grid
 from keras_multigrid.schedule.phase_lengths import make_phases
-from keras_multigrid.schedule.settings import SQRT_HALF, ScheduleSettings
+from keras_multigrid.schedule.settings import LONG_CYCLE, SQRT_HALF, ScheduleSettings
 
 # Name of an optimizer to what a larger batch does to its learning rate.
 SCALINGS = {
@@ -32,6 +32,11 @@ BASE_SHARE = 0.25
 # One frame shows no motion.
 LEAST_FRAMES = 2
 _PUBLISHED_FACTOR = 1.5
+# The long cycle for clips of one frame.
+_CROPS_ALONE = ((1.0, SQRT_HALF), (1.0, 1.0))
+_ONE_PASS = (
+    "one pass from coarse to fine, for half a cosine: each cut of the rate would be another pass"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +44,8 @@ class Suggestion:
     """What the rule says of a set.
 
     Args:
-        settings: of a `MultigridSchedule`, beside its base grid, number of clips and epochs.
+        settings: of a `MultigridSchedule`, beside its base grid, number of clips and epochs, and
+            beside those that were given.
         scaling: of the `MultigridLearningRate`; its `warmup_epochs` should be "auto".
         reasons: sentences, one for each choice.
 
@@ -58,7 +64,7 @@ class Suggestion:
         return "\n".join(f"- {reason}" for reason in self.reasons)
 
 
-def suggest(base: Grid, num_clips: int, epochs: int, optimizer: str = "sgd") -> Suggestion:
+def suggest(base: Grid, num_clips: int, epochs: int, optimizer: str = "sgd", **given) -> Suggestion:
     """What the rule says of a set, and why.
 
     Args:
@@ -66,6 +72,8 @@ def suggest(base: Grid, num_clips: int, epochs: int, optimizer: str = "sgd") -> 
         num_clips: videos in the training set.
         epochs: the baseline's length.
         optimizer: "sgd", "adam", "adamw", "lamb", "lion" or "muon".
+        **given: settings of a `MultigridSchedule` that are decided. The rule chooses the others, to
+            go with them.
 
     Raises:
         ValueError: if an argument is of the wrong kind or out of range.
@@ -75,44 +83,62 @@ def suggest(base: Grid, num_clips: int, epochs: int, optimizer: str = "sgd") -> 
     check_integer("num_clips", num_clips)
     check_integer("epochs", epochs)
     check_choice("optimizer", optimizer, tuple(SCALINGS))
-    crop, crop_reason = _least_crop(base.crop_size)
-    frames, frames_reason = _least_frames(base)
-    share, share_reason = _base_share(base.crop_size)
-    settings = {"min_crop": crop, "min_frames": frames, "base_share": share}
-    factor, factor_reason = _epoch_factor(ScheduleSettings(base, num_clips, epochs, **settings))
     scaling = SCALINGS[optimizer]
-    reasons = (
-        "one pass from coarse to fine, for half a cosine: each cut of the rate would be another "
-        "pass",
-        factor_reason,
-        crop_reason,
-        frames_reason,
-        share_reason,
-        f"the rate grows with the batch by scaling='{scaling}'"
-        + ("" if optimizer == "sgd" else f": usual for {optimizer}, {_MEASURED[optimizer]}"),
+    scaling_reason = f"the rate grows with the batch by scaling='{scaling}'" + (
+        "" if optimizer == "sgd" else f": usual for {optimizer}, {_MEASURED[optimizer]}"
     )
-    return Suggestion({"epoch_factor": factor, **settings}, scaling, reasons)
+    long_cycle = given.get("long_cycle", LONG_CYCLE)
+    if not long_cycle and not given.get("short_cycle", True):
+        return Suggestion({}, scaling, ("no cycles: the baseline", scaling_reason))
+    choices = {
+        "long_cycle": _long_cycle(base),
+        "min_crop": _least_crop(base.crop_size),
+        "min_frames": _least_frames(base, long_cycle),
+        "base_share": None if given.get("boundaries") else _base_share(base.crop_size),
+    }
+    choices = {n: choice for n, choice in choices.items() if choice is not None and n not in given}
+    settings = {name: value for name, (value, _) in choices.items()}
+    reasons = [reason for _, reason in choices.values()]
+    if "epoch_factor" not in given:
+        decided = ScheduleSettings(base, num_clips, epochs, **settings, **given)
+        settings["epoch_factor"], reason = _epoch_factor(decided)
+        reasons.insert(0, reason)
+    if not given.get("boundaries"):
+        reasons.insert(0, _ONE_PASS)
+    return Suggestion(settings, scaling, (*reasons, scaling_reason))
 
 
 def _epoch_factor(settings: ScheduleSettings) -> tuple[float, str]:
-    baseline_steps = settings.epochs * settings.num_clips / settings.base.batch_size
-    # Steps are in proportion to the factor.
+    grid = settings.baseline_grid
+    baseline_work = settings.epochs * settings.num_clips / grid.batch_size
+    # Steps and work are in proportion to the factor.
     phases = make_phases(dataclasses.replace(settings, epoch_factor=1000.0))
-    steps = phases[-1].end_step / 1000 * _PUBLISHED_FACTOR
-    if steps >= LEAST_STEPS:
+    share = _PUBLISHED_FACTOR / 1000
+    steps = share * phases[-1].end_step
+    work = share * sum(phase.own_voxels_before(phase.end_step) for phase in phases) / grid.voxels
+    if steps >= LEAST_STEPS and work <= baseline_work:
         return _PUBLISHED_FACTOR, (
             f"epoch_factor={_PUBLISHED_FACTOR}, as published: {steps:,.0f} steps, "
-            f"{baseline_steps / steps:.1f} times fewer than the baseline's"
+            f"{baseline_work / work:.1f} times less work than the baseline's"
         )
-    # At most as many as the baseline, which are as much work.
-    wanted = min(LEAST_STEPS, baseline_steps)
+    most = steps * baseline_work / work
+    wanted = min(max(steps, LEAST_STEPS), most)
     factor = round(_PUBLISHED_FACTOR * wanted / steps, 2)
-    return factor, (
-        f"epoch_factor={factor:g} instead of {_PUBLISHED_FACTOR}: {wanted:,.0f} steps, "
-        + ("as many as the baseline's, " if wanted < LEAST_STEPS else "")
-        + "as shorter schedules have failed on generated videos; less is saved on a training this "
-        "short"
-    )
+    reasons = [f"epoch_factor={factor:g} instead of {_PUBLISHED_FACTOR}: about {wanted:,.0f} steps"]
+    if wanted == most:
+        reasons.append("as much work as the baseline's")
+    if steps < LEAST_STEPS:
+        reasons.append(
+            "as shorter schedules have failed on generated videos; less is saved on a training "
+            "this short"
+        )
+    return factor, ", ".join(reasons)
+
+
+def _long_cycle(base: Grid) -> tuple[tuple, str] | None:
+    if base.num_frames > 1:
+        return None
+    return _CROPS_ALONE, "the long cycle changes the crop alone: clips have one frame"
 
 
 def _least_crop(crop: int) -> tuple[int, str]:
@@ -125,15 +151,19 @@ def _least_crop(crop: int) -> tuple[int, str]:
     )
 
 
-def _least_frames(base: Grid) -> tuple[int, str]:
+def _least_frames(base: Grid, long_cycle: Sequence[tuple[float, float]]) -> tuple[int, str] | None:
     frames = base.num_frames
+    fewest = min((round(frames * share) for share, _ in long_cycle), default=frames)
+    if frames == 1 or fewest == frames:
+        return None
     if base.crop_size < SMALL_CROP and frames <= FEW_FRAMES:
         return frames, (
             f"all clips have the baseline's {frames} frames: on lips at 64 pixels, a quarter of 8 "
             "frames was behind the baseline, all 8 were not (one set of two; else extrapolated)"
         )
-    frames = min(frames, LEAST_FRAMES)
-    return frames, f"no clip of fewer than {frames} frames: one shows no motion"
+    if fewest >= LEAST_FRAMES:
+        return None
+    return LEAST_FRAMES, f"no clip of fewer than {LEAST_FRAMES} frames: one shows no motion"
 
 
 def _base_share(crop: int) -> tuple[float, str]:
@@ -141,5 +171,5 @@ def _base_share(crop: int) -> tuple[float, str]:
         return 0.0, "the short cycle goes on to the end, as published"
     return BASE_SHARE, (
         f"the last quarter of the steps has the baseline's {crop} pixels alone, as the model is "
-        "tested: better on actions at 64 pixels; on lips and generated videos within the noise"
+        "tested: better on actions and lips at 64 pixels; on generated videos within the noise"
     )

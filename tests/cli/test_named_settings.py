@@ -124,6 +124,7 @@ COUNTS = ("workers", "batch_size", "num_frames", "crop_size", "stride", "epochs"
         ("epoch=3", ["no setting 'epoch'", "Do you mean epochs", '--gin_param="epoch=3"']),
         ("EPOCHS=3", ["Do you mean epochs"]),
         ("zzz=3", ["There are run_dir, data_dir", '--gin_param="zzz=3"']),
+        ("min_crop=3", ['--gin_param="schedule.MultigridSchedule.min_crop=3"']),
         ("runs.Settings.seed=3", ["no setting", '--gin_param="runs.Settings.seed=3"']),
         ("epochs=many", ["must be a whole number", "Received: epochs=many", "epochs=20"]),
         ("epochs=1.5", ["must be a whole number"]),
@@ -176,7 +177,18 @@ def test_all_networks_are_known():
         assert named_settings.parse([f"model={name}"]) == {"model": f"'{name}'"}
 
 
+def test_a_probe_names_what_would_go_over_its_choice():
+    bindings = (
+        "schedule.MultigridSchedule.epoch_factor = 1.6\n"
+        "learning_rate.MultigridLearningRate.scaling = 'sqrt'\n"
+    )
+    given = ["epochs=3", "boundaries=1,2", "epoch_factor=1.0"]
+    params = ["MultigridLearningRate.scaling = 'none'", "runs.Settings.seed=1"]
+    over = [*given[1:], params[0]]
+    assert probe.set_over(bindings, given, params) == over
+
+
 def test_a_probe_takes_the_kind_of_optimizer_from_its_setting():
     given = ["epochs=3", "optimizer=sgd", "optimizer=AdamW"]
     assert probe.kind_of_optimizer(given) == "adamw"
-    assert probe.kind_of_optimizer(["epochs=3"]) == "sgd"
+    assert probe.kind_of_optimizer(["epochs=3"]) is None

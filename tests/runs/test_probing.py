@@ -13,7 +13,8 @@ from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.lists.folders import class_folders
 from keras_multigrid.data.synthetic.videos import write_videos
 from keras_multigrid.runs import Data, Model, Optimization, Settings, probe
-from keras_multigrid.runs.probing import _decide, _learning, _of_work, candidates
+from keras_multigrid.runs.learned_by_phase import learned_by_phase
+from keras_multigrid.runs.probing import _decide, _of_work, candidates
 from keras_multigrid.runs.report import Report
 from keras_multigrid.schedule import suggest
 from keras_multigrid.task import Task
@@ -94,9 +95,47 @@ def test_halving_at_equal_work(settings):
     assert "± error" in str(result)
     # Finished runs are not run again, and say the same.
     assert probe(settings, work=80, least_work=10) == result
+    # Another probe has runs of its own.
+    assert probe(settings, work=60, least_work=5).work == pytest.approx(60, abs=4)
+    probe(settings, work=80, least_work=10)
     bindings = read(settings, "schedule.gin")
     assert f"MultigridSchedule.batch_growth = {result.schedule.batch_growth!r}" in bindings
     assert "warmup_epochs = 'auto'" in bindings
+
+
+@pytest.mark.parametrize(
+    "optimizer, own, scaling",
+    [(None, "sqrt", "sqrt"), (None, "linear", "linear"), ("adamw", "linear", "sqrt")],
+)
+def test_the_rate_grows_as_in_the_experiment_unless_told(settings, optimizer, own, scaling):
+    optimization = dataclasses.replace(
+        settings.optimization,
+        learning_rate=lambda schedule: MultigridLearningRate(schedule, 0.01, scaling=own),
+    )
+    result = probe(dataclasses.replace(settings, optimization=optimization), optimizer=optimizer)
+    assert result.scaling == scaling
+    assert f"scaling = '{scaling}'" in read(settings, "schedule.gin")
+
+
+def test_the_chosen_schedule_has_exact_steps_whatever_the_experiment_has(settings):
+    rounded = dataclasses.replace(SCHEDULE, num_clips=240, round_to_epochs=True)
+    optimization = dataclasses.replace(settings.optimization, schedule=rounded)
+    result = probe(dataclasses.replace(settings, optimization=optimization))
+    assert not result.schedule.round_to_epochs
+    assert "MultigridSchedule.round_to_epochs = False" in read(settings, "schedule.gin")
+
+
+@pytest.mark.parametrize("labels", [(0, 0, 0, 0), (0, 1)])
+def test_too_few_validation_videos_to_tell(settings, labels):
+    videos = settings.data.videos
+    few = [dataclasses.replace(videos.validation[0], label=label) for label in labels]
+    data = dataclasses.replace(
+        settings.data, videos=dataclasses.replace(videos, validation=tuple(few))
+    )
+    with pytest.raises(
+        ValueError, match=rf"enough validation .*Received: {len(labels)} .*Use more"
+    ):
+        probe(dataclasses.replace(settings, data=data), work=1600)
 
 
 def test_candidates_that_are_all_the_baseline_are_refused(settings):
@@ -166,8 +205,8 @@ def test_an_error_to_minimize_is_refused(settings):
 
 
 def test_what_each_grid_learned():
-    schedule = MultigridSchedule(BASE, num_clips=400, epochs=10)
-    steps = [round(schedule.total_steps * part / 8) for part in range(1, 9)]
+    schedule = MultigridSchedule(BASE, num_clips=400, epochs=10, base_share=0.25)
+    steps = [round(schedule.total_steps * part / 15) for part in range(1, 16)]
     curve = [{"step": step, "val_loss": 3 - 0.01 * schedule.work_before(step)} for step in steps]
     report = Report(
         steps=steps[-1],
@@ -181,8 +220,9 @@ def test_what_each_grid_learned():
         bad_videos={},
         replaced_clips=0,
     )
-    phases = _learning(schedule, report)
+    phases = learned_by_phase(schedule, report)
     assert [phase["grid"] for phase in phases] == [str(p.base) for p in schedule.phases]
+    assert [phase["short_crops"] for phase in phases] == [True, True, True, True, False]
     for phase in phases:
         assert phase["fall"] == pytest.approx(1.0)
         assert phase["error"] is None or math.isclose(phase["error"], 0, abs_tol=1e-6)

@@ -62,7 +62,7 @@ def schedules(draw):
         "batch_growth": draw(st.sampled_from((1.0, 1.0, 0.5, 0.0))),
         "min_frames": draw(st.sampled_from((1, 1, base.num_frames // 2))),
         "min_crop": draw(st.sampled_from((1, 1, base.crop_size // 2 + 1))),
-        "base_share": draw(st.sampled_from((0.0, 0.0, 0.25, 0.9))),
+        "base_share": 0.0 if boundaries else draw(st.sampled_from((0.0, 0.0, 0.25, 0.9))),
     }
     try:
         return MultigridSchedule(**config)

@@ -368,21 +368,41 @@ def test_the_last_steps_at_the_base_grid_alone():
     assert both.baseline().phases == MultigridSchedule(**settings).baseline().phases
 
 
-@pytest.mark.parametrize("rounds", [False, True])
-def test_the_end_at_the_base_grid_of_a_stepwise_rate(rounds):
-    schedule = MultigridSchedule(**KINETICS, round_to_epochs=rounds, base_share=0.1)
-    *_, before, cut, last = schedule.phases
-    assert [phase.lr_stage for phase in (before, cut, last)] == [2, 3, 3]
-    assert before.num_steps == pytest.approx(cut.num_steps, rel=0.1)
-    assert set(last.short_cycle) == {last.base} == {KINETICS["base"]}
-    assert last.num_steps == pytest.approx(0.1 * schedule.total_steps, rel=0.1)
-    assert last.relative_learning_rate == cut.relative_learning_rate
+@pytest.mark.parametrize("share", [0.05, 0.25])
+@pytest.mark.parametrize("form", ["one_pass", "short_only"])
+def test_the_end_at_the_base_grid_in_whole_epochs(form, share):
+    base = Grid(batch_size=8, num_frames=16, crop_size=64)
+    make = getattr(MultigridSchedule, form)
+    settings = {"num_clips": 1800, "epochs": 10, "round_to_epochs": True}
+    schedule, without = (make(base, **settings, base_share=of) for of in (share, 0.0))
+    last = schedule.phases[-1]
+    assert set(last.short_cycle) == {base}
+    assert last.end_epoch == without.phases[-1].end_epoch == 15
+    # A twentieth of the steps would be less than half an epoch.
+    assert last.end_epoch - last.first_epoch >= 1
+    assert last.end_progress == 1
+
+
+@pytest.mark.parametrize("form", ["one_pass", "short_only"])
+def test_a_single_epoch_is_all_at_the_base_grid(form):
+    base = Grid(batch_size=8, num_frames=16, crop_size=64)
+    schedule = getattr(MultigridSchedule, form)(
+        base, num_clips=1800, epochs=1, epoch_factor=1.0, round_to_epochs=True, base_share=0.5
+    )
+    assert schedule.grids == (base,)
+    assert schedule.total_steps == 225
+
+
+def test_the_end_at_the_base_grid_goes_without_boundaries():
+    message = r"`base_share` is for training without `boundaries`.*base_share=0\.1.*Leave one"
+    with pytest.raises(ValueError, match=message):
+        MultigridSchedule(**KINETICS, base_share=0.1)
 
 
 @pytest.mark.parametrize("share, message", [(1, "must be below 1"), (-0.1, "not negative")])
 def test_wrong_shares_of_the_base_grid(share, message):
     with pytest.raises(ValueError, match=f"`base_share` .*{message}|{message}"):
-        MultigridSchedule(**TOY, base_share=share)
+        MultigridSchedule(**{**TOY, "boundaries": ()}, base_share=share)
 
 
 def test_the_short_cycle_alone():

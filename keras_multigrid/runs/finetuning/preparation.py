@@ -32,6 +32,7 @@ from keras_multigrid.runs.finetuning.run_settings import (
     VALIDATIONS,
     rule_schedule,
     run_settings,
+    schedule_settings,
 )
 from keras_multigrid.runs.finetuning.timing import Speed, measured_speed
 from keras_multigrid.runs.finetuning.weights import (
@@ -196,12 +197,13 @@ def _split_reason(split: Split) -> Reason:
 
 def _schedule_reason(choice: Choice, num_train: int, request: Request) -> Reason:
     schedule = rule_schedule(choice, num_train, request)
-    rule = suggest(schedule.base, num_train, choice.epochs)
+    rule = suggest(schedule.base, num_train, choice.epochs, **schedule_settings(request))
     return Reason(
         name="schedule",
         value=f"{schedule.total_steps:,} steps, one pass from coarse to fine",
         why="by the rule"
-        + (": " if request.probe_work is None else ", until the probe has its say: ")
+        + (", with your epoch_factor" if request.epoch_factor is not None else "")
+        + (": " if request.probe_work is None else ", until the probe chooses another: ")
         + "; ".join(rule.reasons[1:]),
         change="epoch_factor=1.0, or --probe_work=1600",
     )

@@ -67,8 +67,13 @@ def run_settings(
 
 def rule_schedule(choice: Choice, num_clips: int, request: Request) -> MultigridSchedule:
     """The schedule of the rule, `schedule.suggest`."""
-    own = {} if request.epoch_factor is None else {"epoch_factor": request.epoch_factor}
-    return MultigridSchedule.suggest(base_grid(choice), num_clips, choice.epochs, **own)
+    given = schedule_settings(request)
+    return MultigridSchedule.suggest(base_grid(choice), num_clips, choice.epochs, **given)
+
+
+def schedule_settings(request: Request) -> dict[str, float]:
+    """What is asked for of the schedule."""
+    return {} if request.epoch_factor is None else {"epoch_factor": request.epoch_factor}
 
 
 def base_grid(choice: Choice) -> Grid:
