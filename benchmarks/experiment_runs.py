@@ -18,27 +18,41 @@ def report_of(
     """Train once on these cores, unless that was done; the run's report.
 
     A run that was killed resumes. What it prints is in `run_dir`.log.
+
+    Raises:
+        SystemExit: if it fails, with the end of its log.
     """
     report = os.path.join(run_dir, "report.json")
     if not os.path.exists(report):
         print(f"{os.path.basename(run_dir)} ...", file=sys.stderr, flush=True)
         own = [f"RUN_DIR='{run_dir}'", f"runs.Data.workers={len(cores)}"]
         with open(f"{run_dir}.log", "w", encoding="utf-8") as log:
-            subprocess.run(
+            done = subprocess.run(
                 [
                     sys.executable,
                     os.path.join(ROOT, "tools", "train.py"),
                     *(f"--gin_file={file}" for file in gin_files),
                     *(f"--gin_param={binding}" for binding in [*own, *bindings]),
                 ],
-                check=True,
+                check=False,
                 env={**os.environ, **_threads(len(cores))},
                 preexec_fn=lambda: os.sched_setaffinity(0, cores),
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+        if done.returncode != 0:
+            raise SystemExit(_failure(run_dir, done.returncode))
     with open(report, encoding="utf-8") as file:
         return json.load(file)
+
+
+def _failure(run_dir: str, code: int) -> str:
+    with open(f"{run_dir}.log", encoding="utf-8", errors="replace") as log:
+        last = "".join(log.readlines()[-5:]).rstrip()
+    return (
+        f"{os.path.basename(run_dir)} failed, with exit code {code}. The end of {run_dir}.log:\n"
+        f"{last}\nThe same command goes on: finished runs are kept, and this one resumes."
+    )
 
 
 def on_shares_of_the_cores(

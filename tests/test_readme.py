@@ -32,7 +32,7 @@ def test_the_rule_says_why(capsys):
     (example,) = re.findall(r"```python\n(import keras_multigrid as mg\n.*?)```", text, re.DOTALL)
     names = {}
     exec(compile(example, "guide.md", "exec"), names)
-    assert len(capsys.readouterr().out.splitlines()) == 6
+    assert len(capsys.readouterr().out.splitlines()) == 5
     # A tenth of the epochs, times the cube root of the first phase's rate.
     assert names["rate"].warmup_epochs > 0.1 * names["schedule"].phases[-1].end_epoch
 

@@ -18,12 +18,12 @@ def learned_by_phase(schedule: MultigridSchedule, report: Report) -> list[dict[s
         report: of the run; its curve has the validations.
 
     Returns:
-        For each phase that ends with a validation its grid, the fall, and the standard error of
-        that, None where there are fewer than three validations.
+        For each phase with validations its `grid` in words, the `fall`, and the standard `error` of
+        that, None where there are fewer than three.
     """
     points = [(schedule.work_before(p["step"]), p["val_loss"]) for p in report.curve]
     rows = []
-    for phase in schedule.phases:
+    for phase, name in zip(schedule.phases, schedule.phase_names, strict=True):
         first, last = map(schedule.work_before, (phase.first_step, phase.end_step))
         inside = [index for index, (work, _) in enumerate(points) if first < work <= last]
         if not inside:
@@ -34,8 +34,7 @@ def learned_by_phase(schedule: MultigridSchedule, report: Report) -> list[dict[s
             slope, error = _slope(own)
             rows.append(
                 {
-                    "grid": str(phase.base),
-                    "short_crops": phase.has_short_crops,
+                    "grid": name,
                     "fall": -100 * slope,
                     "error": None if error is None else 100 * error,
                 }

@@ -47,9 +47,9 @@ class ProbeResult:
         needed_work: the work at which a probe would probably tell; None if this one did.
         runs: of each run its round, candidate, work, result, standard error of the result, and
             loss.
-        learning: in the last round, name of a candidate to what its phases learned: grid, whether
-            some steps have shorter crops, fall of the validation loss for 100 steps of the
-            baseline's work, and its standard error, None where there are too few validations.
+        learning: in the last round, name of a candidate to what its phases learned: grid, fall of
+            the validation loss for 100 steps of the baseline's work, and its standard error, None
+            where there are too few validations.
     """
 
     answer: str
@@ -75,8 +75,7 @@ class ProbeResult:
             )
             for phase in phases:
                 error = "" if phase["error"] is None else f" ± {phase['error']:.3f}"
-                crops = " and smaller crops" if phase["short_crops"] else ""
-                lines.append(f"  {phase['grid'] + crops:<34}  {phase['fall']:+.3f}{error}")
+                lines.append(f"  {phase['grid']:>24}  {phase['fall']:+.3f}{error}")
         return "\n".join([*lines, self._in_words()])
 
     def _in_words(self) -> str:

@@ -180,6 +180,18 @@ class MultigridSchedule(ScheduleSettings):
         return make_phases(self)
 
     @property
+    def phase_names(self) -> tuple[str, ...]:
+        """The base grid of each phase in words; "alone" where `base_share` leaves out short crops.
+
+        >>> schedule.phase_names[-2:]
+        ('8 x 16 x 64²', '8 x 16 x 64² alone')
+        """
+        names = [str(phase.base) for phase in self.phases]
+        if self.ends_at_base:
+            names[-1] += " alone"
+        return tuple(names)
+
+    @property
     def total_steps(self) -> int:
         """Steps of the whole schedule."""
         return self.phases[-1].end_step

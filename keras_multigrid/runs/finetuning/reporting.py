@@ -56,7 +56,10 @@ def write_page(prepared: Prepared, settings: Settings, report: Report, plan: str
         facts=_facts(prepared, settings, report, scored),
         curve=report.curve,
         metric=settings.data.videos.task.result,
-        phases=[(phase.first_step, str(phase.base)) for phase in schedule.phases],
+        phases=[
+            (phase.first_step, name)
+            for phase, name in zip(schedule.phases, schedule.phase_names, strict=True)
+        ],
         total_steps=schedule.total_steps,
         hardest=hardest,
         settings=[dataclasses.astuple(reason) for reason in prepared.reasons],
@@ -73,7 +76,7 @@ def write_page(prepared: Prepared, settings: Settings, report: Report, plan: str
             "Versions": f"TensorFlow {tf.__version__}, Keras {keras.__version__} "
             f"({keras.backend.backend()})",
         },
-        **_results(settings, scored),
+        **_results(settings, scored, test),
     )
     files.write(os.path.join(settings.run_dir, PAGE), to_html(page))
     return page
@@ -88,11 +91,11 @@ def predict_line(run_dir: str) -> str:
     return f"keras-multigrid predict --run={shlex.quote(run_dir)} my_video.mp4"
 
 
-def _results(settings: Settings, scored: ScoredVideos) -> dict:
+def _results(settings: Settings, scored: ScoredVideos, test: MultiViewTest) -> dict:
     videos, records = settings.data.videos, scored.records
     counts = class_counts(records, videos.num_classes)
     return {
-        "result": f"top-1, mean of {_VIEWS.clips} clips of each",
+        "result": f"top-1, mean of {_VIEWS.clips} clips of each, of {test.view_size}²",
         "value": scored.evaluation.metrics["top1"],
         "count": scored.evaluation.num_videos,
         "chance": float(counts.max() / len(records)),
