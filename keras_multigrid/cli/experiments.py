@@ -226,6 +226,15 @@ def multigrid_schedule():
     return make() if given.get("boundaries") else make(**suggest(**given).settings)
 
 
+def schedule_settings() -> list[str]:
+    """Names of what the experiment itself sets of the form of its schedule."""
+    from keras_multigrid.schedule import MultigridSchedule
+
+    needed = {"base", "num_clips", "epochs", "boundaries", "round_to_epochs"}
+    given = gin.get_bindings(MultigridSchedule, resolve_references=False)
+    return [name for name in given if name not in needed]
+
+
 def _expand_home() -> None:
     """Put the user's home in place of `~` at the beginning of every text that is bound."""
 

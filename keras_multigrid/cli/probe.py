@@ -4,13 +4,13 @@
     keras-multigrid probe --gin_file=i3d_weizmann data_dir=/data/weizmann --work=1600
 
 The baseline is among them, and all get equal work. It may say that the baseline is best, or that it
-cannot tell at this cost. Afterwards train with what it chose:
+cannot tell at this cost. What the experiment itself sets of its schedule stays. Afterwards train
+with what it chose:
 
     keras-multigrid train --gin_file=quickstart --gin_file=runs/quickstart/probe/schedule.gin
 """
 
 import os
-import re
 from collections.abc import Sequence
 
 from absl import flags
@@ -37,17 +37,18 @@ def main() -> None:
     """Run the command."""
     experiments.load()
     experiments.check_schemes()
-    from keras_multigrid.runs.probing import in_gin, probe
+    from keras_multigrid.runs.probing import probe
     from keras_multigrid.runs.settings import Settings
 
     settings = experiments.configured(Settings)()
     optimizer = FLAGS.optimizer or kind_of_optimizer(FLAGS.setting)
-    result = probe(settings, work=FLAGS.work, optimizer=optimizer)
+    kept = experiments.schedule_settings()
+    result = probe(settings, work=FLAGS.work, optimizer=optimizer, kept=kept)
     print(f"\n{result}")
     if result.answer == "cannot tell":
         return
     print(f"Add --gin_file={os.path.join(settings.run_dir, 'probe', 'schedule.gin')}")
-    over = set_over(in_gin(result), FLAGS.setting, FLAGS.gin_param or [])
+    over = [one for one in FLAGS.setting if one.startswith(("boundaries=", "warmup_epochs="))]
     if over:
         print(f"and leave out {' '.join(over)}, which would go over it.")
 
@@ -56,15 +57,3 @@ def kind_of_optimizer(given: Sequence[str]) -> str | None:
     """The kind that is set as optimizer=KIND, the last one."""
     kinds = [text for name, _, text in (one.partition("=") for one in given) if name == "optimizer"]
     return kinds[-1].strip().lower() if kinds else None
-
-
-def set_over(bindings: str, given: Sequence[str], params: Sequence[str]) -> list[str]:
-    """Arguments that set what a gin file does: they go over any file."""
-    names = set(re.findall(r"(\w+\.\w+) = ", bindings))
-    named = {"boundaries"} | {name.partition(".")[2] for name in names}
-    settings = [one for one in given if one.partition("=")[0] in named]
-    return settings + [one for one in params if _last_two(one.partition("=")[0]) in names]
-
-
-def _last_two(name: str) -> str:
-    return ".".join(name.strip().split(".")[-2:])

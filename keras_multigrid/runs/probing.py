@@ -9,7 +9,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -84,19 +84,24 @@ class ProbeResult:
             return f"Train with '{self.choice}': it beats the baseline at equal work. {cost}"
         if self.answer == "baseline":
             return f"The baseline is the better choice here. {cost}"
+        more = ", or more validation videos" if self.runs else ""
         return (
             f"Cannot tell at this cost; {self.needed_work:,.0f} steps would probably do "
-            f"(--work={self.needed_work:.0f}), or more validation videos. Until then the rule's "
-            f"schedule, '{self.choice}', stands. {cost}"
+            f"(--work={self.needed_work:.0f}){more}. Until then the rule's schedule, "
+            f"'{self.choice}', stands. {cost}"
         )
 
 
-def candidates(schedule: MultigridSchedule, rule: Suggestion) -> dict[str, dict[str, Any]]:
+def candidates(
+    schedule: MultigridSchedule, rule: Suggestion, kept: Collection[str] = ()
+) -> dict[str, dict[str, Any]]:
     """Names of schedules to settings over those of `schedule`; equal ones are tried once.
 
-    Beside the baseline and the rule's, these are the rule's with batches that grow otherwise.
+    Beside the baseline and the rule's, these are the rule's with batches that grow otherwise,
+    unless their growth is kept.
     """
-    growths = {f"growth {growth:g}": growth for growth in (0.5, 0.0)}
+    growths = () if "batch_growth" in kept else (0.5, 0.0)
+    growths = {f"growth {growth:g}": growth for growth in growths}
     named = {
         "baseline": {"long_cycle": (), "short_cycle": ()},
         "rule": dict(rule.settings),
@@ -114,6 +119,7 @@ def probe(
     *,
     work: float | None = None,
     optimizer: str | None = None,
+    kept: Collection[str] = (),
     least_work: float = LEAST_WORK,
 ) -> ProbeResult:
     """Try schedules on the model and data of a run, before it.
@@ -130,6 +136,8 @@ def probe(
             that the probe cannot tell.
         optimizer: its kind, whose `scaling` of the learning rate is that of the rule, see
             `schedule.suggest`; None keeps that of the run.
+        kept: names of settings of the schedule that are decided: the rule goes with them, and no
+            candidate but the baseline changes them.
         least_work: of each run. Networks that begin with trained weights need less.
 
     Raises:
@@ -147,10 +155,11 @@ def probe(
     schedule = settings.optimization.schedule
     work = 0.1 * schedule.baseline_steps if work is None else work
     check_positive("work", work)
-    rule = suggest(schedule.base, schedule.num_clips, schedule.epochs, optimizer or "sgd")
+    given = {name: getattr(schedule, name) for name in kept}
+    rule = suggest(schedule.base, schedule.num_clips, schedule.epochs, optimizer or "sgd", **given)
     policy = settings.optimization.learning_rate(schedule)
     scaling = policy.scaling if optimizer is None else rule.scaling
-    named = candidates(schedule, rule)
+    named = candidates(schedule, rule, kept)
     if len(named) == 1:
         raise ValueError(
             f"A probe compares schedules. With the base grid {schedule.base}, all of them are the "

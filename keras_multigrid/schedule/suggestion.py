@@ -94,11 +94,11 @@ def suggest(base: Grid, num_clips: int, epochs: int, optimizer: str = "sgd", **g
         "long_cycle": _long_cycle(base),
         "min_crop": _least_crop(base.crop_size),
         "min_frames": _least_frames(base, long_cycle),
-        "base_share": None if given.get("boundaries") else _base_share(base.crop_size),
+        "base_share": _base_share(base.crop_size, has_stages=bool(given.get("boundaries"))),
     }
     choices = {n: choice for n, choice in choices.items() if choice is not None and n not in given}
     settings = {name: value for name, (value, _) in choices.items()}
-    reasons = [reason for _, reason in choices.values()]
+    reasons = [reason for _, reason in choices.values() if reason]
     if "epoch_factor" not in given:
         decided = ScheduleSettings(base, num_clips, epochs, **settings, **given)
         settings["epoch_factor"], reason = _epoch_factor(decided)
@@ -151,23 +151,23 @@ def _least_crop(crop: int) -> tuple[int, str]:
     )
 
 
-def _least_frames(base: Grid, long_cycle: Sequence[tuple[float, float]]) -> tuple[int, str] | None:
+def _least_frames(base: Grid, long_cycle: Sequence[tuple[float, float]]) -> tuple[int, str]:
     frames = base.num_frames
     fewest = min((round(frames * share) for share, _ in long_cycle), default=frames)
     if frames == 1 or fewest == frames:
-        return None
+        return 1, ""
     if base.crop_size < SMALL_CROP and frames <= FEW_FRAMES:
         return frames, (
             f"all clips have the baseline's {frames} frames: on lips at 64 pixels, a quarter of 8 "
             "frames was behind the baseline, all 8 were not (one set of two; else extrapolated)"
         )
     if fewest >= LEAST_FRAMES:
-        return None
+        return 1, ""
     return LEAST_FRAMES, f"no clip of fewer than {LEAST_FRAMES} frames: one shows no motion"
 
 
-def _base_share(crop: int) -> tuple[float, str]:
-    if crop >= SMALL_CROP:
+def _base_share(crop: int, *, has_stages: bool) -> tuple[float, str]:
+    if crop >= SMALL_CROP or has_stages:
         return 0.0, "the short cycle goes on to the end, as published"
     return BASE_SHARE, (
         f"the last quarter of the steps has the baseline's {crop} pixels alone, as the model is "

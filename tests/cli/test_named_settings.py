@@ -177,17 +177,6 @@ def test_all_networks_are_known():
         assert named_settings.parse([f"model={name}"]) == {"model": f"'{name}'"}
 
 
-def test_a_probe_names_what_would_go_over_its_choice():
-    bindings = (
-        "schedule.MultigridSchedule.epoch_factor = 1.6\n"
-        "learning_rate.MultigridLearningRate.scaling = 'sqrt'\n"
-    )
-    given = ["epochs=3", "boundaries=1,2", "epoch_factor=1.0"]
-    params = ["MultigridLearningRate.scaling = 'none'", "runs.Settings.seed=1"]
-    over = [*given[1:], params[0]]
-    assert probe.set_over(bindings, given, params) == over
-
-
 def test_a_probe_takes_the_kind_of_optimizer_from_its_setting():
     given = ["epochs=3", "optimizer=sgd", "optimizer=AdamW"]
     assert probe.kind_of_optimizer(given) == "adamw"

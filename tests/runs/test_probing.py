@@ -117,6 +117,19 @@ def test_the_rate_grows_as_in_the_experiment_unless_told(settings, optimizer, ow
     assert f"scaling = '{scaling}'" in read(settings, "schedule.gin")
 
 
+def test_what_is_kept_no_candidate_changes(settings):
+    own = dataclasses.replace(SCHEDULE, min_crop=32, batch_growth=0.5, epoch_factor=2.0)
+    optimization = dataclasses.replace(settings.optimization, schedule=own)
+    kept = ("min_crop", "batch_growth")
+    result = probe(dataclasses.replace(settings, optimization=optimization), kept=kept)
+    chosen = result.schedule
+    assert (chosen.min_crop, chosen.batch_growth) == (32, 0.5)
+    # The rule's: less than the 2 of the run.
+    assert chosen.epoch_factor == 1.5
+    # Two candidates in a single round.
+    assert result.needed_work == 400
+
+
 def test_the_chosen_schedule_has_exact_steps_whatever_the_experiment_has(settings):
     rounded = dataclasses.replace(SCHEDULE, num_clips=240, round_to_epochs=True)
     optimization = dataclasses.replace(settings.optimization, schedule=rounded)

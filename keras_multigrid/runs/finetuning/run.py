@@ -13,7 +13,7 @@ from keras_multigrid.runs.finetuning import preparation, reporting
 from keras_multigrid.runs.finetuning.machine import this_machine
 from keras_multigrid.runs.finetuning.request import Request
 from keras_multigrid.runs.finetuning.rules import copy_side
-from keras_multigrid.runs.finetuning.run_settings import run_settings
+from keras_multigrid.runs.finetuning.run_settings import run_settings, schedule_settings
 from keras_multigrid.runs.plan import make_plan
 from keras_multigrid.runs.plan_table import format_plan
 from keras_multigrid.runs.probing import probe
@@ -60,7 +60,8 @@ def finetune(request: Request, *, dry_run: bool = False) -> Report | None:
     make_settings = functools.partial(run_settings, prepared.choice, request=request, texts=texts)
     videos, schedule = _training_videos(prepared, request), None
     if request.probe_work is not None:
-        result = probe(make_settings(videos), work=request.probe_work)
+        kept = schedule_settings(request)
+        result = probe(make_settings(videos), work=request.probe_work, kept=kept)
         schedule = result.schedule
         plan = f"{result}\n\n{_plan(make_settings(videos, schedule=schedule))}"
         print(f"\n{plan}\n", flush=True)
