@@ -48,10 +48,11 @@ def report_of(
 
 def _failure(run_dir: str, code: int) -> str:
     with open(f"{run_dir}.log", encoding="utf-8", errors="replace") as log:
-        last = "".join(log.readlines()[-5:]).rstrip()
+        last = "".join(log.readlines()[-20:]).rstrip()
     return (
         f"{os.path.basename(run_dir)} failed, with exit code {code}. The end of {run_dir}.log:\n"
-        f"{last}\nThe same command goes on: finished runs are kept, and this one resumes."
+        f"{last}\nOnce the cause is mended, the same command goes on: finished runs are kept, and "
+        "this one resumes."
     )
 
 

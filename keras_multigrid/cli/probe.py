@@ -11,6 +11,8 @@ with what it chose:
 """
 
 import os
+import re
+import shlex
 from collections.abc import Sequence
 
 from absl import flags
@@ -37,7 +39,7 @@ def main() -> None:
     """Run the command."""
     experiments.load()
     experiments.check_schemes()
-    from keras_multigrid.runs.probing import probe
+    from keras_multigrid.runs.probing import in_gin, probe
     from keras_multigrid.runs.settings import Settings
 
     settings = experiments.configured(Settings)()
@@ -45,12 +47,22 @@ def main() -> None:
     kept = experiments.schedule_settings()
     result = probe(settings, work=FLAGS.work, optimizer=optimizer, kept=kept)
     print(f"\n{result}")
-    if result.answer == "cannot tell":
-        return
     print(f"Add --gin_file={os.path.join(settings.run_dir, 'probe', 'schedule.gin')}")
-    over = [one for one in FLAGS.setting if one.startswith(("boundaries=", "warmup_epochs="))]
+    over = set_over(in_gin(result), FLAGS.setting, FLAGS.gin_param or [])
     if over:
-        print(f"and leave out {' '.join(over)}, which would go over it.")
+        print(f"and leave out what would go over it: {' '.join(map(shlex.quote, over))}")
+
+
+def set_over(bindings: str, given: Sequence[str], params: Sequence[str]) -> list[str]:
+    """Arguments that set what a gin file does, but otherwise."""
+    chosen = dict(re.findall(r"(\w+\.\w+) = (.*)", bindings))
+    over = [one for one in given if one.startswith(("boundaries=", "warmup_epochs="))]
+    for one in params:
+        name, _, value = (part.strip() for part in one.partition("="))
+        own = chosen.get(".".join(name.split(".")[-2:]))
+        if name == "BOUNDARIES" or own not in (None, value):
+            over.append(one)
+    return over
 
 
 def kind_of_optimizer(given: Sequence[str]) -> str | None:

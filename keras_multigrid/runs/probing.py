@@ -22,7 +22,7 @@ from keras_multigrid.runs.learned_by_phase import learned_by_phase
 from keras_multigrid.runs.report import Report
 from keras_multigrid.runs.settings import Settings
 from keras_multigrid.runs.training import train
-from keras_multigrid.schedule import MultigridSchedule, Suggestion, suggest
+from keras_multigrid.schedule import MultigridSchedule, suggest
 from keras_multigrid.task import MultiLabel, SingleLabel, Task
 
 # In steps of the baseline. From scratch, less leaves few steps after the warm-up.
@@ -93,24 +93,28 @@ class ProbeResult:
 
 
 def candidates(
-    schedule: MultigridSchedule, rule: Suggestion, kept: Collection[str] = ()
+    schedule: MultigridSchedule, kept: Collection[str] = ()
 ) -> dict[str, dict[str, Any]]:
     """Names of schedules to settings over those of `schedule`; equal ones are tried once.
 
-    Beside the baseline and the rule's, these are the rule's with batches that grow otherwise,
+    Beside the baseline and the rule's, these are what the rule says where batches grow otherwise,
     unless their growth is kept.
     """
-    growths = () if "batch_growth" in kept else (0.5, 0.0)
-    growths = {f"growth {growth:g}": growth for growth in growths}
-    named = {
-        "baseline": {"long_cycle": (), "short_cycle": ()},
-        "rule": dict(rule.settings),
-        **{name: {**rule.settings, "batch_growth": growth} for name, growth in growths.items()},
-    }
+    given = {name: getattr(schedule, name) for name in ("replicas", *kept)}
+    growths = {"rule": 1.0, "growth 0.5": 0.5, "growth 0": 0.0}
+    if "batch_growth" in kept:
+        growths = {"rule": schedule.batch_growth}
+    named = {"baseline": {"long_cycle": (), "short_cycle": ()}}
+    for name, growth in growths.items():
+        own = {**given, "batch_growth": growth}
+        rule = suggest(schedule.base, schedule.num_clips, schedule.epochs, **own)
+        named[name] = {**rule.settings, "batch_growth": growth}
     unique = {}
     for name, settings in named.items():
-        phases = _one_pass(schedule, settings, schedule.epochs).phases
-        unique.setdefault(phases, (name, settings))
+        tried = _one_pass(schedule, settings, schedule.epochs)
+        # Those of the base grid alone are the baseline.
+        is_coarser = set(tried.grids) != {schedule.baseline_grid}
+        unique.setdefault(tried.phases if is_coarser else None, (name, settings))
     return dict(unique.values())
 
 
@@ -155,11 +159,10 @@ def probe(
     schedule = settings.optimization.schedule
     work = 0.1 * schedule.baseline_steps if work is None else work
     check_positive("work", work)
-    given = {name: getattr(schedule, name) for name in kept}
-    rule = suggest(schedule.base, schedule.num_clips, schedule.epochs, optimizer or "sgd", **given)
-    policy = settings.optimization.learning_rate(schedule)
-    scaling = policy.scaling if optimizer is None else rule.scaling
-    named = candidates(schedule, rule, kept)
+    scaling = settings.optimization.learning_rate(schedule).scaling
+    if optimizer is not None:
+        scaling = suggest(schedule.base, schedule.num_clips, schedule.epochs, optimizer).scaling
+    named = candidates(schedule, kept)
     if len(named) == 1:
         raise ValueError(
             f"A probe compares schedules. With the base grid {schedule.base}, all of them are the "

@@ -177,6 +177,22 @@ def test_all_networks_are_known():
         assert named_settings.parse([f"model={name}"]) == {"model": f"'{name}'"}
 
 
+def test_a_probe_names_what_would_go_over_its_choice():
+    bindings = (
+        "schedule.MultigridSchedule.short_cycle = ()\n"
+        "schedule.MultigridSchedule.min_crop = 45\n"
+        "learning_rate.MultigridLearningRate.scaling = 'sqrt'\n"
+    )
+    given = ["epochs=3", "boundaries=1,2", "warmup_epochs=3"]
+    params = [
+        "MultigridSchedule.short_cycle = (0.5,)",
+        "schedule.MultigridSchedule.min_crop=45",
+        "BOUNDARIES=(1, 2)",
+        "runs.Settings.seed=1",
+    ]
+    assert probe.set_over(bindings, given, params) == [*given[1:], params[0], params[2]]
+
+
 def test_a_probe_takes_the_kind_of_optimizer_from_its_setting():
     given = ["epochs=3", "optimizer=sgd", "optimizer=AdamW"]
     assert probe.kind_of_optimizer(given) == "adamw"

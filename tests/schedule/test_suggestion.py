@@ -92,6 +92,18 @@ def test_a_rate_of_stages_gets_no_end_at_the_base_grid():
     assert MultigridSchedule.suggest(BASE, 1000, 40, boundaries=(20, 30)).boundaries == (20, 30)
 
 
+@pytest.mark.parametrize("cycle", [0.5, None, (0.5, 1.0), ((0.25,), (1.0, 1.0)), (("a", 1.0),)])
+def test_given_settings_are_checked(cycle):
+    with pytest.raises(ValueError, match=r"`long_cycle` must .*Received"):
+        suggest(BASE, 500, 40, long_cycle=cycle)
+
+
+def test_the_steps_of_whole_epochs_are_those_of_the_schedule():
+    schedule = MultigridSchedule.suggest(BASE, 1000, 3, round_to_epochs=True)
+    rule = suggest(BASE, 1000, 3, round_to_epochs=True)
+    assert f": {schedule.total_steps} steps, the work of {schedule.total_work:.0f} of" in str(rule)
+
+
 def test_without_cycles_there_is_nothing_to_choose():
     rule = suggest(BASE, 60, 40, long_cycle=(), short_cycle=())
     assert (rule.settings, rule.reasons[0]) == ({}, "no cycles: the baseline")
@@ -110,7 +122,7 @@ def test_each_choice_has_its_reason(optimizer, scaling):
 def test_a_baseline_of_few_steps_is_as_long():
     rule = suggest(Grid(batch_size=64, num_frames=8, crop_size=64), 100, 100)
     # 156.25 steps at 64 pixels. At 45, a clip twice is 1.1 % less work, so these are a little more.
-    assert "about 157 steps, as much work as the baseline's, as shorter" in str(rule)
+    assert "158 steps, the work of 157 of the baseline's 156, as shorter" in str(rule)
 
 
 def test_two_frames_are_kept():
