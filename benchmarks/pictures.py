@@ -30,6 +30,7 @@ COLOURS = 128
 RESULTS = {
     "time_to_accuracy.png": "results/time_to_accuracy.png",
     "weizmann.png": "results/weizmann/time_to_accuracy.png",
+    "frontier.png": "results/frontier.png",
 }
 
 
