@@ -181,7 +181,8 @@ def needed_warmup(schedule: MultigridSchedule, scaling: str = "linear") -> float
 
     Of all epochs a tenth where the rate is the baseline's, and a fifth where it is eight times as
     high, in proportion to its cube root. Both ends are those of the trainings in docs/guide.md,
-    which compared no others.
+    which compared no others. Where the last steps have the base grid alone (`base_share`), it is as
+    many steps as where as long a schedule has its cycles to the end.
 
     Example:
 
@@ -194,7 +195,10 @@ def needed_warmup(schedule: MultigridSchedule, scaling: str = "linear") -> float
     """
     first, last = schedule.phases[0], schedule.phases[-1]
     rate = first.relative_batch_size ** SCALINGS[scaling]
-    return round(0.1 * rate ** (1 / 3) * last.end_epoch, 9)
+    epochs = last.end_epoch
+    if schedule.ends_at_base:
+        epochs = max(epochs, last.first_epoch / (1 - schedule.base_share))
+    return round(0.1 * rate ** (1 / 3) * epochs, 9)
 
 
 def policy_of(model: keras.Model) -> MultigridLearningRate | None:

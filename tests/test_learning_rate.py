@@ -5,7 +5,12 @@ import keras
 import numpy as np
 import pytest
 
-from keras_multigrid.learning_rate import MultigridLearningRate, half_cosine, step_at_epoch
+from keras_multigrid.learning_rate import (
+    MultigridLearningRate,
+    half_cosine,
+    needed_warmup,
+    step_at_epoch,
+)
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
 KINETICS = {
@@ -481,3 +486,17 @@ def test_wrong_setting(name, value):
     settings = {"schedule": MultigridSchedule(**PLAIN), "learning_rate": 0.1, name: value}
     with pytest.raises(ValueError, match=rf"(?s)`{name}` must be .*\bReceived: {name}="):
         MultigridLearningRate(**settings)
+
+
+@pytest.mark.parametrize("num_clips, epochs", [(60, 40), (1440, 6), (100_000, 20)])
+def test_the_warmup_has_as_many_steps_with_an_end_at_the_base_grid(num_clips, epochs):
+    """Its long cycle has fewer epochs for as many steps: by epochs alone it would be too short."""
+    base = Grid(batch_size=8, num_frames=16, crop_size=64)
+    without = MultigridSchedule.one_pass(base, num_clips=num_clips, epochs=epochs)
+    ending = MultigridSchedule.one_pass(
+        base, num_clips=num_clips, epochs=epochs, epoch_factor=1.2, base_share=0.25
+    )
+    # Of schedules of equal lengths in steps.
+    expected = needed_warmup(without) * ending.total_steps / without.total_steps
+    assert needed_warmup(ending) == pytest.approx(expected, rel=0.05)
+    assert needed_warmup(ending.baseline()) == pytest.approx(0.1 * epochs)
