@@ -5,7 +5,7 @@
 #
 # With GPUs, whose libraries come with TensorFlow's wheel:
 #
-#     docker build --build-arg EXTRAS=cuda,io -t keras_multigrid:cuda .
+#     docker build --build-arg EXTRAS=cuda,remote -t keras_multigrid:cuda .
 #     docker run --gpus all -v "$PWD:/work" keras_multigrid:cuda train --gin_file=quickstart
 FROM python:3.11-slim AS wheel
 WORKDIR /source
@@ -13,7 +13,7 @@ COPY . .
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
 FROM python:3.11-slim
-ARG EXTRAS=cpu,io
+ARG EXTRAS=cpu,remote
 COPY constraints.txt /tmp/constraints.txt
 COPY --from=wheel /wheels /wheels
 RUN wheel="$(ls /wheels/*.whl)" \

@@ -14,6 +14,9 @@ ROOT = Path(__file__).parent
 README = ROOT / "README.md"
 # Read, not imported: the package's requirements need not be there yet.
 INIT = (ROOT / "keras_multigrid" / "__init__.py").read_text(encoding="utf-8")
+# Remote paths: s3, http, and what else fsspec knows. aiobotocore takes few versions of botocore: an
+# older boto3 may be needed beside it. With s3fs 2025.3, a read in a forked process did not end.
+REMOTE = ("aiohttp>=3.14", "fsspec>=2026.6", "s3fs>=2026.6")
 
 setup(
     name="keras-multigrid",
@@ -70,13 +73,11 @@ setup(
         "jax": ["jax>=0.4.30"],
         "torch": ["torch>=2.2"],
         "cuda": ["tensorflow[and-cuda]>=2.16"],
-        # Remote paths (s3, http, and what else fsspec knows) on every TensorFlow. aiobotocore takes
-        # few versions of botocore: an older boto3 may be needed beside it. With s3fs 2025.3, a
-        # read in a forked process did not end.
-        "remote": ["aiohttp>=3.14", "fsspec>=2026.6", "s3fs>=2026.6"],
-        # Remote paths by TensorFlow's own operations. Its native parts load on TensorFlow <= 2.17
-        # only, which it does not declare: install it with `-c constraints.txt`.
-        "io": ["tensorflow-io==0.37.1"],
+        "remote": [*REMOTE],
+        # An input service that reads s3:// and others by TensorFlow's operations. Its native parts
+        # load on TensorFlow <= 2.17 only, which it does not declare: install it with `-c
+        # constraints.txt`.
+        "io": ["tensorflow-io==0.37.1", *REMOTE],
         # model.export(path, format="onnx") on TensorFlow; onnxruntime runs what it wrote.
         "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],
         # data.from_tfds: 45 MB. array_record reads videos by their number.

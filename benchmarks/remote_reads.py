@@ -71,7 +71,9 @@ def _start_server() -> subprocess.Popen:
 
 def _measure(settings: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
     from keras_multigrid.remote_files.fsspec_files import FsspecFiles
-    from keras_multigrid.remote_files.tensorflow_files import TensorFlowFiles
+    from keras_multigrid.remote_files.tensorflow_files import TensorFlowFiles, with_tensorflow_io
+
+    with_tensorflow_io()
 
     size = round(1e6 * settings.megabytes)
     paths = [f"s3://{_BUCKET}/files/{number}" for number in range(settings.num_files)]

@@ -1,7 +1,7 @@
 """Files and folders of a run and of its data, on a local disk or a remote file system.
 
-A path with a scheme, such as s3://bucket/run, is on a remote file system, of TensorFlow's or, where
-it has none, of fsspec's; any other path is local. A remote file system that does not answer is
+A path with a scheme, such as s3://bucket/run, is on a remote file system, of fsspec's or, for gs://,
+TensorFlow's; any other path is local. A remote file system that does not answer is
 asked again (`remote_files.ask`).
 
 Where a function's docstring says nothing else, it raises FileNotFoundError if there is no such file

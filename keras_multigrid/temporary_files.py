@@ -16,9 +16,6 @@ import time
 from collections.abc import Iterator
 
 _PREFIX = "keras_multigrid-"
-# Made by tensorflow-io for each file that it writes to s3://; nobody locks those.
-_OF_S3 = "/tmp/_s3_filesystem_*"
-_DAY = 86400.0
 # Seconds that a new folder may be without its lock.
 _NEW = 60.0
 
@@ -60,10 +57,6 @@ def remove_left(parent: str) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(lock)
-    for path in glob.glob(_OF_S3):
-        with contextlib.suppress(OSError):
-            if _is_own(path) and time.time() - os.stat(path).st_mtime > _DAY:
-                os.remove(path)
 
 
 def _is_own(path: str) -> bool:

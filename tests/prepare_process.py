@@ -64,7 +64,7 @@ def run(videos, root, log, *, env=None, most_bytes=None, **settings):
     except Exception:
         code, text = 1, traceback.format_exc()
     pathlib.Path(log).write_text(text)
-    # tensorflow-io aborts when it is unloaded after s3 was used.
+    # Without cleaning up what is the parent's.
     os._exit(code)
 
 

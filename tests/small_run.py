@@ -129,9 +129,6 @@ def run(settings: argparse.Namespace) -> None:
     np.savez(settings.out, *weights)
     pathlib.Path(f"{settings.out}.json").write_text(json.dumps(told))
     print("done", flush=True)
-    if settings.checkpoint_dir:
-        # What tensorflow-io has open would abort the process.
-        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import pathlib
 import numpy as np
 import processes
 import pytest
-import tensorflow as tf
 from lists_gin import lists_gin
 from prepare_process import content, finish, kill_when, start, write_images, write_videos
 
@@ -51,10 +50,6 @@ def test_a_run_that_is_killed_three_times(videos, whole, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    tuple(map(int, tf.__version__.split(".")[:2])) > (2, 17),
-    reason="tensorflow-io has no s3:// for this TensorFlow",
-)
 def test_a_remote_run_that_is_killed(videos, whole, tmp_path):
     from remote_servers import BUCKET, S3Server
 

@@ -1,6 +1,5 @@
 """Files, data and whole runs on a real S3 endpoint and a web server of this machine."""
 
-import importlib.util
 import io
 import json
 import os
@@ -21,14 +20,10 @@ import tensorflow as tf
 from processes import Process
 from remote_servers import BUCKET, S3Server, call, web_server
 
-from keras_multigrid import files, remote_files
+from keras_multigrid import files
 from keras_multigrid.data.synthetic.videos import write_videos
 
 ROOT = pathlib.Path(__file__).parents[1]
-# Else s3:// and http:// are fsspec's. s3a:// always is: TensorFlow does not know this name of s3://.
-HAS_TENSORFLOW_IO = importlib.util.find_spec("tensorflow_io") is not None
-SCHEMES = ("s3", "s3a") if HAS_TENSORFLOW_IO else ("s3",)
-SLOWLY = [pytest.param(scheme, marks=pytest.mark.slow) for scheme in SCHEMES[1:]]
 
 
 @pytest.fixture(scope="module")
@@ -132,9 +127,6 @@ def threads_and_forks(path):
 
     with ThreadPoolExecutor(8) as threads:
         assert b"".join(threads.map(read, range(256))) == bytes(range(256))
-    if remote_files.is_of_tensorflow(path):
-        # Whose clients do not work in a fork.
-        return
     process = os.fork()
     if process == 0:
         os._exit(0 if read(7) == b"\7" else 1)
@@ -156,7 +148,7 @@ def away(path):
         lambda: files.write(path, "text"),
     ]
     for its_call in calls:
-        with pytest.raises(files.StorageUnavailableError, match=r"Cannot .*s3a?://.*Tried for"):
+        with pytest.raises(files.StorageUnavailableError, match=r"Cannot .*s3://.*Tried for"):
             its_call()
 
 
@@ -172,10 +164,6 @@ def refused(address):
 def no_ranges(address):
     assert files.read(f"{address}/names.txt") == b"one\ntwo\nthree\n"
     path = f"{address}/large"
-    if remote_files.is_of_tensorflow(path):
-        with pytest.raises(files.StorageError, match="sends no ranges"):
-            files.read(path)
-        return
     assert files.read(path) == bytes(3 << 20)
     assert files.read_range(path, offset=0, length=5) == bytes(5)
     with pytest.raises(files.StorageError, match="sends no ranges"):
@@ -261,19 +249,17 @@ def on_s3(data, large, remote):
     folders(data, f"{remote}/data")
 
 
-@pytest.mark.parametrize("scheme", [SCHEMES[0], *SLOWLY])
-def test_files_and_data_on_s3(scheme, server, data, tmp_path):
-    server.upload(data, f"some_{scheme}/data")
+def test_files_and_data_on_s3(server, data, tmp_path):
+    server.upload(data, "some/data")
     # More than a block; no part of it like another.
     (tmp_path / "large").write_bytes(np.random.default_rng(0).bytes(1 << 25))
     server.wire.cuts = 3
     env = {**server.env, "AWS_MAX_ATTEMPTS": "2"}
-    result = call(on_s3, data, tmp_path / "large", f"{scheme}://{BUCKET}/some_{scheme}", **env)
+    result = call(on_s3, data, tmp_path / "large", f"s3://{BUCKET}/some", **env)
     assert server.wire.cuts == 0
-    # That nothing is there is an answer; and parts that were cut off the client asks for by itself,
-    # that of fsspec once.
-    is_fsspec = scheme == "s3a" or not HAS_TENSORFLOW_IO
-    assert result.stderr.count("Trying again") == is_fsspec
+    # That nothing is there is an answer; an answer that was cut off the client asks for once more
+    # by itself.
+    assert result.stderr.count("Trying again") == 1
     assert "Unclosed" not in result.stderr
 
 
@@ -307,7 +293,7 @@ def clips_away(path, folder):
         VideoRecord(path=os.path.dirname(path), label=0, frame_paths=(path,)),
     ):
         reader = ClipReader([record], ClipSampling(), SingleLabel(()), bad_videos=bad_videos)
-        with pytest.raises(files.StorageUnavailableError, match=r"Cannot read s3a?://"):
+        with pytest.raises(files.StorageUnavailableError, match=r"Cannot read s3://"):
             reader.centre_cut(0, grid)
     assert not bad_videos.errors
     videos = VideoSet(train=[record], validation=[], class_names=("one",))
@@ -320,10 +306,9 @@ def nothing_answers(folder, remote):
     clips_away(f"{remote}/video.mp4", folder)
 
 
-@pytest.mark.parametrize("scheme", [SCHEMES[0], *SLOWLY])
-def test_a_server_that_is_away_has_neither_missing_files_nor_bad_videos(scheme, absent, tmp_path):
+def test_a_server_that_is_away_has_neither_missing_files_nor_bad_videos(absent, tmp_path):
     env = {**absent, "KERAS_MULTIGRID_RETRY_SECONDS": "0.5"}
-    result = call(nothing_answers, tmp_path, f"{scheme}://{BUCKET}", **env)
+    result = call(nothing_answers, tmp_path, f"s3://{BUCKET}", **env)
     assert "Trying again in" in result.stderr
     assert "never retrieved" not in result.stderr
 
@@ -544,7 +529,7 @@ def test_a_server_that_stays_away_ends_the_run(experiment, data, tmp_path):
 
 # ---- Where a file system is missing --------------------------------------------------------------
 
-BOTH_WAYS = r"pip install 'keras-multigrid\[remote\]'.*up to 2\.17: pip install tensorflow-io==0"
+REMEDY = r"pip install 'keras-multigrid\[remote\]'"
 
 
 @pytest.mark.parametrize(
@@ -560,7 +545,7 @@ def test_a_missing_file_system_is_told_first(params, experiment, tmp_path):
     process = start("train", experiment, "none", tmp_path / "run", log, **params)
     assert process.wait(timeout=300) == 2
     assert "There is no file system for nope:// here" in log.read_text()
-    assert re.search(BOTH_WAYS, log.read_text())
+    assert re.search(REMEDY, log.read_text())
     assert "Traceback" not in log.read_text()
 
 
@@ -589,7 +574,7 @@ def test_every_remote_path_is_told():
         lambda: ClipReader([record], ClipSampling(), SingleLabel(())),
         lambda: EventFile(path, start_step=0),
     ):
-        with pytest.raises(ValueError, match=rf"no file system for nope:// here.*{BOTH_WAYS}"):
+        with pytest.raises(ValueError, match=rf"no file system for nope:// here.*{REMEDY}"):
             its_call()
 
 
@@ -597,10 +582,10 @@ def without(name, path):
     import sys
 
     sys.modules[name] = None
-    with pytest.raises(ValueError, match=rf"no file system for s3a:// here.*{name}.*{BOTH_WAYS}"):
+    with pytest.raises(ValueError, match=rf"no file system for s3:// here.*{name}.*{REMEDY}"):
         files.read(path)
 
 
 @pytest.mark.parametrize("name", ["fsspec", "s3fs"])
 def test_what_is_not_installed_is_told(name):
-    call(without, name, f"s3a://{BUCKET}/file")
+    call(without, name, f"s3://{BUCKET}/file")

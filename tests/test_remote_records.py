@@ -1,7 +1,9 @@
 """Records that fsspec reads, beside the same records on the local disk."""
 
+import importlib.util
 import pathlib
 import shutil
+import sys
 import threading
 import time
 
@@ -9,8 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from remote_servers import BUCKET, S3Server, call
-from test_remote import SCHEMES
 
+from keras_multigrid import remote_files
 from keras_multigrid.data.bad_videos import BadVideos
 from keras_multigrid.data.clips.sampling import ClipSampling
 from keras_multigrid.data.input import evaluation_batches, training_batches
@@ -22,8 +24,7 @@ from keras_multigrid.data.stream import drawn_clips
 from keras_multigrid.data.videos.video import VideoSet
 from keras_multigrid.schedule import Grid, MultigridSchedule
 
-# TensorFlow does not know it.
-SCHEME = SCHEMES[-1]
+HAS_TENSORFLOW_IO = importlib.util.find_spec("tensorflow_io") is not None
 BASE = Grid(batch_size=4, num_frames=4, crop_size=16)
 SAMPLING = ClipSampling(stride=2, min_scale=18, max_scale=22)
 SCHEDULE = MultigridSchedule(base=BASE, num_clips=16, epochs=6, boundaries=(4,))
@@ -78,7 +79,7 @@ def same_clips(local, remote):
 
 def test_clips_are_those_of_local_records(server, records):
     server.upload(records, "whole")
-    call(same_clips, records, f"{SCHEME}://{BUCKET}/whole", **server.env)
+    call(same_clips, records, f"s3://{BUCKET}/whole", **server.env)
 
 
 def damaged_clips(local, remote):
@@ -103,7 +104,7 @@ def test_videos_of_damaged_records_are_replaced_as_on_the_local_disk(server, rec
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     server.upload(local, "damaged")
-    call(damaged_clips, local, f"{SCHEME}://{BUCKET}/damaged", **server.env)
+    call(damaged_clips, local, f"s3://{BUCKET}/damaged", **server.env)
 
 
 def no_answer(root, cut):
@@ -130,7 +131,7 @@ def test_a_server_that_goes_away_is_no_bad_video(server, records, tmp_path):
 
     threading.Thread(target=cut_then, daemon=True).start()
     try:
-        result = call(no_answer, f"{SCHEME}://{BUCKET}/away", cut, **env)
+        result = call(no_answer, f"s3://{BUCKET}/away", cut, **env)
     finally:
         server.wire.is_cut = False
     assert "Trying again" in result.stderr
@@ -138,6 +139,8 @@ def test_a_server_that_goes_away_is_no_bad_video(server, records, tmp_path):
 
 
 def with_a_service(root):
+    # As if it were not installed.
+    sys.modules["tensorflow_io"] = None
     videos = recorded_videos(root)
     with pytest.raises(ValueError, match=r"service.*grpc://localhost:1.*set service=None"):
         RecordReader(videos.train, SAMPLING, videos.task, service="grpc://localhost:1")
@@ -145,4 +148,29 @@ def with_a_service(root):
 
 def test_an_input_service_is_refused(server, records):
     server.upload(records, "served")
-    call(with_a_service, f"{SCHEME}://{BUCKET}/served", **server.env)
+    call(with_a_service, f"s3://{BUCKET}/served", **server.env)
+
+
+def in_graphs(local, remote):
+    """What the workers of an input service do with records: all clips of all videos."""
+    from keras_multigrid.data.records.record_files import RecordFiles
+
+    assert remote_files.is_read_in_graphs(remote)
+    shard = "full/train-00001-of-00004.tfrecord"
+    size = pathlib.Path(local, shard).stat().st_size
+    ours, expected = RecordFiles(remote, is_served=True), RecordFiles(local)
+
+    @tf.function
+    def read(files, root):
+        numbers = files.index(tf.strings.join([root, "train-00001-of-00004.index"], "/"))
+        return numbers, files.records(tf.strings.join([root, shard], "/"), 0, size, 4)
+
+    for one, other in zip(read(ours, remote), read(expected, local), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert remote_files.file_system(remote) is not remote_files.file_system("gs://b")
+
+
+@pytest.mark.skipif(not HAS_TENSORFLOW_IO, reason="tensorflow-io needs TensorFlow up to 2.17")
+def test_an_input_service_reads_by_tensorflow_io(server, records):
+    server.upload(records, "graphs")
+    call(in_graphs, records, f"s3://{BUCKET}/graphs", **server.env)

@@ -59,7 +59,7 @@ def test_what_cannot_be_read_is_told(tmp_path):
 def test_remote_paths():
     assert files.is_remote("s3://bucket/run")
     assert not files.is_remote("/disk/run")
-    with pytest.raises(ValueError, match=r"no file system for nope:// here.* tensorflow-io"):
+    with pytest.raises(ValueError, match=r"no file system for nope:// here.* pip install"):
         files.check_scheme("nope://bucket/run")
 
 

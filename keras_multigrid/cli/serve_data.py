@@ -87,7 +87,7 @@ def _worker() -> None:
             f"--dispatcher must be HOST:PORT, such as localhost:5050. Received: {FLAGS.dispatcher}."
         ) from None
     # What the dispatcher sends may read from any of them.
-    remote_files.load()
+    remote_files.with_tensorflow_io()
     service = tf.data.experimental.service
     config = service.WorkerConfig(
         dispatcher_address=address,

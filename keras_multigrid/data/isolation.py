@@ -152,5 +152,5 @@ def _serve(function: Callable, end: connection.Connection, retry_seconds: float)
                 result = Lost(f"{type(error).__name__}: {error}")
             end.send(result)
     except (EOFError, OSError):
-        # Without cleaning up: tensorflow-io aborts when it is unloaded after s3 was used.
+        # Without cleaning up what is the parent's.
         os._exit(0)

@@ -11,9 +11,10 @@ from keras_multigrid.remote_files.asking import (
     check_scheme,
     file_system,
     is_of_tensorflow,
+    is_read_in_graphs,
 )
 from keras_multigrid.remote_files.file_system import FileSystem, Listed, Status
-from keras_multigrid.remote_files.tensorflow_files import load
+from keras_multigrid.remote_files.tensorflow_files import with_tensorflow_io
 
 __all__ = [
     "FileSystem",
@@ -26,11 +27,12 @@ __all__ = [
     "check_scheme",
     "file_system",
     "is_of_tensorflow",
+    "is_read_in_graphs",
     "is_remote",
     "is_web",
-    "load",
     "redacted",
     "retried",
     "retry_seconds",
     "scheme",
+    "with_tensorflow_io",
 ]

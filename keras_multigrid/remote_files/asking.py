@@ -10,9 +10,13 @@ from keras_multigrid.machine_faults import StorageError, retried
 from keras_multigrid.remote_files import fsspec_files
 from keras_multigrid.remote_files.addresses import is_remote, redacted, scheme
 from keras_multigrid.remote_files.file_system import Fault, FileSystem
-from keras_multigrid.remote_files.tensorflow_files import TensorFlowFiles, load
+from keras_multigrid.remote_files.tensorflow_files import TensorFlowFiles, with_tensorflow_io
 
 Value = TypeVar("Value")
+
+# TensorFlow's own file systems, where it is built with them. Not those of tensorflow-io: where an
+# answer of an S3 server breaks off, it may return other bytes than the file has, without an error.
+_OF_TENSORFLOW = ("file", "gs", "ram")
 
 
 class UnknownSchemeError(ValueError):
@@ -20,12 +24,28 @@ class UnknownSchemeError(ValueError):
 
 
 def is_of_tensorflow(path: str) -> bool:
-    """Whether operations of TensorFlow read a path, which may be local."""
-    return not is_remote(path) or scheme(path) in load().io.gfile.get_registered_schemes()
+    """Whether a path is local, or on one of TensorFlow's own file systems."""
+    if not is_remote(path):
+        return True
+    return scheme(path) in _OF_TENSORFLOW and _is_registered(path)
+
+
+def is_read_in_graphs(path: str) -> bool:
+    """Whether operations of TensorFlow read a path, by tensorflow-io if need be.
+
+    Only for content whose checksums are compared.
+    """
+    return is_of_tensorflow(path) or (with_tensorflow_io() and _is_registered(path))
+
+
+def _is_registered(path: str) -> bool:
+    import tensorflow as tf
+
+    return scheme(path) in tf.io.gfile.get_registered_schemes()
 
 
 def file_system(path: str) -> FileSystem:
-    """TensorFlow's file system for a remote path; where it has none, fsspec's.
+    """TensorFlow's own file system for a remote path; where it has none, fsspec's.
 
     Raises:
         UnknownSchemeError: there is neither, with what to install.
@@ -35,13 +55,10 @@ def file_system(path: str) -> FileSystem:
     reason = fsspec_files.why_not(path)
     if reason is None:
         return _of_fsspec()
-    name, version = scheme(path), load().__version__
     raise UnknownSchemeError(
-        f"There is no file system for {name}:// here: TensorFlow {version} has none, and fsspec "
-        f"neither ({reason}). Received: {redacted(path)!r}. s3, http and https come with fsspec, "
-        "on every TensorFlow: pip install 'keras-multigrid[remote]'; for other schemes, install "
-        "what fsspec needs for them, too. Or with tensorflow-io, on TensorFlow up to 2.17: pip "
-        "install tensorflow-io==0.37.1."
+        f"There is no file system for {scheme(path)}:// here: TensorFlow has none, and fsspec "
+        f"neither ({reason}). Received: {redacted(path)!r}. For s3, http and https: pip install "
+        "'keras-multigrid[remote]'; for other schemes, install what fsspec needs for them, too."
     )
 
 

@@ -1,4 +1,4 @@
-"""fsspec's file systems, for what TensorFlow has none for: s3:// by s3fs, http:// by aiohttp.
+"""fsspec's file systems: s3:// by s3fs, http:// by aiohttp, and what else is installed.
 
 They do their work in a thread of fsspec's own, for all other threads of a process, and begin anew
 in a process that is forked. Listings are never kept, so that new files are seen.

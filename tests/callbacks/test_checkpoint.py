@@ -469,5 +469,5 @@ def test_wrong_arguments(tmp_path, settings, message):
 
 
 def test_a_scheme_without_file_system_names_the_remedy():
-    with pytest.raises(ValueError, match=r"no file system for nope://.*tensorflow-io"):
+    with pytest.raises(ValueError, match=r"no file system for nope://.*pip install"):
         MultigridCheckpoint("nope://bucket/run")

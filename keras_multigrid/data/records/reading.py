@@ -97,15 +97,15 @@ class RecordReader(ClipReader):
         **settings,
     ):
         super().__init__(videos, sampling, task, **settings)
-        if service is not None and not remote_files.is_of_tensorflow(videos.root):
+        if service is not None and not remote_files.is_read_in_graphs(videos.root):
             raise ValueError(
-                f"The workers of an input service read by TensorFlow's own file systems. Received: "
+                f"The workers of an input service read by TensorFlow's operations. Received: "
                 f"service={service!r} and records in {remote_files.redacted(videos.root)}, which "
                 "TensorFlow cannot read here. Copy them to a disk that trainers and workers share; "
                 "use TensorFlow 2.17 with tensorflow-io on all of them; or set service=None."
             )
         self._service = service
-        self._files = RecordFiles(videos.root)
+        self._files = RecordFiles(videos.root, is_served=service is not None)
         # The workers of a service may have another number of cores than this machine.
         is_tuned = service is not None and settings.get("workers") is None
         self._readers = tf.data.AUTOTUNE if is_tuned else self.workers

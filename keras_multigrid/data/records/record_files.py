@@ -1,6 +1,6 @@
 """Reading records and indices inside a graph, on every file system.
 
-TensorFlow's operations read the paths that TensorFlow knows. What fsspec reads comes through
+TensorFlow's operations read local paths and its own file systems. What fsspec reads comes through
 Python: of a clip, the bytes of its records alone, whose checksums the same operations compare.
 """
 
@@ -30,19 +30,21 @@ class RecordFiles:
 
     Args:
         root: folder of the records.
+        is_served: whether an input service reads them, whose workers have TensorFlow's operations
+            alone.
 
     Example:
 
     >>> numbers = RecordFiles("s3://sets/charades").index(path)
     """
 
-    def __init__(self, root: str):
-        self._is_of_tensorflow = remote_files.is_of_tensorflow(root)
+    def __init__(self, root: str, *, is_served: bool = False):
+        self._reads_in_graph = is_served or remote_files.is_of_tensorflow(root)
         self._fetched_index = functools.lru_cache(_MOST_INDICES)(_fetched)
 
     def index(self, path: tf.Tensor) -> tf.Tensor:
         """The numbers of an index: int64 (numbers,)."""
-        if self._is_of_tensorflow:
+        if self._reads_in_graph:
             return tf.io.decode_raw(tf.io.read_file(path), tf.int64)
 
         def fetch(path):
@@ -52,7 +54,7 @@ class RecordFiles:
 
     def records(self, path: tf.Tensor, start, end, count) -> tf.Tensor:
         """Neighbouring records of a file, same as `read_records`."""
-        if self._is_of_tensorflow:
+        if self._reads_in_graph:
             return read_records(path, start, end, count)
 
         def fetch(path, start, end, count):
