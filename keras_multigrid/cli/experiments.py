@@ -3,6 +3,7 @@
 import copy
 import csv
 import difflib
+import functools
 import importlib.util  # noqa: F401  gin uses it for files of other folders without importing it
 import io
 import logging
@@ -60,6 +61,7 @@ def parse(
         bindings: in gin's own syntax.
         given: what `named_settings.parse` gave, over the files and under `bindings`.
     """
+    _count_videos.cache_clear()
     gin.config.register_file_reader(_open, _is_readable)
     # gin logs every file that it asks its readers for.
     logging.getLogger().addFilter(lambda record: record.filename != "resource_reader.py")
@@ -204,8 +206,7 @@ def count_clips(published: int | None = None) -> int:
         published: the number to plan for where there are no lists yet.
     """
     try:
-        # gin resolves references as it copies them.
-        num_videos = len(copy.deepcopy(gin.query_parameter("%VIDEOS")).train)
+        num_videos = _count_videos(gin.config_str())
     except FileNotFoundError:
         if published is None:
             raise
@@ -215,6 +216,13 @@ def count_clips(published: int | None = None) -> int:
     except ValueError:
         # Not set.
         return num_videos
+
+
+@functools.lru_cache(maxsize=1)
+def _count_videos(config: str) -> int:
+    """Videos in the training list of a configuration, which is read once: it may be long."""
+    # gin resolves references as it copies them.
+    return len(copy.deepcopy(gin.query_parameter("%VIDEOS")).train)
 
 
 def multigrid_schedule():
