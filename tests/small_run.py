@@ -32,7 +32,7 @@ def main() -> None:
     run(parser.parse_args())
 
 
-def tiny(classes, classifier_activation, dropout):
+def tiny(classes, classifier_activation, dropout, kernel=3):
     import keras
 
     import keras_multigrid as mg
@@ -44,10 +44,10 @@ def tiny(classes, classifier_activation, dropout):
     return keras.Sequential(
         [
             keras.Input((None, None, None, 3), name="clips"),
-            layers.Conv3D(8, 3, name="convolution1", **convolution),
+            layers.Conv3D(8, kernel, name="convolution1", **convolution),
             mg.SubBatchNormalization(name="normalization1"),
             layers.Activation("silu", name="activation1"),
-            layers.Conv3D(8, 3, name="convolution2", **convolution),
+            layers.Conv3D(8, kernel, name="convolution2", **convolution),
             mg.SubBatchNormalization(name="normalization2"),
             layers.Activation("silu", name="activation2"),
             layers.GlobalAveragePooling3D(name="pool"),

@@ -22,7 +22,7 @@ SCHEDULE = ours("schedule", "checks")
 LEARNING_RATE = KERAS | SCHEDULE | ours("learning_rate", "compat")
 FILES = ours("files", "machine_faults", "remote_files", "temporary_files")
 CALLBACKS = LEARNING_RATE | FILES | ours("figures", "monitor", "progress", "replicas", "signals")
-CALLBACKS |= ours("data_parallel")
+CALLBACKS |= ours("cpu_faults", "data_parallel")
 CALLBACKS |= {"h5py", "tensorboard", "PIL", "absl"}
 DATA = {"tensorflow", "numpy", "av", "cv2", "PIL", "absl", "google.protobuf"}
 DATA |= SCHEDULE | FILES | ours("backend", "class_weights", "compat", "lazy", "monitor", "task")
@@ -56,6 +56,7 @@ ALLOWED = {
     "figures": LEARNING_RATE | {"matplotlib"},
     "replicas": {"keras"},
     "data_parallel": {"keras"},
+    "cpu_faults": {"keras", "tensorflow"} | ours("backend"),
     # TensorFlow for remote files alone: checkpoints work on every backend.
     "machine_faults": {"absl"},
     "remote_files": {"absl", "tensorflow", "tensorflow_io"} | ours("machine_faults"),

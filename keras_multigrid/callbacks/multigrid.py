@@ -11,6 +11,7 @@ from keras_multigrid.callbacks.groups import set_groups
 from keras_multigrid.callbacks.lookup import find_schedule, inner_optimizer
 from keras_multigrid.callbacks.not_finite import DivergedError, check_loss, check_updates
 from keras_multigrid.callbacks.training_log import TrainingLog
+from keras_multigrid.cpu_faults import check_gradients
 from keras_multigrid.learning_rate import policy_of
 from keras_multigrid.schedule import MultigridSchedule, Phase
 
@@ -41,8 +42,9 @@ class MultigridCallback(TrainingLog):
 
     Raises:
         ValueError: when training begins, if there is no schedule, if the learning rate has
-            another, or if the model or the replicas cannot take one of its grids; when a step is
-            given the batch of another.
+            another, if the model or the replicas cannot take one of its grids, or if TensorFlow
+            computes wrong gradients of the model on this processor; when a step is given the batch
+            of another.
         DivergedError: when the loss is not finite, or float16 training skips all its updates.
 
     Example:
@@ -71,6 +73,7 @@ class MultigridCallback(TrainingLog):
         self._batch_check = BatchCheck(schedule, self.model)
         self._replicas = replicas.count(self.model)
         self._layers = compat.flatten_layers(self.model)
+        check_gradients(self._layers)
         if any(synchronized > 1 for _, synchronized in map(self._groups_of, self.schedule.phases)):
             for layer in self._layers:
                 if hasattr(layer, "synchronizes"):

@@ -39,13 +39,16 @@ class RecordFiles:
     """
 
     def __init__(self, root: str, *, is_served: bool = False):
-        self._reads_in_graph = is_served or remote_files.is_of_tensorflow(root)
+        is_of_tensorflow = remote_files.is_of_tensorflow(root)
+        self._reads_in_graph = is_served or is_of_tensorflow
+        self._reads_twice = is_served and not is_of_tensorflow
         self._fetched_index = functools.lru_cache(_MOST_INDICES)(_fetched)
 
     def index(self, path: tf.Tensor) -> tf.Tensor:
         """The numbers of an index: int64 (numbers,)."""
         if self._reads_in_graph:
-            return tf.io.decode_raw(tf.io.read_file(path), tf.int64)
+            content = _read_twice(path) if self._reads_twice else tf.io.read_file(path)
+            return tf.io.decode_raw(content, tf.int64)
 
         def fetch(path):
             return [np.frombuffer(self._fetched_index(path), "<i8")]
@@ -63,6 +66,19 @@ class RecordFiles:
 
         arguments = [path, start, end, count]
         return in_python(fetch, arguments, [tf.TensorSpec([None], tf.string)])[0]
+
+
+def _read_twice(path: tf.Tensor) -> tf.Tensor:
+    """A file that two readings find the same: tensorflow-io may give wrong bytes without an error.
+
+    Records have checksums for that, indices none that TensorFlow can compare.
+    """
+    content = tf.io.read_file(path)
+    with tf.control_dependencies([content]):
+        again = tf.io.read_file(path)
+    is_same = tf.debugging.Assert(tf.equal(content, again), ["two readings differ", path])
+    with tf.control_dependencies([is_same]):
+        return tf.identity(content)
 
 
 def _fetched(path: bytes, offset: int = 0, length: int = -1) -> bytes:
