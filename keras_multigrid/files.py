@@ -114,7 +114,7 @@ def local_copy(path: str) -> Iterator[str]:
 
 
 def status(path: str) -> Status:
-    """Size and age of a file or folder. On http, TensorFlow fetches the whole file for it."""
+    """Size and age of a file or folder."""
     if not is_remote(path):
         found = os.stat(path)
         is_folder = stat.S_ISDIR(found.st_mode)

@@ -10,6 +10,9 @@ import threading
 import pytest
 from remote_servers import web_server
 
+from keras_multigrid import files
+from keras_multigrid.data.videos.decode import read_video
+from keras_multigrid.data.videos.video import VideoRecord
 from keras_multigrid.remote_files import fsspec_files
 from keras_multigrid.remote_files.file_system import Fault, Status
 
@@ -37,12 +40,56 @@ class _Told(http.server.BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
-def telling():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Told) as server:
+class _Refusing(http.server.BaseHTTPRequestHandler):
+    """A server of S3 whose buckets are named like the errors that it answers."""
+
+    # Clients ask before they send a file.
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        code = self.path[1:].partition("/")[0].partition("?")[0]
+        content = f"<Error><Code>{code}</Code><Message>It is {code}.</Message></Error>".encode()
+        self.send_response({"NoSuchBucket": 404, "ExpiredToken": 400}.get(code, 403))
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def do_PUT(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
+
+    def log_message(self, *arguments):
+        pass
+
+
+class _Ranging(http.server.BaseHTTPRequestHandler):
+    """Sends ten digits, or that part of them which the path says: /2-5/10/2345."""
+
+    def do_GET(self):
+        part, size, content = self.path[1:].split("/")
+        self.send_response(206)
+        if part != "none":
+            self.send_header("Content-Range", f"bytes {part}/{size}")
+        self.end_headers()
+        self.wfile.write(content.encode())
+
+    def log_message(self, *arguments):
+        pass
+
+
+@contextlib.contextmanager
+def serving(handler):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"127.0.0.1:{server.server_address[1]}"
         server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def telling():
+    with serving(_Told) as address:
+        yield address
 
 
 def fault(call, *arguments, **settings):
@@ -105,6 +152,66 @@ def test_what_answers_mean(telling, name, expected):
     if name != "cut":
         # fsspec itself says of all of them that there is no such file.
         assert fault(FILES.status, f"http://{telling}/{name}")[0] is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "is_right"),
+    [
+        ("2-5/10/2345", True),
+        ("2-5/*/2345", True),
+        ("none/10/2345", True),
+        # Another part; less than was asked for; not all of it.
+        ("1-4/10/1234", False),
+        ("2-4/10/234", False),
+        ("2-4/*/234", False),
+        ("2-5/10/23", False),
+        ("2-5/10/23456", False),
+    ],
+)
+def test_another_part_than_the_one_asked_for_is_no_answer(name, is_right):
+    with serving(_Ranging) as address:
+        path = f"http://{address}/{name}"
+        if is_right:
+            assert FILES.read_range(path, offset=2, length=4) == b"2345"
+        else:
+            assert fault(FILES.read_range, path, offset=2, length=4)[0] is Fault.AWAY
+
+
+def test_a_part_that_reaches_beyond_the_end_is_shorter():
+    with serving(_Ranging) as address:
+        for length in (4, -1):
+            path = f"http://{address}/8-9/10/89"
+            assert FILES.read_range(path, offset=8, length=length) == b"89"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("ExpiredToken", Fault.LOCKED_OUT),
+        ("InvalidAccessKeyId", Fault.LOCKED_OUT),
+        ("SignatureDoesNotMatch", Fault.LOCKED_OUT),
+        ("AccessDenied", Fault.REFUSED),
+        ("NoSuchBucket", Fault.MISSING),
+    ],
+)
+def test_credentials_that_are_refused_are_no_fault_of_a_file(code, expected, tmp_path):
+    path = f"s3://{code}/1.mp4"
+    with serving(_Refusing) as address:
+        variables = {
+            **{"S3_ENDPOINT": f"http://{address}", "S3_USE_HTTPS": "0", "AWS_REGION": "x"},
+            **{"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "word"},
+        }
+        with environment(**variables):
+            assert fault(FILES.read, path)[0] is expected
+            if expected is Fault.LOCKED_OUT:
+                record = VideoRecord(path=path, label=0)
+                with pytest.raises(files.StorageUnavailableError, match="credentials are refused"):
+                    read_video(record)
+                with pytest.raises(files.StorageUnavailableError, match="credentials are refused"):
+                    files.write(path, "text")
+            if expected is Fault.MISSING:
+                with pytest.raises(files.StorageError, match="There is no such bucket"):
+                    files.write(path, "text")
 
 
 def test_no_answer_is_no_missing_file():

@@ -529,7 +529,7 @@ def test_a_server_that_stays_away_ends_the_run(experiment, data, tmp_path):
 
 # ---- Where a file system is missing --------------------------------------------------------------
 
-REMEDY = r"pip install 'keras-multigrid\[remote\]'"
+REMEDY = "install this package with its extra `remote`"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
-from keras_multigrid.machine_faults import StorageError, retried
+from keras_multigrid.machine_faults import StorageError, StorageUnavailableError, retried
 from keras_multigrid.remote_files import fsspec_files
 from keras_multigrid.remote_files.addresses import is_remote, redacted, scheme
 from keras_multigrid.remote_files.file_system import Fault, FileSystem
@@ -57,8 +57,9 @@ def file_system(path: str) -> FileSystem:
         return _of_fsspec()
     raise UnknownSchemeError(
         f"There is no file system for {scheme(path)}:// here: TensorFlow has none, and fsspec "
-        f"neither ({reason}). Received: {redacted(path)!r}. For s3, http and https: pip install "
-        "'keras-multigrid[remote]'; for other schemes, install what fsspec needs for them, too."
+        f"neither ({reason}). Received: {redacted(path)!r}. For s3, http and https, install this "
+        "package with its extra `remote` (in a clone: pip install '.[remote]'); for other schemes, "
+        "install what fsspec needs for them, too. Schemes are lower case."
     )
 
 
@@ -86,7 +87,8 @@ def ask(path: str, action: str, call: Callable[[FileSystem], Value]) -> Value:
 
     Raises:
         FileNotFoundError: there is no such file.
-        StorageUnavailableError: there was no answer in all of `retry_seconds()`.
+        StorageUnavailableError: there was no answer in all of `retry_seconds()`, or the credentials
+            were refused.
         StorageError: the file system refused.
         UnknownSchemeError: there is no such file system.
 
@@ -106,8 +108,15 @@ def ask(path: str, action: str, call: Callable[[FileSystem], Value]) -> Value:
             fault, reason = found[0], redacted(found[1])
             if fault is Fault.AWAY:
                 raise OSError(errno.EIO, reason) from error
+        if fault is Fault.LOCKED_OUT:
+            # No fault of the file, so that none is taken for a bad video.
+            raise StorageUnavailableError(
+                f"Cannot {what}: {reason}. The credentials are refused, not the file: renew them "
+                "and run the same command again."
+            )
         if fault is Fault.MISSING:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), redacted(path))
+            reason = reason or os.strerror(errno.ENOENT)
+            raise FileNotFoundError(errno.ENOENT, reason, redacted(path))
         raise StorageError(f"Cannot {what}: {reason}.")
 
     return retried(what, answered)

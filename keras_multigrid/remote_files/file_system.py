@@ -23,7 +23,7 @@ class Status:
     """Size and age of a file or folder.
 
     Args:
-        size: bytes; 0 for a remote folder.
+        size: bytes; 0 for a remote folder, and where a server does not tell.
         modified: nanoseconds from 1970 to its last change; 0 where that is not known, as on http.
         is_folder: whether it is a folder.
     """
@@ -45,6 +45,7 @@ class Fault(enum.Enum):
 
     MISSING = "There is no such file or folder."
     REFUSED = "The answer is no, and would be again."
+    LOCKED_OUT = "The answer is no for every file: the credentials have expired or are wrong."
     AWAY = "There is no answer, or not all of it: another attempt may get it."
 
 

@@ -7,6 +7,7 @@ in a process that is forked. Listings are never kept, so that new files are seen
 import datetime
 import functools
 import os
+import re
 import urllib.parse
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -34,6 +35,17 @@ _CONNECTION_ERRORS = frozenset(
         *("HTTPClientError", "ResponseParserError"),
         # httpx and Google's; Azure's; paramiko.
         *("TransportError", "ServiceRequestError", "ServiceResponseError", "SSHException"),
+        # Of the servers that give credentials to botocore.
+        *("CredentialRetrievalError", "MetadataRetrievalError", "TokenRetrievalError"),
+    )
+)
+# What S3 servers say, and botocore, of credentials that are refused for every file.
+_LOCKED_OUT = frozenset(
+    (
+        *("ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "RequestTimeTooSkewed"),
+        *("SignatureDoesNotMatch", "TokenRefreshRequired"),
+        *("NoCredentialsError", "PartialCredentialsError", "SSOTokenLoadError"),
+        *("UnauthorizedSSOTokenError", "RefreshWithMFAUnsupportedError"),
     )
 )
 # What file systems call the time of the last change.
@@ -108,11 +120,13 @@ class FsspecFiles(FileSystem):
         if isinstance(error, MemoryError):
             return None
         for cause in _causes(error):
-            status = _http_status(cause)
-            if _names(cause) & _CONNECTION_ERRORS or status in _PASSING or (status or 0) >= 500:
+            status, names = _http_status(cause), _names(cause)
+            if names & _LOCKED_OUT:
+                return Fault.LOCKED_OUT, _reason(cause)
+            if names & _CONNECTION_ERRORS or status in _PASSING or (status or 0) >= 500:
                 return Fault.AWAY, _reason(cause)
             if status in (404, 410):
-                return Fault.MISSING, ""
+                return Fault.MISSING, "There is no such bucket" if "NoSuchBucket" in names else ""
             if status is not None:
                 return Fault.REFUSED, _reason(cause)
         if isinstance(error, FileNotFoundError):
@@ -229,6 +243,10 @@ class NoRangesError(Exception):
     """A web server has sent a whole file where a part of it was asked for."""
 
 
+class WrongRangeError(ConnectionError):
+    """A web server has sent another part of a file than it was asked for, or not all of it."""
+
+
 def _fetched(path: str, start: int | None = None, end: int | None = None) -> bytes:
     """A file, or its bytes from `start` to `end`."""
     from fsspec.asyn import sync
@@ -247,11 +265,33 @@ async def _fetch(files: Any, address: str, start: int | None, end: int | None) -
         if answer.status == 416:
             return b""
         answer.raise_for_status()
-        if start is None or answer.status == 206:
+        if start is None:
             return await answer.read()
+        if answer.status == 206:
+            return _checked(await answer.read(), answer.headers.get("Content-Range"), start, end)
         if start > 0:
             raise NoRangesError("the server sends no ranges of files, which large ones need")
         return await answer.content.read() if end is None else await _first(answer, end)
+
+
+def _checked(content: bytes, given: str | None, start: int, end: int | None) -> bytes:
+    """The content of a range from `start` to `end`, which begins and ends as it must.
+
+    Args:
+        given: the header "bytes 0-99/1000", which servers should send; the size may be "*".
+    """
+    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", given or "")
+    if found is None:
+        return content
+    first, last, size = found.groups()
+    expected = int(last) + 1 if end is None else end
+    if size != "*":
+        expected = int(size) if end is None else min(end, int(size))
+    if int(first) != start or int(last) + 1 != expected or len(content) != expected - start:
+        raise WrongRangeError(
+            f"the server sent {len(content)} bytes as {given!r} for those from {start} to {end}"
+        )
+    return content
 
 
 def _encoded(path: str) -> str:
@@ -277,8 +317,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _names(error: object) -> set[str]:
-    """Names of the classes of an error."""
-    return {kind.__name__ for kind in type(error).__mro__}
+    """Names of the classes of an error, and the code of S3 for it."""
+    response = getattr(error, "response", None)
+    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    return {kind.__name__ for kind in type(error).__mro__} | {str(code)}
 
 
 def _http_status(error: BaseException) -> int | None:
