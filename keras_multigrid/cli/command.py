@@ -256,9 +256,10 @@ def _in_plain_signs(error: UnicodeEncodeError) -> tuple[str, int]:
 def _end(code: int | None) -> None:
     """End the process with this exit code."""
     waits = any(thread.name == "input_service" for thread in threading.enumerate())
-    if "tensorflow_io" in sys.modules or waits:
-        # What it has open on s3:// would abort the process on its way out, and so would a thread
-        # that waits for a service.
+    if code == 1 or "tensorflow_io" in sys.modules or waits:
+        # After an error, threads may still ask a server again and again. What tensorflow-io has
+        # open would abort the process on its way out, and so would a thread that waits for a
+        # service.
         signals.end_process(code or 0)
     sys.exit(code)
 
