@@ -14,9 +14,9 @@ _TOLERANCE = 0.2
 def check_gradients(layers: Iterable[keras.layers.Layer]) -> None:
     """Refuse layers whose gradients are wrong on this processor.
 
-    oneDNN's gradients of 3-D convolutions in bfloat16 are so, at least up to TensorFlow 2.21, on
-    processors with AVX-512 and without AMX: where a clip has more than one frame, but fewer than
-    the kernel, they hold what was in the memory before.
+    oneDNN's gradients of 3-D convolutions in bfloat16 were so on an AMD EPYC with AVX-512, not on
+    Intel's with AMX, by TensorFlow 2.17.1 and 2.21.0: where a clip has more than one frame, but
+    fewer than the kernel, they hold what was in the memory before.
 
     Raises:
         ValueError: there is such a layer, and the processor is one of those.
